@@ -1,0 +1,1 @@
+"""From answers to findings to ranked hypotheses to verified claims: calculation only, no input or output."""

@@ -1,0 +1,86 @@
+"""What the cluster's own objects say, condition by condition."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import polars as pl
+
+from activities.analysis.evidence import Evidence
+from activities.analysis.facts import FactMaker
+from activities.analysis.parameters import Parameters
+from workflows.contracts.finding import Direction, Finding, FindingFamily
+from workflows.contracts.hypothesis import FaultKind
+from workflows.contracts.identifiers import EntityId
+from workflows.contracts.predicate import Occurred
+
+_REASONS: tuple[tuple[re.Pattern[str], FaultKind, float], ...] = (
+    (re.compile(r"oom|memory", re.I), FaultKind.MEMORY, 1.0),
+    (re.compile(r"disk|inode|evict|filesystem|volume|mount", re.I), FaultKind.DISK, 0.8),
+    (re.compile(r"backoff|crash|notready|failed|kill|error", re.I), FaultKind.CRASH, 0.7),
+    (re.compile(r"unhealthy|probe|unavailable", re.I), FaultKind.CRASH, 0.6),
+    (re.compile(r"quota|insufficient|unschedulable|limit", re.I), FaultKind.SATURATION, 0.8),
+    (re.compile(r"cert|tls|expire", re.I), FaultKind.EXPIRY, 0.9),
+)
+OTHER = (FaultKind.UNKNOWN, 0.3)
+
+
+def find_in_cluster(evidence: Evidence, parameters: Parameters, facts: FactMaker) -> list[Finding]:
+    """One finding per entity and reason, from the first unhealthy condition that is new.
+
+    A reason that the object also gave before the earliest candidate onset is old news: half of its strength.
+    """
+    split = evidence.alert_at - max(parameters.lags)
+    found: list[Finding] = []
+    for item in evidence.of("cluster"):
+        bad = item.rows.filter(~pl.col("healthy"), pl.col("entity") != "").sort("ts", "object_name", "reason")
+        for (entity, reason), group in sorted(bad.group_by("entity", "reason"), key=lambda pair: str(pair[0])):
+            rows = group.sort("ts", "object_name")
+            fresh = rows.filter(pl.col("ts") >= split)
+            row = (fresh if fresh.height else rows).row(0, named=True)
+            kind, strength = _judge(f"{reason} {row['type']}")
+            recovered = _recovered(item.rows, row)
+            old = 0.5 if fresh.height == 0 or rows.height > fresh.height else 1.0
+            found.append(
+                facts.stated(
+                    family=FindingFamily.CLUSTER,
+                    entity=EntityId(str(entity)),
+                    signal=f"{row['object_kind']} {reason or row['type']}",
+                    summary=(
+                        f"{row['object_kind']} {row['object_name']}: {reason or row['type']}"
+                        f"{', ' + row['message'][:160] if row['message'] else ''}"
+                        f"{' (since recovered)' if recovered else ''}"
+                    ),
+                    direction=Direction.APPEARED,
+                    strength=strength * old * (0.3 if recovered else 1.0),
+                    fault_kinds={kind: 1.0},
+                    onset=row["ts"],
+                    points=[(moment, float(count)) for moment, count in rows.select("ts", "count").iter_rows()],
+                    predicate=Occurred(
+                        probe_key=item.probe.key,
+                        select={
+                            "object_name": row["object_name"],
+                            "reason": row["reason"],
+                            "healthy": "false",
+                        },
+                        at=row["ts"],
+                    ),
+                )
+            )
+    return found
+
+
+def _judge(reason: str) -> tuple[FaultKind, float]:
+    found = ((kind, strength) for pattern, kind, strength in _REASONS if pattern.search(reason))
+    return next(found, OTHER)
+
+
+def _recovered(rows: pl.DataFrame, bad: Mapping[str, Any]) -> bool:
+    """Whether the same object states the same condition as healthy later."""
+    later = rows.filter(
+        pl.col("object_kind") == bad["object_kind"],
+        pl.col("object_name") == bad["object_name"],
+        pl.col("type") == bad["type"],
+        pl.col("ts") > bad["ts"],
+    ).sort("ts")
+    return later.height > 0 and bool(later["healthy"][-1])

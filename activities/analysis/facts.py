@@ -1,0 +1,178 @@
+"""Makes findings: every one with its evidence, its chart, and a predicate that the answers already satisfy."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import polars as pl
+
+from activities.analysis.evidence import Evidence
+from activities.analysis.splits import Split, chart
+from workflows.contracts.canonical import digest_of, rounded
+from workflows.contracts.finding import Direction, EvidenceRef, Finding, FindingFamily
+from workflows.contracts.hypothesis import FaultKind
+from workflows.contracts.identifiers import EntityId, ProbeKey
+from workflows.contracts.predicate import Predicate, SeriesShift, probes_of
+
+ONSET_SHARE = 0.5
+"""The onset is where a series first passes this part of the way from its usual value to its extreme."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shift:
+    """A column's mean over a count, before and after a split."""
+
+    rows: pl.DataFrame
+    """Rows of one probe (column `probe`), already selected, sorted by ts."""
+
+    select: dict[str, str]
+    column: str
+    per: str
+    split: Split
+
+
+class FactMaker:
+    """Makes findings out of one investigation's evidence."""
+
+    def __init__(self, evidence: Evidence) -> None:
+        self._alert_at = evidence.alert_at
+        self._refs = {item.probe.key: item.ref for item in evidence.answers}
+
+    def shifted(
+        self,
+        shift: Shift,
+        *,
+        family: FindingFamily,
+        entity: EntityId,
+        signal: str,
+        what: str,
+        unit: str,
+        scale: float,
+        strength: float,
+        fault_kinds: dict[FaultKind, float],
+        caller: EntityId | None,
+    ) -> Finding | None:
+        """A finding about a mean that rose; None when the plain means do not show it."""
+        before, after = self._mean(shift, later=False), self._mean(shift, later=True)
+        if before is None or after is None or after <= before:
+            return None
+        return self.stated(
+            family=family,
+            entity=entity,
+            signal=signal,
+            summary=f"{what}: {after * scale:.4g} {unit} per request, {before * scale:.4g} {unit} before",
+            direction=Direction.UP,
+            strength=strength,
+            fault_kinds=fault_kinds,
+            caller=caller,
+            unit=unit,
+            onset=_onset(
+                [(row[0], row[1] / row[2]) for row in self._points(shift.rows, shift.column, shift.per)],
+                before,
+                after,
+                shift.split,
+            ),
+            points=[(row[0], row[1] / row[2] * scale) for row in self._points(shift.rows, shift.column, shift.per)],
+            predicate=SeriesShift(
+                probe_key=shift.rows["probe"][0],
+                select=shift.select,
+                column=shift.column,
+                per=shift.per,
+                before=shift.split.before,
+                after=shift.split.after,
+                direction="up",
+                threshold=rounded(after),
+                reference=rounded(before),
+            ),
+        )
+
+    def counted(
+        self,
+        rows: pl.DataFrame,
+        *,
+        family: FindingFamily,
+        entity: EntityId,
+        signal: str,
+        summary: str,
+        direction: Direction,
+        strength: float,
+        fault_kinds: dict[FaultKind, float],
+        predicate: Predicate,
+        column: str,
+        caller: EntityId | None = None,
+    ) -> Finding:
+        """A finding about how often something occurred; its onset is the first occurrence in the later window."""
+        occurred = [(row["ts"], float(row[column])) for row in rows.sort("ts").iter_rows(named=True)]
+        window = getattr(predicate, "window", None)
+        first = next((ts for ts, value in occurred if value > 0 and (window is None or ts >= window.start)), None)
+        return self.stated(
+            family=family,
+            entity=entity,
+            signal=signal,
+            summary=summary,
+            direction=direction,
+            strength=strength,
+            fault_kinds=fault_kinds,
+            predicate=predicate,
+            onset=first,
+            points=occurred,
+            caller=caller,
+        )
+
+    def stated(
+        self,
+        *,
+        family: FindingFamily,
+        entity: EntityId,
+        signal: str,
+        summary: str,
+        direction: Direction,
+        strength: float,
+        fault_kinds: dict[FaultKind, float],
+        predicate: Predicate,
+        onset: datetime | None = None,
+        points: list[tuple[datetime, float]] | None = None,
+        unit: str = "",
+        caller: EntityId | None = None,
+    ) -> Finding:
+        """A finding whose numbers the caller knows already."""
+        identity = f"{family.value}\x1f{entity}\x1f{signal}\x1f{direction.value}"
+        refs: list[EvidenceRef] = [self._refs[key] for key in sorted(probes_of(predicate)) if key in self._refs]
+        return Finding(
+            key=f"{family.value}-{digest_of(identity.encode())[:12]}",
+            family=family,
+            entity=entity,
+            signal=signal[:300],
+            summary=summary[:500],
+            direction=direction,
+            strength=rounded(min(1.0, max(0.0, strength))),
+            onset=onset,
+            fault_kinds={kind: rounded(weight) for kind, weight in fault_kinds.items()},
+            caller=caller,
+            evidence=tuple(refs),
+            predicate=predicate,
+            series=tuple((rounded(x), rounded(y)) for x, y in chart(points or [], self._alert_at)),
+            unit=unit,
+        )
+
+    @staticmethod
+    def _mean(shift: Shift, *, later: bool) -> float | None:
+        window = shift.split.after if later else shift.split.before
+        rows = shift.rows.filter(pl.col("ts") >= window.start, pl.col("ts") < window.end)
+        count = int(rows[shift.per].sum())
+        return None if count == 0 else float(rows[shift.column].sum()) / count
+
+    @staticmethod
+    def _points(rows: pl.DataFrame, column: str, per: str) -> list[tuple[datetime, float, float]]:
+        summed = rows.group_by("ts").agg(pl.col(column).sum(), pl.col(per).sum()).sort("ts")
+        return [row for row in summed.iter_rows() if row[2] > 0]
+
+
+def _onset(points: list[tuple[datetime, float]], before: float, after: float, split: Split) -> datetime | None:
+    """The first moment from a little before the split at which the series passes half of the way up."""
+    level = before + ONSET_SHARE * (after - before)
+    return next((ts for ts, value in points if ts >= split.at - timedelta(seconds=10) and value >= level), None)
+
+
+def probe_of(rows: pl.DataFrame) -> ProbeKey:
+    """The probe that rows of one probe came from."""
+    return ProbeKey(rows["probe"][0])

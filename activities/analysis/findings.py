@@ -1,0 +1,29 @@
+"""From answers to findings: every family, in one canonical order."""
+
+from activities.analysis.changes import find_in_changes
+from activities.analysis.cluster import find_in_cluster
+from activities.analysis.evidence import Evidence
+from activities.analysis.facts import FactMaker
+from activities.analysis.logs import find_in_logs
+from activities.analysis.metrics import find_in_metrics
+from activities.analysis.parameters import DEFAULT, Parameters
+from activities.analysis.traces import find_in_traces
+from workflows.contracts.finding import Finding
+
+LEAST_STRENGTH = 0.01
+MOST_FINDINGS = 2_000
+
+
+def find(evidence: Evidence, parameters: Parameters = DEFAULT) -> list[Finding]:
+    """Every finding worth telling, strongest first, ties by key; a key occurs once."""
+    facts = FactMaker(evidence)
+    found = [
+        *find_in_metrics(evidence, parameters, facts),
+        *find_in_traces(evidence, parameters, facts),
+        *find_in_logs(evidence, parameters, facts),
+        *find_in_cluster(evidence, parameters, facts),
+    ]
+    found += find_in_changes(evidence, parameters, facts, found)
+    ordered = sorted(found, key=lambda item: (-item.strength, item.key))
+    unique = {item.key: item for item in reversed(ordered) if item.strength >= LEAST_STRENGTH and item.evidence}
+    return sorted(unique.values(), key=lambda item: (-item.strength, item.key))[:MOST_FINDINGS]

@@ -1,0 +1,80 @@
+"""Who calls whom: the part of the topology that decides which way a fault travels."""
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from workflows.contracts.identifiers import EntityId
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Callers and callees of every entity; pods and services that are parts of each other count as calling."""
+
+    kinds: Mapping[EntityId, str] = field(default_factory=dict)
+    callees: Mapping[EntityId, frozenset[EntityId]] = field(default_factory=dict)
+    callers: Mapping[EntityId, frozenset[EntityId]] = field(default_factory=dict)
+
+    @classmethod
+    def from_answer(cls, rows: pl.DataFrame) -> "Graph":
+        """The graph in a `topology` answer."""
+        kinds: dict[EntityId, str] = {}
+        pairs: list[tuple[EntityId, EntityId]] = []
+        for row in rows.iter_rows(named=True):
+            source, target = EntityId(row["source"]), EntityId(row["target"])
+            if not target:
+                kinds[source] = row["kind"]
+            elif row["kind"] in ("calls", "runs_on"):
+                pairs.append((source, target))
+            elif row["kind"] == "part_of":
+                pairs.append((target, source))
+        return cls(kinds=kinds, callees=_grouped(pairs), callers=_grouped((b, a) for a, b in pairs))
+
+    def downstream(self, entity: EntityId) -> frozenset[EntityId]:
+        """Everything `entity` calls, directly or through others; never itself."""
+        return _reachable(self.callees, entity)
+
+    def upstream(self, entity: EntityId) -> frozenset[EntityId]:
+        """Everything that calls `entity`, directly or through others; never itself."""
+        return _reachable(self.callers, entity)
+
+    def path_up(self, cause: EntityId, targets: Iterable[EntityId]) -> list[EntityId]:
+        """The shortest way from `cause` through callers to the nearest of `targets`, ties by name; empty if none."""
+        wanted = set(targets)
+        came_from: dict[EntityId, EntityId | None] = {cause: None}
+        queue = deque([cause])
+        while queue:
+            here = queue.popleft()
+            if here in wanted:
+                path: list[EntityId] = []
+                step: EntityId | None = here
+                while step is not None:
+                    path.append(step)
+                    step = came_from[step]
+                return path[::-1]
+            for caller in sorted(self.callers.get(here, ())):
+                if caller not in came_from:
+                    came_from[caller] = here
+                    queue.append(caller)
+        return []
+
+
+def _grouped(pairs: Iterable[tuple[EntityId, EntityId]]) -> dict[EntityId, frozenset[EntityId]]:
+    groups: dict[EntityId, set[EntityId]] = {}
+    for source, target in pairs:
+        if source != target:
+            groups.setdefault(source, set()).add(target)
+    return {name: frozenset(others) for name, others in groups.items()}
+
+
+def _reachable(edges: Mapping[EntityId, frozenset[EntityId]], start: EntityId) -> frozenset[EntityId]:
+    seen: set[EntityId] = set()
+    queue = list(edges.get(start, ()))
+    while queue:
+        here = queue.pop()
+        if here not in seen and here != start:
+            seen.add(here)
+            queue += edges.get(here, ())
+    return frozenset(seen)

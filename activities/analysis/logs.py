@@ -1,0 +1,117 @@
+"""What log lines say: templates that appear, vanish or change their share of an operation or of another template."""
+
+import polars as pl
+
+from activities.analysis.counts import broken_ratios
+from activities.analysis.evidence import Evidence
+from activities.analysis.facts import FactMaker
+from activities.analysis.parameters import Parameters
+from activities.analysis.splits import Average, splits_of
+from workflows.contracts.finding import Direction, Finding, FindingFamily
+from workflows.contracts.hypothesis import FaultKind
+from workflows.contracts.identifiers import EntityId, ProbeKey
+from workflows.contracts.predicate import RowCount
+from workflows.contracts.probe import entity_of
+
+SEPARATOR = "\x1f"
+TEMPLATES_COMPARED = 150
+"""Templates per entity that are compared with each other, the most frequent and the newest first."""
+
+SEVERE = frozenset(("warn", "warning", "error", "err", "fatal", "critical", "panic", "severe", "emergency", "alert"))
+
+
+def find_in_logs(evidence: Evidence, parameters: Parameters, facts: FactMaker) -> list[Finding]:
+    """At most one finding per entity and direction of severity: its most surprising template."""
+    frames = [
+        item.rows.with_columns(owner=pl.lit(entity_of(item.probe)), probe=pl.lit(item.probe.key))
+        for item in evidence.of("logs")
+        if item.rows.height
+    ]
+    if not frames:
+        return []
+    lines = pl.concat(frames).with_columns(signal=pl.concat_str("severity", "template", separator=SEPARATOR))
+    lines = _most_telling(lines, evidence)
+    anchors = pl.concat([lines.select("ts", "count", "owner", anchor="signal"), _operations(evidence)])
+    collected: dict[tuple[EntityId, bool], Average] = {}
+    for split in splits_of(evidence, parameters):
+        strongest: dict[tuple[EntityId, bool], dict[str, object]] = {}
+        for row in (
+            broken_ratios(lines.select("ts", "count", "owner", "signal"), anchors, split, parameters)
+            .sort("surprise", "signal")
+            .iter_rows(named=True)
+        ):
+            severe = str(row["signal"]).partition(SEPARATOR)[0] in SEVERE
+            strongest[(EntityId(row["owner"]), severe)] = row
+        for key, row in strongest.items():
+            squared = float(str(row["surprise"])) ** 2
+            strength = squared / (squared + parameters.ratio_knee**2)
+            collected.setdefault(key, Average()).add(strength, split, row)
+    found = []
+    for (entity, severe), average in sorted(collected.items(), key=lambda item: item[0]):
+        average.total /= len(parameters.lags)
+        if average.best > 0:
+            found.append(_finding(facts, lines, entity, average, severe=severe))
+    return found
+
+
+def _most_telling(lines: pl.DataFrame, evidence: Evidence) -> pl.DataFrame:
+    """Templates of each entity that can be compared with each other in bounded time."""
+    ranked = (
+        lines.group_by("owner", "signal")
+        .agg(total=pl.col("count").sum(), late=(pl.col("count") * (pl.col("ts") >= evidence.alert_at)).sum())
+        .sort("owner", "late", "total", "signal", descending=[False, True, True, False])
+        .group_by("owner", maintain_order=True)
+        .head(TEMPLATES_COMPARED)
+    )
+    return lines.join(ranked.select("owner", "signal"), on=["owner", "signal"], how="semi")
+
+
+def _operations(evidence: Evidence) -> pl.DataFrame:
+    """Spans per operation as anchors for templates of the same entity."""
+    frames = [
+        item.rows.select("ts", "count", owner=pl.lit(entity_of(item.probe)), anchor="operation")
+        for item in evidence.of("traces")
+        if item.rows.height
+    ]
+    empty = pl.DataFrame(
+        schema={"ts": pl.Datetime("us", "UTC"), "count": pl.Int64, "owner": pl.String, "anchor": pl.String}
+    )
+    return pl.concat(frames) if frames else empty
+
+
+def _finding(facts: FactMaker, lines: pl.DataFrame, entity: EntityId, average: Average, *, severe: bool) -> Finding:
+    assert average.split is not None
+    row, after = average.detail, average.split.after
+    severity, _, template = str(row["signal"]).partition(SEPARATOR)
+    seen, expected, total = float(str(row["seen"])), float(str(row["expected"])), float(str(row["total"]))
+    rows = lines.filter(pl.col("owner") == entity, pl.col("signal") == row["signal"]).sort("ts")
+    more = seen > expected
+    text = " ".join(template.split())[:120]
+    if more and total == 0:
+        summary, direction = f"{entity} logs something new, {seen:.0f} times: {text}", Direction.APPEARED
+    elif more:
+        summary = f"{entity} logs {seen:.0f} times, about {expected:.0f} are usual: {text}"
+        direction = Direction.UP
+    else:
+        summary = f"{entity} logs only {seen:.0f} times, about {expected:.0f} are usual: {text}"
+        direction = Direction.VANISHED if seen == 0 else Direction.DOWN
+    kinds = {FaultKind.ERROR: 0.7, FaultKind.BEHAVIOUR: 0.3} if severe else {FaultKind.BEHAVIOUR: 1.0}
+    return facts.counted(
+        rows,
+        family=FindingFamily.LOG,
+        entity=entity,
+        signal=f"{severity} {text}",
+        summary=summary,
+        direction=direction,
+        strength=average.total,
+        fault_kinds=kinds,
+        predicate=RowCount(
+            probe_key=ProbeKey(rows["probe"][0]),
+            select={"severity": severity, "template": template},
+            column="count",
+            window=after,
+            at_least=seen if more else 0.0,
+            at_most=None if more else seen,
+        ),
+        column="count",
+    )

@@ -1,0 +1,225 @@
+"""What metrics say: which series left its usual range, how far, how rarely it ever does, and since when."""
+
+import math
+from datetime import datetime, timedelta
+
+import numpy as np
+import polars as pl
+
+from activities.analysis.evidence import Evidence
+from activities.analysis.facts import FactMaker
+from activities.analysis.metric_kinds import fall_is_bad, kind_of
+from activities.analysis.parameters import Parameters
+from activities.analysis.splits import Average, Split, splits_of
+from workflows.contracts.canonical import rounded
+from workflows.contracts.finding import Direction, Finding, FindingFamily
+from workflows.contracts.hypothesis import FaultKind
+from workflows.contracts.identifiers import EntityId, ProbeKey
+from workflows.contracts.predicate import SeriesShift
+from workflows.contracts.probe import Window, entity_of
+
+PER_KIND = 2
+"""Findings per entity and kind of fault, the strongest first."""
+
+KEYS = ["entity", "metric"]
+LEAST_POINTS = 3
+WORTH_TELLING = 0.02
+
+
+def find_in_metrics(evidence: Evidence, parameters: Parameters, facts: FactMaker) -> list[Finding]:
+    """The strongest metric findings of every entity.
+
+    The deviation is measured from the median in a scale that is the largest of the robust spread, a part of the
+    series' own level and a part of the level of the same metric elsewhere; it counts by how rarely the series' own,
+    possibly contaminated, history goes as far.
+    """
+    frames = [
+        item.rows.with_columns(entity=pl.lit(entity_of(item.probe)), probe=pl.lit(item.probe.key))
+        for item in evidence.of("metrics")
+        if item.rows.height
+    ]
+    if not frames:
+        return []
+    samples = pl.concat(frames).filter(pl.col("value").is_finite()).sort(*KEYS, "ts")
+    collected: dict[tuple[str, str], Average] = {}
+    for split in splits_of(evidence, parameters):
+        for row in _deviations(samples, split, parameters).iter_rows(named=True):
+            kind = kind_of(row["metric"])
+            fallen = row["deviation"] < 0 and not fall_is_bad(row["metric"], kind)
+            strength = (
+                min(1.0, row["rarity"])
+                * (parameters.metric_fall if fallen else 1.0)
+                * _graded(abs(row["deviation"]), parameters)
+            )
+            collected.setdefault((row["entity"], row["metric"]), Average()).add(strength, split, row)
+    found: list[Finding] = []
+    groups: dict[tuple[str, FaultKind], list[Finding]] = {}
+    series = {key: rows for key, rows in samples.group_by(KEYS, maintain_order=True)}
+    for (entity, metric), average in sorted(collected.items()):
+        average.total /= len(parameters.lags)
+        if average.total >= WORTH_TELLING:
+            finding = _finding(
+                facts, series[(entity, metric)], EntityId(entity), metric, average, parameters=parameters
+            )
+            groups.setdefault((entity, kind_of(metric)), []).append(finding)
+    for _, items in sorted(groups.items()):
+        found += sorted(items, key=lambda item: (-item.strength, item.key))[:PER_KIND]
+    return found + _deadlines(series, evidence, facts)
+
+
+def _graded(deviation: float, parameters: Parameters) -> float:
+    full = math.log1p(parameters.metric_ceiling / parameters.metric_knee)
+    return min(1.0, math.log1p(deviation / parameters.metric_knee) / full)
+
+
+def _deviations(samples: pl.DataFrame, split: Split, parameters: Parameters) -> pl.DataFrame:
+    """Per series: the later value farthest from the median, in scales, and the rarity of such values before."""
+    before, after = samples.filter(pl.col("ts") < split.at), samples.filter(pl.col("ts") >= split.at)
+    usual = (
+        before.group_by(KEYS).agg(usual=pl.col("value").median(), past=pl.len()).filter(pl.col("past") >= LEAST_POINTS)
+    )
+    errors = before.join(usual, on=KEYS).with_columns(error=pl.col("value") - pl.col("usual"))
+    scales = errors.group_by(KEYS).agg(
+        spread=pl.col("error").abs().median() * 1.4826,
+        wide=pl.col("error").abs().quantile(0.9) / 1.64,
+        level=pl.col("value").abs().mean(),
+    )
+    scales = scales.join(scales.group_by("metric").agg(peers=pl.col("level").median()), on="metric")
+    floor = parameters.metric_floor
+    scale = pl.max_horizontal("spread", "wide", floor * pl.col("usual").abs(), floor * pl.col("peers"), pl.lit(1e-9))
+    farthest = (
+        after.join(usual, on=KEYS)
+        .join(scales, on=KEYS)
+        .with_columns(moved=pl.col("value") - pl.col("usual"))
+        .with_columns(deviation=pl.col("moved") / scale, distance=(pl.col("moved") / scale).abs())
+        .sort(*KEYS, "distance", "ts", descending=[False, False, True, False])
+        .group_by(KEYS, maintain_order=True)
+        .first()
+        .filter(pl.col("distance") > 0)
+    )
+    as_far = (
+        errors.join(farthest.select(*KEYS, "moved"), on=KEYS)
+        .group_by(KEYS)
+        .agg(as_far=((pl.col("error") * pl.col("moved").sign()) >= pl.col("moved").abs()).sum())
+    )
+    rarity = -((pl.col("as_far") + 1) / (pl.col("past") + 1)).log() / (pl.col("past") + 1).log()
+    return farthest.join(as_far, on=KEYS).with_columns(rarity=rarity.clip(0, 1)).sort(KEYS)
+
+
+def _finding(
+    facts: FactMaker,
+    rows: pl.DataFrame,
+    entity: EntityId,
+    metric: str,
+    average: Average,
+    *,
+    parameters: Parameters,
+) -> Finding:
+    assert average.split is not None
+    row = average.detail
+    up = float(str(row["deviation"])) > 0
+    value, usual = float(str(row["value"])), float(str(row["usual"]))
+    kind = kind_of(metric)
+    points = list(zip(rows["ts"].to_list(), rows["value"].to_list(), strict=True))
+    return facts.stated(
+        family=FindingFamily.METRIC,
+        entity=entity,
+        signal=metric,
+        summary=f"{metric} of {entity} {'rises' if up else 'falls'} to {value:.4g}, usually {usual:.4g}",
+        direction=Direction.UP if up else Direction.DOWN,
+        strength=average.total * parameters.metric_weights[kind],
+        fault_kinds={kind: 1.0},
+        onset=onset_of(points, average.split.at),
+        points=points,
+        predicate=SeriesShift(
+            probe_key=ProbeKey(rows["probe"][0]),
+            select={"metric": metric},
+            column="value",
+            statistic="max" if up else "min",
+            before=average.split.before,
+            after=average.split.after,
+            direction="up" if up else "down",
+            threshold=value,
+            reference=usual,
+        ),
+    )
+
+
+def onset_of(points: list[tuple[datetime, float]], split: datetime) -> datetime | None:
+    """When the change that holds at the end began: the foot of the rise, above the noise of the first part.
+
+    The noise is that of the first eighth of the series (at least eight points), so that a slow ramp is dated from
+    its beginning and not from where it becomes obvious.
+    """
+    values = np.array([value for _, value in points])
+    head = max(8, len(values) // 8)
+    if len(values) < head + 2:
+        return next((moment for moment, _ in points if moment >= split), None)
+    middle = float(np.median(values[:head]))
+    spread = max(
+        1.4826 * float(np.median(np.abs(values[:head] - middle))),
+        float(np.quantile(values[:head], 0.9) - np.quantile(values[:head], 0.1)) / 2.56,
+        0.03 * abs(middle),
+        1e-9,
+    )
+    z = (values - middle) / spread
+    late = z[-max(5, len(z) // 10) :]
+    sign = float(np.sign(late[int(np.argmax(np.abs(late)))]))
+    beyond = np.nonzero(sign * z >= 6)[0]
+    if not len(beyond) or beyond[-1] < len(z) - max(5, len(z) // 10):
+        return next((moment for moment, _ in points if moment >= split), None)
+    foot = max(1.0, 0.02 * float(np.max(sign * z)))
+    first = int(beyond[-1])
+    while first > 0 and sign * z[first - 1] >= foot:
+        first -= 1
+    return points[first][0]
+
+
+def _deadlines(series: dict[tuple[object, ...], pl.DataFrame], evidence: Evidence, facts: FactMaker) -> list[Finding]:
+    """Countdowns that reached zero: a series that had been falling straight all along, and crossed it."""
+    found = []
+    for (entity, metric), rows in sorted(series.items(), key=lambda item: str(item[0])):
+        values = rows["value"].to_numpy()
+        if len(values) < 10 or not values[0] > 0 >= values[-1] or float(np.std(values)) == 0:
+            continue
+        seconds = rows["ts"].dt.epoch("us").to_numpy() / 1e6
+        slope, base = np.polyfit(seconds - seconds[0], values, 1)
+        residual = values - (base + slope * (seconds - seconds[0]))
+        drift = abs(slope) * (seconds[-1] - seconds[0])
+        if slope >= 0 or drift <= 20 * (1.4826 * float(np.median(np.abs(residual))) + 1e-9):
+            continue
+        moment = rows.filter(pl.col("value") <= 0)["ts"][0]
+        if moment > evidence.as_of:
+            continue
+        found.append(_deadline(facts, rows, EntityId(str(entity)), str(metric), moment))
+    return found
+
+
+def _deadline(facts: FactMaker, rows: pl.DataFrame, entity: EntityId, metric: str, moment: datetime) -> Finding:
+    points = list(zip(rows["ts"].to_list(), rows["value"].to_list(), strict=True))
+    before = [value for ts, value in points if ts < moment]
+    after = [value for ts, value in points if ts >= moment]
+    window = rows["ts"].to_list()
+    return facts.stated(
+        family=FindingFamily.METRIC,
+        entity=entity,
+        signal=f"countdown {metric}",
+        summary=f"{metric} of {entity} counted down and reached zero",
+        direction=Direction.DOWN,
+        strength=0.9,
+        fault_kinds={FaultKind.EXPIRY: 1.0},
+        onset=moment,
+        points=points,
+        predicate=SeriesShift(
+            probe_key=ProbeKey(rows["probe"][0]),
+            select={"metric": metric},
+            column="value",
+            statistic="max",
+            before_statistic="min",
+            before=Window(start=window[0], end=moment),
+            after=Window(start=moment, end=window[-1] + timedelta(microseconds=1)),
+            direction="down",
+            threshold=rounded(max(after)),
+            reference=rounded(min(before)),
+        ),
+    )

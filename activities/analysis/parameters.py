@@ -1,0 +1,119 @@
+"""Every number of the engine, in one place: one set for all systems."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from workflows.contracts.hypothesis import FaultKind
+
+
+def _metric_weights() -> dict[FaultKind, float]:
+    return {
+        FaultKind.CPU: 1.0,
+        FaultKind.LOCK: 1.0,
+        FaultKind.CRASH: 1.0,
+        FaultKind.DISK: 1.0,
+        FaultKind.SATURATION: 0.8,
+        FaultKind.ERROR: 0.8,
+        FaultKind.MEMORY: 0.6,
+        FaultKind.LATENCY: 0.3,
+        FaultKind.NETWORK: 0.2,
+        FaultKind.TRAFFIC: 0.2,
+        FaultKind.EXPIRY: 1.0,
+        FaultKind.UNKNOWN: 0.1,
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parameters:
+    """Numbers of the analyses; `README.md` beside this file says where each is used."""
+
+    lags: tuple[timedelta, ...] = tuple(timedelta(seconds=value) for value in (60, 90, 120, 150))
+    """How long before the alert the fault may have begun; evidence is averaged over these splits."""
+
+    chunk: timedelta = timedelta(seconds=60)
+    """History is compared in pieces of this length."""
+
+    least_history: float = 3.0
+    """Spans that an edge must have had before it can be slower than before."""
+
+    latency_noise: float = 0.3
+    """Standard deviation of ln(duration) that is always granted."""
+
+    latency_sampling: float = 0.8
+    """Standard deviation of ln(duration) of a single request."""
+
+    latency_knee: float = 2.5
+    """Standard deviations at which a slowdown counts half."""
+
+    failure_knee: float = 3.0
+    """Failed requests above the usual number at which failing counts for 1 - 1/e."""
+
+    kept_history: float = 0.67
+    """Part of the history that is believed; earlier faults may hide in the rest."""
+
+    ratio_knee: float = 2.5
+    """Standard deviations at which a broken count ratio counts half."""
+
+    ratio_chunks: float = 2.0
+    """Pieces of history that halve the doubt about a ratio."""
+
+    whole_tolerance: float = 0.03
+    """How near to a whole number a ratio must be to be a fixed code path."""
+
+    branch_trust: float = 0.55
+    """Trust in a ratio that is no whole number: a branch, or a mix of requests."""
+
+    new_signal_trust: float = 0.5
+    """Trust in something that was never seen before."""
+
+    metric_floor: float = 0.3
+    """Scale of a series: at least this part of its usual level, or of the usual level among its peers."""
+
+    metric_knee: float = 3.0
+    metric_ceiling: float = 100.0
+    """Deviations, in scales, from which a metric's strength grows and at which it is full."""
+
+    metric_fall: float = 0.2
+    """Weight of a fall, except of traffic."""
+
+    metric_weights: Mapping[FaultKind, float] = field(default_factory=_metric_weights)
+
+    explained: float = 0.7
+    """Part of a symptom that a callee with the same symptom explains away."""
+
+    weight_trace: float = 1.0
+    weight_failure: float = 1.0
+    weight_structure: float = 1.0
+    weight_metric: float = 0.7
+    weight_cluster: float = 0.8
+    weight_change: float = 0.4
+    weight_alert: float = 0.05
+    weight_hint: float = 0.3
+
+    specific_kind: float = 2.0
+    """A kind that says why (memory, a lock) against one that only says how it shows (an error, slowness)."""
+
+    sharpness: float = 5.0
+    """Log-odds per unit of score."""
+
+    none_score: float = 0.45
+    """Score that an entity has to pass to be more likely than none of them."""
+
+    unseen_discount: float = 0.5
+    """Part of the probability that goes to "none of these" when nothing could be looked at."""
+
+    change_lag: timedelta = timedelta(minutes=30)
+    """A change further before the first onset is not the cause."""
+
+    change_slack: timedelta = timedelta(seconds=60)
+    """A change may be recorded this long after its effect."""
+
+    change_decay: timedelta = timedelta(minutes=10)
+    change_prior: float = -0.5
+    change_word_ceiling: float = 3.0
+    change_harmless: float = 2.0
+    change_deadline: float = 3.0
+
+
+DEFAULT = Parameters()

@@ -1,0 +1,248 @@
+"""One calculation over all findings: which cause explains them, with the contribution of each in plain sight."""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from activities.analysis.evidence import Evidence
+from activities.analysis.graph import Graph
+from activities.analysis.parameters import DEFAULT, Parameters
+from workflows.contracts.canonical import rounded
+from workflows.contracts.finding import Finding, FindingFamily
+from workflows.contracts.hypothesis import Contribution, FaultKind, Hypothesis
+from workflows.contracts.identifiers import EntityId
+from workflows.contracts.observation import ObservationStatus
+from workflows.contracts.report import Unseen
+
+KEPT = 25
+"""Hypotheses that are reported, "none of these" included."""
+
+CONTRIBUTIONS_KEPT = 12
+SPECIFIC_KINDS = frozenset(
+    (FaultKind.CPU, FaultKind.MEMORY, FaultKind.DISK, FaultKind.LOCK, FaultKind.EXPIRY, FaultKind.NETWORK)
+)
+"""Kinds that say why; the others say how it shows."""
+
+
+@dataclass
+class _Case:
+    """What speaks for one entity: (finding, score it adds, why it was discounted)."""
+
+    terms: list[tuple[Finding, float, str]] = field(default_factory=list)
+    hint: float = 0.0
+    alert: float = 0.0
+
+    @property
+    def score(self) -> float:
+        return sum(value for _, value, _ in self.terms) + self.hint + self.alert
+
+
+def rank(
+    findings: Sequence[Finding],
+    evidence: Evidence,
+    *,
+    unseen: Sequence[Unseen],
+    planned: int,
+    hints: Iterable[str] = (),
+    parameters: Parameters = DEFAULT,
+) -> list[Hypothesis]:
+    """Hypotheses with calibrated probabilities, best first; ties by entity; never empty.
+
+    An entity's score is the sum of its families' evidence, less what a callee with the same symptom explains.
+    The probability is the softmax of the scores, with "none of these" as a candidate of fixed score; what could
+    not be looked at moves probability to "none of these".
+    """
+    by_entity: dict[EntityId, list[Finding]] = defaultdict(list)
+    for item in findings:
+        by_entity[item.entity].append(item)
+    slow = {name: _slowness(items) for name, items in by_entity.items()}
+    known = {name for name in (*evidence.graph.kinds, *by_entity) if not name.startswith(("team:", "unknown:"))}
+    cases = {name: _case(name, by_entity.get(name, []), slow, evidence.graph, parameters) for name in sorted(known)}
+    for name in evidence.alerting & cases.keys():
+        cases[name].alert = parameters.weight_alert
+    for text in hints:
+        for name in _named_in(text, cases):
+            cases[name].hint = parameters.weight_hint
+    odds = {name: math.exp(parameters.sharpness * case.score) for name, case in cases.items()}
+    none = math.exp(parameters.sharpness * parameters.none_score)
+    seen = 1 - parameters.unseen_discount * _unseen_share(unseen, planned)
+    whole = sum(odds.values()) + none
+    probability = {name: value / whole * seen for name, value in odds.items()}
+    ordered = sorted(cases, key=lambda name: (-rounded(probability[name]), name))[: KEPT - 1]
+    rows: list[tuple[EntityId | None, float]] = [(name, probability[name]) for name in ordered]
+    rest = 1 - sum(value for _, value in rows)
+    rows.append((None, max(0.0, rest)))
+    rows.sort(key=lambda row: (-rounded(row[1]), row[0] or "~"))
+    changes = _change_of(ordered, cases, findings, evidence.graph)
+    return [
+        _hypothesis(
+            number,
+            name,
+            value,
+            case=cases.get(name) if name else None,
+            change=changes.get(name) if name else None,
+            graph=evidence.graph,
+            parameters=parameters,
+        )
+        for number, (name, value) in enumerate(rows, start=1)
+    ]
+
+
+def _case(
+    name: EntityId, items: list[Finding], slow: Mapping[EntityId, float], graph: Graph, parameters: Parameters
+) -> _Case:
+    """The terms of one entity's score."""
+    behind = max((slow.get(other, 0.0) for other in graph.downstream(name)), default=0.0)
+    case = _Case()
+    families: dict[str, list[Finding]] = defaultdict(list)
+    for item in items:
+        families[_family_of(item)].append(item)
+    weights = {
+        "slow": parameters.weight_trace,
+        "failure": parameters.weight_failure,
+        "structure": parameters.weight_structure * (1 - parameters.explained * behind**2),
+        "metric": parameters.weight_metric,
+        "cluster": parameters.weight_cluster,
+        "change": 0.0,
+    }
+    for family, members in sorted(families.items()):
+        total = weights[family] * (_slowness(members) if family == "slow" else _either(members))
+        strength = sum(item.strength for item in members)
+        note = " (partly explained by what it calls)" if family == "structure" and behind > 0.3 else ""
+        case.terms += [(item, total * item.strength / strength, note) for item in members if strength > 0]
+    gained = case.score
+    best = max((item for item in families.get("change", [])), key=lambda item: item.strength, default=None)
+    if best is not None and gained > 0:
+        case.terms.append((best, parameters.weight_change * (2 * best.strength - 1) * min(1.0, gained), ""))
+    return case
+
+
+def _family_of(item: Finding) -> str:
+    if item.family is FindingFamily.TRACE:
+        if item.signal.startswith("failing "):
+            return "failure"
+        return "structure" if item.signal.startswith("calls ") else "slow"
+    if item.family is FindingFamily.LOG:
+        return "structure"
+    return item.family.value
+
+
+def _slowness(items: Iterable[Finding]) -> float:
+    """Exclusive time and gaps are parts of one excess: their strengths are roots of shares."""
+    parts = [item.strength for item in items if _family_of(item) == "slow"]
+    return min(1.0, math.sqrt(sum(value**2 for value in parts)))
+
+
+def _either(items: Iterable[Finding]) -> float:
+    """At least one of several independent signs."""
+    missing = 1.0
+    for item in items:
+        missing *= 1 - 0.9 * item.strength
+    return 1 - missing
+
+
+def _unseen_share(unseen: Sequence[Unseen], planned: int) -> float:
+    """Part of the questions that brought nothing; what was never recorded counts half, it was known beforehand."""
+    if planned == 0:
+        return 1.0
+    lost = sum(item.count * (0.5 if item.status is ObservationStatus.NOT_RECORDED else 1.0) for item in unseen)
+    return min(1.0, lost / planned)
+
+
+def _named_in(text: str, names: Iterable[EntityId]) -> list[EntityId]:
+    lowered = text.lower()
+    return [name for name in names if name.partition(":")[2].lower() in lowered]
+
+
+def _change_of(
+    ordered: Sequence[EntityId], cases: Mapping[EntityId, _Case], findings: Sequence[Finding], graph: Graph
+) -> dict[EntityId, Finding]:
+    """For the leading entity: the change that best explains it, on itself, what it calls or runs on, or unplaced."""
+    if not ordered or cases[ordered[0]].score <= 0:
+        return {}
+    top = ordered[0]
+    near = {top, *graph.downstream(top), EntityId("unknown:")}
+    changes = [item for item in findings if item.family is FindingFamily.CHANGE]
+    likely = [item for item in changes if item.strength > 0.5]
+    placed = sorted(likely, key=lambda item: (item.entity not in near, -item.strength, item.key))
+    best = max(likely, key=lambda item: (item.strength, item.key), default=None)
+    if best is None:
+        return {}
+    local = placed[0]
+    return {top: local if local.entity in near and local.strength >= best.strength - 0.15 else best}
+
+
+def _hypothesis(
+    number: int,
+    name: EntityId | None,
+    probability: float,
+    *,
+    case: _Case | None,
+    change: Finding | None,
+    graph: Graph,
+    parameters: Parameters,
+) -> Hypothesis:
+    if name is None or case is None:
+        return Hypothesis(
+            rank=number,
+            entity=None,
+            fault_kind=FaultKind.UNKNOWN,
+            mechanism="The cause lies outside of what was looked at, or nothing is wrong.",
+            probability=rounded(probability),
+        )
+    kind = _kind(case, parameters.specific_kind)
+    terms = sorted(case.terms, key=lambda term: (-abs(term[1]), term[0].key))[:CONTRIBUTIONS_KEPT]
+    contributions = [
+        Contribution(
+            finding_key=item.key,
+            log_odds=rounded(parameters.sharpness * value),
+            reason=f"{item.summary}{note}"[:400],
+        )
+        for item, value, note in terms
+        if rounded(value) != 0
+    ]
+    return Hypothesis(
+        rank=number,
+        entity=name,
+        fault_kind=kind,
+        mechanism=_mechanism(name, kind, change, len(graph.upstream(name))),
+        probability=rounded(probability),
+        supporting=tuple(item for item in contributions if item.log_odds > 0),
+        contradicting=tuple(item for item in contributions if item.log_odds < 0),
+        change_id=change.signal if change else None,
+    )
+
+
+def _kind(case: _Case, specific: float) -> FaultKind:
+    weights: dict[FaultKind, float] = defaultdict(float)
+    for item, value, _ in case.terms:
+        if item.family is not FindingFamily.CHANGE:
+            for kind, weight in item.fault_kinds.items():
+                weights[kind] += max(0.0, value) * weight * (specific if kind in SPECIFIC_KINDS else 1.0)
+    if not weights or max(weights.values()) <= 0:
+        return FaultKind.UNKNOWN
+    return max(sorted(weights), key=lambda kind: weights[kind])
+
+
+_SENTENCES: Mapping[FaultKind, str] = {
+    FaultKind.CPU: "it runs short of processor time",
+    FaultKind.MEMORY: "it runs out of memory",
+    FaultKind.DISK: "its storage fails it",
+    FaultKind.NETWORK: "requests to and from it are slow on the way",
+    FaultKind.LATENCY: "it takes longer to do its own work",
+    FaultKind.ERROR: "it fails requests by itself",
+    FaultKind.CRASH: "it is gone, or does not answer",
+    FaultKind.LOCK: "work waits for a lock in it",
+    FaultKind.SATURATION: "something in it is used up and requests queue",
+    FaultKind.BEHAVIOUR: "it takes other paths through its code than it used to",
+    FaultKind.TRAFFIC: "its traffic changed",
+    FaultKind.EXPIRY: "something it depends on reached its deadline",
+    FaultKind.UNKNOWN: "it behaves unusually",
+}
+
+
+def _mechanism(name: EntityId, kind: FaultKind, change: Finding | None, callers: int) -> str:
+    reach = f", and {callers} that call it may feel it" if callers else ""
+    since = f", since {change.signal}" if change else ""
+    return f"{name}: {_SENTENCES[kind]}{since}{reach}."

@@ -1,0 +1,64 @@
+"""Before and after: the candidate moments at which the fault may have begun, and what is compared across them."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import polars as pl
+
+from activities.analysis.evidence import Evidence
+from activities.analysis.parameters import Parameters
+from workflows.contracts.probe import Window
+
+CHART_POINTS = 60
+CLEARLY = 1.05
+"""An earlier split replaces a later one as the example only when it is stronger by this factor."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """One candidate onset."""
+
+    at: datetime
+    before: Window
+    after: Window
+
+
+def splits_of(evidence: Evidence, parameters: Parameters) -> list[Split]:
+    """The candidate onsets; every analysis averages over them, which is steadier than choosing one."""
+    moments = [evidence.alert_at - lag for lag in parameters.lags]
+    return [
+        Split(at=moment, before=evidence.before(moment), after=Window(start=moment, end=evidence.as_of))
+        for moment in moments
+    ]
+
+
+def with_chunk(rows: pl.DataFrame, split: Split, parameters: Parameters) -> pl.DataFrame:
+    """History of `split`, each row with the number of its piece, counted back from the split."""
+    length = parameters.chunk.total_seconds() * 1e6
+    back = (pl.lit(split.at) - pl.col("ts")).dt.total_microseconds() - 1
+    return rows.filter(pl.col("ts") < split.at).with_columns(chunk=(back / length).floor().cast(pl.Int64))
+
+
+@dataclass
+class Average:
+    """Collects a signal's strength over the splits, and remembers the latest at which it was about strongest."""
+
+    total: float = 0.0
+    best: float = 0.0
+    split: Split | None = None
+    detail: dict[str, object] = field(default_factory=dict)
+
+    def add(self, strength: float, split: Split, detail: dict[str, object]) -> None:
+        """One split's strength; `detail` describes the example that is shown."""
+        self.total += strength
+        if strength > self.best * CLEARLY:
+            self.best, self.split, self.detail = strength, split, detail
+
+
+def chart(points: Iterable[tuple[datetime, float]], alert_at: datetime) -> tuple[tuple[float, float], ...]:
+    """At most 60 (seconds relative to the alert, value) points, thinned evenly, the latest always kept."""
+    ordered: Sequence[tuple[datetime, float]] = sorted(points)
+    stride = max(1, -(-len(ordered) // CHART_POINTS))
+    kept = list(ordered)[::-1][::stride][::-1]
+    return tuple(((moment - alert_at).total_seconds(), value) for moment, value in kept)

@@ -1,0 +1,329 @@
+"""What spans say: where time is spent anew, on which edge it is lost, where requests fail, which calls vanish."""
+
+import math
+from collections.abc import Callable
+
+import polars as pl
+
+from activities.analysis.counts import broken_ratios
+from activities.analysis.evidence import Evidence
+from activities.analysis.facts import FactMaker, Shift
+from activities.analysis.parameters import Parameters
+from activities.analysis.splits import Average, Split, splits_of, with_chunk
+from workflows.contracts.finding import Direction, Finding, FindingFamily
+from workflows.contracts.hypothesis import FaultKind
+from workflows.contracts.identifiers import EntityId, ProbeKey
+from workflows.contracts.predicate import AllOf, RowCount
+from workflows.contracts.probe import entity_of
+
+EDGE = ["entity", "operation", "caller", "caller_operation", "peer", "unanswered"]
+Slots = dict[tuple[EntityId, str], Average]
+
+
+def find_in_traces(evidence: Evidence, parameters: Parameters, facts: FactMaker) -> list[Finding]:
+    """Findings of the trace family, at most one of each kind per entity.
+
+    Exclusive time per (service, operation, caller) and the gap between a caller's and a callee's span are compared
+    with their history in logarithms, with a robust spread; the excess is shared out among all entities, so that
+    one slow callee does not accuse its callers.
+    """
+    frames = [
+        item.rows.with_columns(entity=pl.lit(entity_of(item.probe)), probe=pl.lit(item.probe.key))
+        for item in evidence.of("traces")
+        if item.rows.height
+    ]
+    if not frames:
+        return []
+    spans = _owned(pl.concat(frames))
+    slots: Slots = {}
+    for split in splits_of(evidence, parameters):
+        _slowness(spans, evidence, split, parameters, slots)
+        _failures(spans, split, parameters, slots)
+        _vanished(spans, split, parameters, slots)
+    describe: dict[str, Callable[[EntityId, Average], Finding | None]] = {
+        "latency": lambda entity, average: _latency_finding(facts, spans, entity, average),
+        "network": lambda entity, average: _gap_finding(facts, spans, entity, average),
+        "failure": lambda entity, average: _failure_finding(facts, spans, entity, average),
+        "structure": lambda entity, average: _structure_finding(facts, entity, average),
+    }
+    found = []
+    for (entity, slot), average in sorted(slots.items(), key=lambda item: item[0]):
+        average.total /= len(parameters.lags)
+        finding = describe[slot](entity, average) if average.best > 0 else None
+        if finding is not None:
+            found.append(finding)
+    return found
+
+
+def _owned(spans: pl.DataFrame) -> pl.DataFrame:
+    """Who answers for a row: the peer of a call that left no span there, otherwise the span's own entity."""
+    own = spans["entity"].unique().to_list()
+    opaque = (pl.col("peer") != "") & ~pl.col("peer").is_in(own)
+    lost = (pl.col("peer") != "") & pl.col("unanswered")
+    return spans.with_columns(owner=pl.when(opaque | lost).then(pl.col("peer")).otherwise(pl.col("entity")))
+
+
+def _excess(rows: pl.DataFrame, column: str, split: Split, parameters: Parameters) -> pl.DataFrame:
+    """Per edge: how much of `column` (microseconds) exceeds its history, weighted by how sure that is."""
+    keys = ["owner", *EDGE]
+    history = (
+        with_chunk(rows, split, parameters)
+        .group_by(*keys, "chunk")
+        .agg(pl.col("count").sum(), pl.col(column).sum())
+        .with_columns(x=(pl.col(column) / pl.col("count") + 1).log())
+        .group_by(keys)
+        .agg(
+            usual=pl.col("x").median(),
+            spread=(pl.col("x") - pl.col("x").median()).abs().median() * 1.4826,
+            past=pl.col("count").sum(),
+        )
+    )
+    later = rows.filter(pl.col("ts") >= split.at).group_by(keys).agg(pl.col("count").sum(), pl.col(column).sum())
+    joined = later.join(history, on=keys).filter(pl.col("past") >= parameters.least_history)
+    variance = (
+        pl.col("spread") ** 2
+        + parameters.latency_noise**2
+        + parameters.latency_sampling**2 * (1 / pl.col("count") + 1 / pl.col("past"))
+    )
+    moved = (pl.col(column) / pl.col("count") + 1).log() - pl.col("usual")
+    squared = (moved / variance.sqrt()).clip(0) ** 2
+    base = pl.col("count") * (pl.col("usual").exp() - 1)
+    return (
+        joined.with_columns(weight=squared / (squared + parameters.latency_knee**2), base=base)
+        .with_columns(excess=pl.col("weight") * (pl.col(column) - pl.col("base")).clip(0))
+        .sort(keys)
+    )
+
+
+def _slowness(spans: pl.DataFrame, evidence: Evidence, split: Split, parameters: Parameters, slots: Slots) -> None:
+    own = _excess(spans, "exclusive_us", split, parameters)
+    crossing = spans.filter(pl.col("caller") != "", pl.col("caller") != pl.col("entity"))
+    gaps = _excess(crossing, "gap_us", split, parameters)
+    shared, gap_example = _shared_gaps(gaps)
+    work = {EntityId(name): value for name, value in own.group_by("owner").agg(pl.col("excess").sum()).iter_rows()}
+    example = {EntityId(row["owner"]): row for row in own.sort("excess", maintain_order=True).iter_rows(named=True)}
+    total = sum(work.values()) + sum(shared.values())
+    if total <= 0:
+        return
+    part = {name: (work.get(name, 0.0) + shared.get(name, 0.0)) / total for name in work.keys() | shared.keys()}
+    served = _excess(spans.filter(pl.col("caller") != pl.col("entity")), "duration_us", split, parameters)
+    base = dict(served.group_by("owner").agg(pl.col("base").sum()).iter_rows())
+    for name in sorted(part):
+        behind = max((part.get(other, 0.0) for other in evidence.graph.callees.get(name, ())), default=0.0)
+        mine = work.get(name, 0.0) / total * (1 - parameters.explained * behind)
+        between = shared.get(name, 0.0) / total
+        severity = 1 - math.exp(-(mine + between) * total / (base.get(name, 0.0) + 1.0))
+        if mine > 0 and name in example:
+            _slot(slots, name, "latency").add(severity * math.sqrt(mine), split, example[name])
+        if between > 0 and name in gap_example:
+            _slot(slots, name, "network").add(severity * math.sqrt(between), split, gap_example[name])
+
+
+def _shared_gaps(gaps: pl.DataFrame) -> tuple[dict[EntityId, float], dict[EntityId, dict[str, object]]]:
+    """An edge's lost time shared between its ends by how consistently all edges of each end moved."""
+    ends = pl.concat(
+        [
+            gaps.select("count", "weight", end="entity", other="caller"),
+            gaps.select("count", "weight", end="caller", other="entity"),
+        ]
+    )
+    consistency = dict(
+        ends.group_by("end", "other")
+        .agg(moved=(pl.col("count") * pl.col("weight")).sum() / pl.col("count").sum())
+        .group_by("end")
+        .agg(pl.col("moved").mean())
+        .iter_rows()
+    )
+    shared: dict[EntityId, float] = {}
+    example: dict[EntityId, dict[str, object]] = {}
+    for row in gaps.sort("excess", maintain_order=True).iter_rows(named=True):
+        ends_squared = {name: consistency.get(name, 0.0) ** 2 for name in (row["entity"], row["caller"])}
+        whole = sum(ends_squared.values())
+        if row["excess"] > 0 and whole > 0:
+            for name, value in ends_squared.items():
+                shared[EntityId(name)] = shared.get(EntityId(name), 0.0) + row["excess"] * value / whole
+                example[EntityId(name)] = row
+    return shared, example
+
+
+def _failures(spans: pl.DataFrame, split: Split, parameters: Parameters, slots: Slots) -> None:
+    """Requests that fail where none of their calls failed, above the usual rate."""
+    keys = ["owner", *EDGE]
+    counted = [pl.col("count").sum(), pl.col("own_errors").sum()]
+    before = spans.filter(pl.col("ts") < split.at).group_by(keys).agg(counted)
+    after = spans.filter(pl.col("ts") >= split.at).group_by(keys).agg(counted)
+    joined = after.join(before, on=keys, how="left", suffix="_before").fill_null(0).sort(keys)
+    usual = (pl.col("own_errors_before") + 0.5) / (pl.col("count_before") + 1)
+    joined = joined.with_columns(
+        excess=(
+            pl.col("own_errors") - pl.when(pl.col("count_before") > 0).then(usual).otherwise(0.0) * pl.col("count")
+        ).clip(0)
+    ).filter(pl.col("own_errors") > 0)
+    total = float(joined["excess"].sum())
+    if total <= 0:
+        return
+    for (name,), rows in joined.group_by("owner", maintain_order=True):
+        excess = float(rows["excess"].sum())
+        strength = (1 - math.exp(-excess / parameters.failure_knee)) * math.sqrt(excess / total)
+        row = rows.sort("excess", maintain_order=True).row(-1, named=True)
+        _slot(slots, EntityId(str(name)), "failure").add(strength, split, row)
+
+
+def _vanished(spans: pl.DataFrame, split: Split, parameters: Parameters, slots: Slots) -> None:
+    """Calls per operation that kept a constant ratio and no longer do; the caller answers for its path."""
+    calls = spans.filter(pl.col("caller") != "").select(
+        "ts",
+        "count",
+        owner="caller",
+        signal=pl.concat_str("entity", "operation", "caller_operation", separator="\x1f"),
+        anchor="caller_operation",
+        probe="probe",
+    )
+    operations = spans.select("ts", "count", owner="entity", anchor="operation")
+    probes = dict(spans.select("entity", "probe").unique().iter_rows())
+    for row in broken_ratios(calls, operations, split, parameters).iter_rows(named=True):
+        callee, operation, caller_operation = row["signal"].split("\x1f")
+        detail = {**row, "callee": callee, "operation": operation, "caller_operation": caller_operation}
+        detail |= {"callee_probe": probes.get(callee), "owner_probe": probes.get(row["owner"])}
+        squared = row["surprise"] ** 2
+        strength = squared / (squared + parameters.ratio_knee**2)
+        _slot(slots, EntityId(row["owner"]), "structure").add(strength, split, detail)
+
+
+def _slot(slots: Slots, entity: EntityId, slot: str) -> Average:
+    return slots.setdefault((entity, slot), Average())
+
+
+def _selection(row: dict[str, object]) -> dict[str, str]:
+    chosen = {name: str(row[name]) for name in ("operation", "caller", "caller_operation", "peer")}
+    return {**chosen, "unanswered": "true" if row["unanswered"] else "false"}
+
+
+def _probe_rows(spans: pl.DataFrame, row: dict[str, object]) -> pl.DataFrame:
+    return spans.filter(pl.all_horizontal([pl.col(name) == row[name] for name in EDGE])).sort("ts")
+
+
+def _latency_finding(facts: FactMaker, spans: pl.DataFrame, entity: EntityId, average: Average) -> Finding | None:
+    assert average.split is not None
+    row = average.detail
+    waiting = row["owner"] != row["entity"]
+    what = f"waiting for {entity} in {row['operation']}" if waiting else f"own time of {row['operation']}"
+    shift = Shift(
+        rows=_probe_rows(spans, row),
+        select=_selection(row),
+        column="exclusive_us",
+        per="count",
+        split=average.split,
+    )
+    kinds = {FaultKind.LATENCY: 0.6, FaultKind.LOCK: 0.1, FaultKind.CPU: 0.2, FaultKind.SATURATION: 0.1}
+    return facts.shifted(
+        shift,
+        family=FindingFamily.TRACE,
+        entity=entity,
+        signal=f"exclusive {row['operation']}",
+        what=f"{what} at {row['entity']}",
+        unit="ms",
+        scale=1e-3,
+        strength=average.total,
+        fault_kinds=kinds,
+        caller=EntityId(str(row["caller"])) if row["caller"] else None,
+    )
+
+
+def _gap_finding(facts: FactMaker, spans: pl.DataFrame, entity: EntityId, average: Average) -> Finding | None:
+    assert average.split is not None
+    row = average.detail
+    shift = Shift(
+        rows=_probe_rows(spans, row),
+        select=_selection(row),
+        column="gap_us",
+        per="count",
+        split=average.split,
+    )
+    return facts.shifted(
+        shift,
+        family=FindingFamily.TRACE,
+        entity=entity,
+        signal=f"gap {row['caller']} to {row['entity']}",
+        what=f"time on the way from {row['caller']} to {row['operation']} at {row['entity']}",
+        unit="ms",
+        scale=1e-3,
+        strength=average.total,
+        fault_kinds={FaultKind.NETWORK: 0.8, FaultKind.SATURATION: 0.2},
+        caller=EntityId(str(row["caller"])),
+    )
+
+
+def _failure_finding(facts: FactMaker, spans: pl.DataFrame, entity: EntityId, average: Average) -> Finding | None:
+    assert average.split is not None
+    row = average.detail
+    rows = _probe_rows(spans, row)
+    failed, count = int(str(row["own_errors"])), int(str(row["count"]))
+    unreached = bool(row["peer"]) and row["owner"] != row["entity"]
+    what = f"calls of {row['entity']} to {entity}" if unreached else f"requests {row['operation']} at {entity}"
+    kinds = {FaultKind.CRASH: 0.6, FaultKind.ERROR: 0.3, FaultKind.LOCK: 0.1} if unreached else {FaultKind.ERROR: 1.0}
+    return facts.counted(
+        rows,
+        family=FindingFamily.TRACE,
+        entity=entity,
+        signal=f"failing {row['operation']}",
+        summary=f"{failed} of {count} {what} fail by themselves"
+        if not unreached
+        else f"{failed} of {count} {what} fail without an answer",
+        direction=Direction.APPEARED,
+        strength=average.total,
+        fault_kinds=kinds,
+        predicate=RowCount(
+            probe_key=rows["probe"][0],
+            select=_selection(row),
+            column="own_errors",
+            window=average.split.after,
+            at_least=failed,
+        ),
+        column="own_errors",
+        caller=EntityId(str(row["caller"])) if row["caller"] else None,
+    )
+
+
+def _structure_finding(facts: FactMaker, entity: EntityId, average: Average) -> Finding | None:
+    assert average.split is not None
+    row, after = average.detail, average.split.after
+    if row["callee_probe"] is None or row["owner_probe"] is None:
+        return None
+    seen, anchors = float(str(row["seen"])), float(str(row["anchors"]))
+    select = {
+        "operation": str(row["operation"]),
+        "caller": entity,
+        "caller_operation": str(row["caller_operation"]),
+    }
+    more = seen > float(str(row["expected"]))
+    counted = RowCount(
+        probe_key=ProbeKey(str(row["callee_probe"])),
+        select=select,
+        column="count",
+        window=after,
+        at_least=seen if more else 0.0,
+        at_most=None if more else seen,
+    )
+    parent = RowCount(
+        probe_key=ProbeKey(str(row["owner_probe"])),
+        select={"operation": str(row["anchor"])},
+        column="count",
+        window=after,
+        at_least=anchors,
+        at_most=anchors,
+    )
+    return facts.stated(
+        family=FindingFamily.TRACE,
+        entity=entity,
+        signal=f"calls {row['caller_operation']} to {row['operation']}",
+        summary=(
+            f"{row['caller_operation']} at {entity} makes {seen:.0f} calls of {row['operation']} at {row['callee']} "
+            f"in {anchors:.0f} requests, about {float(str(row['expected'])):.0f} are usual"
+        ),
+        direction=Direction.UP if more else Direction.VANISHED if seen == 0 else Direction.DOWN,
+        strength=average.total,
+        fault_kinds={FaultKind.BEHAVIOUR: 0.7, FaultKind.ERROR: 0.3},
+        predicate=AllOf(parts=(counted, parent)),
+        onset=average.split.at,
+    )

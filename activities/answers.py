@@ -1,0 +1,97 @@
+"""What an answer looks like: the columns of each tool's rows, and their bytes in the ledger.
+
+Bytes are Arrow IPC in its oldest layout: columnar, typed, readable by any Arrow library, and equal for equal rows.
+"""
+
+import io
+
+import polars as pl
+from polars.interchange import CompatLevel
+
+from workflows.contracts.probe import Modality
+
+TIMESTAMP: pl.DataType = pl.Datetime("us", "UTC")
+
+COLUMNS: dict[Modality, pl.Schema] = {
+    "metrics": pl.Schema({"metric": pl.String(), "ts": TIMESTAMP, "value": pl.Float64()}),
+    "logs": pl.Schema(
+        {
+            "severity": pl.String(),
+            "template": pl.String(),
+            "ts": TIMESTAMP,
+            "count": pl.Int64(),
+            "example": pl.String(),
+        }
+    ),
+    "traces": pl.Schema(
+        {
+            "operation": pl.String(),
+            "caller": pl.String(),
+            "caller_operation": pl.String(),
+            "peer": pl.String(),
+            "ts": TIMESTAMP,
+            "unanswered": pl.Boolean(),
+            "count": pl.Int64(),
+            "errors": pl.Int64(),
+            "own_errors": pl.Int64(),
+            "duration_us": pl.Int64(),
+            "exclusive_us": pl.Int64(),
+            "gap_us": pl.Int64(),
+            "max_us": pl.Int64(),
+        }
+    ),
+    "changes": pl.Schema(
+        {
+            "id": pl.String(),
+            "ts": TIMESTAMP,
+            "kind": pl.String(),
+            "target": pl.String(),
+            "title": pl.String(),
+            "detail": pl.String(),
+            "revision": pl.String(),
+        }
+    ),
+    "cluster": pl.Schema(
+        {
+            "ts": TIMESTAMP,
+            "object_kind": pl.String(),
+            "object_name": pl.String(),
+            "entity": pl.String(),
+            "type": pl.String(),
+            "healthy": pl.Boolean(),
+            "reason": pl.String(),
+            "message": pl.String(),
+            "count": pl.Int64(),
+        }
+    ),
+    "topology": pl.Schema(
+        {
+            "source": pl.String(),
+            "target": pl.String(),
+            "kind": pl.String(),
+            "origin": pl.String(),
+            "confidence": pl.Float64(),
+        }
+    ),
+}
+"""Timestamps of `logs` and `traces` are the starts of their buckets; durations are microseconds summed per row.
+
+`traces`: `caller` is the entity of the parent span (the same entity for an inner span, empty at a root); `peer` is
+the entity a client span calls; `unanswered` marks client spans whose peer left no span of its own; `own_errors`
+counts failed spans none of whose children failed; `exclusive_us` is the part not covered by child spans (nothing for a
+span that calls another entity: that part is on the way); `gap_us` is the caller's time around a request that its callee
+did not account for.
+`topology`: a row with an empty target names an entity, `kind` being the entity's kind.
+"""
+
+
+def encode(rows: pl.DataFrame) -> bytes:
+    """The bytes of an answer."""
+    buffer = io.BytesIO()
+    rows.rechunk().write_ipc(buffer, compression="uncompressed", compat_level=CompatLevel.oldest())
+    return buffer.getvalue()
+
+
+def decode(content: bytes) -> pl.DataFrame:
+    """The rows of an answer."""
+    return pl.read_ipc(io.BytesIO(content))

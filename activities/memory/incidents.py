@@ -1,0 +1,285 @@
+"""Alerts become incidents, and incidents have at most one open investigation."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+from sqlalchemy import Connection, Engine, func, select
+from sqlalchemy.dialects.postgresql import insert
+
+from activities.memory.tables import (
+    ALERT,
+    DELIVERY,
+    INCIDENT,
+    INVESTIGATION,
+    INVESTIGATION_END,
+    PAST,
+    REJECTED,
+)
+from activities.memory.uuid7 import uuid7
+from activities.safety.redaction import REDACTION_VERSION, redact, redact_mapping
+from workflows.contracts.alert import Alert
+from workflows.contracts.identifiers import IncidentId, InvestigationId, Tenant
+from workflows.contracts.investigation import InvestigationRequest
+
+Joined = Literal["opened", "new_alert", "repeat"]
+RequestFor = Callable[[IncidentId, InvestigationId], InvestigationRequest]
+EXCERPT_LIMIT = 4_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenedInvestigation:
+    """Where an alert ended up."""
+
+    request: InvestigationRequest
+    joined: Joined
+    """`opened`: it opened this investigation. `new_alert`: it joined as a further alert. `repeat`: it only counted."""
+
+    open: bool
+    """False when the investigation is already closed and the alert came within the quiet time."""
+
+    alert_number: int
+    """The alert's number within the investigation, starting at 1."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PastIncident:
+    """A closed investigation, as later ones recall it."""
+
+    investigation_id: InvestigationId
+    title: str
+    entity: str | None
+    fault_kind: str
+    sentence: str
+
+
+def redacted_alert(alert: Alert) -> Alert:
+    """The alert as it may be stored: title, labels and annotations without secrets and personal data."""
+    return alert.model_copy(
+        update={
+            "title": redact(alert.title),
+            "labels": redact_mapping(alert.labels),
+            "annotations": redact_mapping(alert.annotations),
+        }
+    )
+
+
+class Incidents:
+    """The incidents of one tenant."""
+
+    def __init__(self, engine: Engine, tenant: Tenant) -> None:
+        self._engine = engine
+        self._tenant = tenant
+
+    def receive(
+        self,
+        alert: Alert,
+        *,
+        scope: str,
+        received_at: datetime,
+        quiet_time: timedelta,
+        engine_version: str,
+        request_for: RequestFor,
+    ) -> OpenedInvestigation:
+        """Record one delivery of an alert and find or open its investigation, in one transaction.
+
+        Args:
+            alert: already redacted.
+            scope: `live`, or the memory scope of one evaluation or replay run.
+            received_at: when it was delivered.
+            quiet_time: how long after a close a re-fire only counts.
+            engine_version: the version that will investigate.
+            request_for: makes the request once the ids are known.
+        """
+        with self._engine.begin() as connection:
+            incident_id = self._incident(connection, alert, scope, received_at)
+            latest = self._latest(connection, incident_id)
+            if latest is not None:
+                ended_at = self._ended_at(connection, latest.investigation_id)
+                if ended_at is None or received_at < ended_at + quiet_time:
+                    joined, number = self._deliver(connection, alert, latest.investigation_id, received_at)
+                    return OpenedInvestigation(
+                        request=latest, joined=joined, open=ended_at is None, alert_number=number
+                    )
+            request = request_for(incident_id, InvestigationId(uuid7()))
+            self._open(connection, request, latest, engine_version, received_at)
+            _, number = self._deliver(connection, alert, request.investigation_id, received_at)
+            return OpenedInvestigation(request=request, joined="opened", open=True, alert_number=number)
+
+    def end(self, investigation_id: InvestigationId, *, how: str, ended_at: datetime) -> None:
+        """Mark an investigation ended; the first mark stays."""
+        with self._engine.begin() as connection:
+            connection.execute(
+                insert(INVESTIGATION_END)
+                .values(tenant=self._tenant, investigation_id=investigation_id, how=how, ended_at=ended_at)
+                .on_conflict_do_nothing()
+            )
+
+    def open_investigations(self, limit: int = 1_000) -> list[InvestigationRequest]:
+        """Requests of the oldest investigations without an end."""
+        ends = INVESTIGATION_END
+        ended = (
+            select(ends.c.investigation_id)
+            .where(
+                ends.c.tenant == INVESTIGATION.c.tenant,
+                ends.c.investigation_id == INVESTIGATION.c.investigation_id,
+            )
+            .exists()
+        )
+        query = (
+            select(INVESTIGATION.c.request)
+            .where(INVESTIGATION.c.tenant == self._tenant, ~ended)
+            .order_by(INVESTIGATION.c.investigation_id)
+            .limit(limit)
+        )
+        with self._engine.connect() as connection:
+            return [InvestigationRequest.model_validate(row.request) for row in connection.execute(query)]
+
+    def reject(self, *, source: str, reason: str, content: bytes, received_at: datetime) -> None:
+        """Keep and count an input that could not be used; its excerpt is bounded and redacted."""
+        excerpt = redact(content[:EXCERPT_LIMIT].decode(errors="replace").replace("\x00", "\N{REPLACEMENT CHARACTER}"))
+        with self._engine.begin() as connection:
+            connection.execute(
+                insert(REJECTED).values(
+                    tenant=self._tenant,
+                    rejected_id=uuid7(),
+                    source=source,
+                    reason=redact(reason),
+                    size=len(content),
+                    excerpt=excerpt,
+                    received_at=received_at,
+                )
+            )
+
+    def rejected_count(self) -> int:
+        """How many inputs were refused."""
+        with self._engine.connect() as connection:
+            return int(
+                connection.scalar(select(func.count()).select_from(REJECTED).where(REJECTED.c.tenant == self._tenant))
+                or 0
+            )
+
+    def past(self, *, scope: str, as_of: datetime, limit: int = 20) -> list[PastIncident]:
+        """The latest closed incidents of a memory scope that were known at `as_of`."""
+        query = (
+            select(PAST)
+            .where(PAST.c.tenant == self._tenant, PAST.c.scope == scope, PAST.c.known_from <= as_of)
+            .order_by(PAST.c.known_from.desc(), PAST.c.investigation_id)
+            .limit(limit)
+        )
+        with self._engine.connect() as connection:
+            return [
+                PastIncident(
+                    investigation_id=InvestigationId(row.investigation_id),
+                    title=row.title,
+                    entity=row.entity,
+                    fault_kind=row.fault_kind,
+                    sentence=row.sentence,
+                )
+                for row in connection.execute(query)
+            ]
+
+    def _incident(self, connection: Connection, alert: Alert, scope: str, received_at: datetime) -> IncidentId:
+        """The alert's incident; the advisory lock makes concurrent deliveries of one incident take turns."""
+        identity = json.dumps([self._tenant, scope, alert.incident_key])
+        connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(identity, 0))))
+        connection.execute(
+            insert(INCIDENT)
+            .values(
+                tenant=self._tenant,
+                incident_id=uuid7(),
+                scope=scope,
+                incident_key=alert.incident_key,
+                title=alert.title,
+                opened_at=received_at,
+            )
+            .on_conflict_do_nothing()
+        )
+        found = connection.scalar(
+            select(INCIDENT.c.incident_id).where(
+                INCIDENT.c.tenant == self._tenant,
+                INCIDENT.c.scope == scope,
+                INCIDENT.c.incident_key == alert.incident_key,
+            )
+        )
+        return IncidentId(str(found))
+
+    def _latest(self, connection: Connection, incident_id: IncidentId) -> InvestigationRequest | None:
+        stored = connection.scalar(
+            select(INVESTIGATION.c.request)
+            .where(INVESTIGATION.c.tenant == self._tenant, INVESTIGATION.c.incident_id == incident_id)
+            .order_by(INVESTIGATION.c.ordinal.desc())
+            .limit(1)
+        )
+        return None if stored is None else InvestigationRequest.model_validate(stored)
+
+    def _ended_at(self, connection: Connection, investigation_id: InvestigationId) -> datetime | None:
+        found: datetime | None = connection.scalar(
+            select(INVESTIGATION_END.c.ended_at).where(
+                INVESTIGATION_END.c.tenant == self._tenant,
+                INVESTIGATION_END.c.investigation_id == investigation_id,
+            )
+        )
+        return found
+
+    def _open(
+        self,
+        connection: Connection,
+        request: InvestigationRequest,
+        previous: InvestigationRequest | None,
+        engine_version: str,
+        at: datetime,
+    ) -> None:
+        ordinal = connection.scalar(
+            select(func.coalesce(func.max(INVESTIGATION.c.ordinal), 0) + 1).where(
+                INVESTIGATION.c.tenant == self._tenant, INVESTIGATION.c.incident_id == request.incident_id
+            )
+        )
+        connection.execute(
+            insert(INVESTIGATION).values(
+                tenant=self._tenant,
+                investigation_id=request.investigation_id,
+                incident_id=request.incident_id,
+                ordinal=ordinal,
+                previous_id=previous.investigation_id if previous else None,
+                request=request.model_dump(mode="json"),
+                engine_version=engine_version,
+                opened_at=at,
+            )
+        )
+
+    def _deliver(
+        self, connection: Connection, alert: Alert, investigation_id: InvestigationId, at: datetime
+    ) -> tuple[Joined, int]:
+        connection.execute(
+            insert(DELIVERY).values(
+                tenant=self._tenant,
+                delivery_id=uuid7(),
+                investigation_id=investigation_id,
+                fingerprint=alert.fingerprint,
+                received_at=at,
+            )
+        )
+        of_investigation = (ALERT.c.tenant == self._tenant, ALERT.c.investigation_id == investigation_id)
+        known = connection.scalar(
+            select(ALERT.c.number).where(*of_investigation, ALERT.c.fingerprint == alert.fingerprint)
+        )
+        if known is not None:
+            return "repeat", int(known)
+        number = int(
+            connection.scalar(select(func.coalesce(func.max(ALERT.c.number), 0) + 1).where(*of_investigation)) or 1
+        )
+        connection.execute(
+            insert(ALERT).values(
+                tenant=self._tenant,
+                investigation_id=investigation_id,
+                fingerprint=alert.fingerprint,
+                number=number,
+                body=alert.model_dump(mode="json"),
+                redaction_version=REDACTION_VERSION,
+                received_at=at,
+            )
+        )
+        return "new_alert", number

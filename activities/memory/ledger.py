@@ -1,0 +1,521 @@
+"""One investigation's append-only record. Every write is keyed, so that writing again changes nothing."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeVar
+
+import zstandard
+from pydantic import JsonValue
+from sqlalchemy import ColumnElement, Connection, Engine, Table, func, select
+from sqlalchemy.dialects.postgresql import insert
+
+from activities.memory.tables import (
+    ALERT,
+    ARTIFACT,
+    CLAIM,
+    DECISION,
+    DELIVERY,
+    FINDING,
+    HINT,
+    HYPOTHESIS,
+    INCIDENT,
+    INVESTIGATION,
+    INVESTIGATION_END,
+    OBSERVATION,
+    PAST,
+    PROBE,
+    REPORT,
+    STEP,
+)
+from activities.safety.redaction import REDACTION_VERSION, redact
+from workflows.contracts.alert import Alert
+from workflows.contracts.canonical import canonical_json, digest_of
+from workflows.contracts.claim import Claim
+from workflows.contracts.contract import Contract
+from workflows.contracts.finding import Finding
+from workflows.contracts.hypothesis import Hypothesis
+from workflows.contracts.identifiers import Digest, EntityId, InvestigationId, ProbeKey, Tenant
+from workflows.contracts.observation import Observation, ObservationStatus
+from workflows.contracts.probe import PROBE as PROBE_ADAPTER
+from workflows.contracts.probe import Probe, entity_of
+from workflows.contracts.report import ObservationSummary, Report, ReportFindings, ReportRun
+
+ARTIFACT_LIMIT = 8 * 1024 * 1024
+"""Largest stored artifact, compressed; beyond it an answer is truncated where the data is."""
+
+LIST_LIMIT = 200_000
+Result = TypeVar("Result", bound=Contract)
+
+
+class ArtifactTooLargeError(ValueError):
+    """An answer does not fit; the backend has to reduce it further."""
+
+
+class ArtifactLostError(LookupError):
+    """A reference points at an artifact that is not there (a restore lost it). Reported, never guessed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredAlert:
+    alert: Alert
+    number: int
+    deliveries: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class InvestigationRow:
+    """A line of `inquest list`."""
+
+    investigation_id: InvestigationId
+    incident_id: str
+    title: str
+    opened_at: datetime
+    ended: str | None
+    sentence: str | None
+    previous_id: str | None
+
+
+class Ledger:
+    """The record of one investigation of one tenant."""
+
+    def __init__(self, engine: Engine, tenant: Tenant, investigation_id: InvestigationId) -> None:
+        self._engine = engine
+        self._key: dict[str, str] = {"tenant": tenant, "investigation_id": investigation_id}
+
+    # Steps
+
+    def step(self, key: str, output: type[Result]) -> Result | None:
+        """What the step of that key returned, when it has finished before."""
+        with self._engine.connect() as connection:
+            stored = connection.scalar(select(STEP.c.output).where(*self._of(STEP), STEP.c.step_key == key))
+        return None if stored is None else output.model_validate(stored)
+
+    def finish_step(
+        self,
+        key: str,
+        output: Result,
+        *,
+        attempt: int,
+        seconds: float,
+        engine_version: str,
+        at: datetime,
+        writes: "Writes | None" = None,
+    ) -> Result:
+        """Store a step's rows and its output in one transaction; a lost race returns the winner's output."""
+        with self._engine.begin() as connection:
+            won = connection.execute(
+                insert(STEP)
+                .values(
+                    **self._key,
+                    step_key=key,
+                    output=output.model_dump(mode="json"),
+                    attempt=attempt,
+                    seconds=seconds,
+                    engine_version=engine_version,
+                    redaction_version=REDACTION_VERSION,
+                    finished_at=at,
+                )
+                .on_conflict_do_nothing()
+                .returning(STEP.c.step_key)
+            ).first()
+            if won is not None and writes is not None:
+                for table, rows in writes.rows:
+                    self._insert(connection, table, rows)
+        stored = self.step(key, type(output))
+        assert stored is not None
+        return stored
+
+    def steps(self) -> list[tuple[str, int, float]]:
+        """(key, attempt, seconds) of every finished step, in order."""
+        query = (
+            select(STEP.c.step_key, STEP.c.attempt, STEP.c.seconds)
+            .where(*self._of(STEP))
+            .order_by(STEP.c.finished_at)
+            .limit(LIST_LIMIT)
+        )
+        with self._engine.connect() as connection:
+            return [(row.step_key, row.attempt, row.seconds) for row in connection.execute(query)]
+
+    # Alerts, hints, decisions
+
+    def alerts(self) -> list[StoredAlert]:
+        """Every distinct alert with how often it was delivered, in order of arrival."""
+        counts = (
+            select(DELIVERY.c.fingerprint, func.count().label("deliveries"))
+            .where(*self._of(DELIVERY))
+            .group_by(DELIVERY.c.fingerprint)
+            .subquery()
+        )
+        query = (
+            select(ALERT.c.body, ALERT.c.number, counts.c.deliveries)
+            .join(counts, counts.c.fingerprint == ALERT.c.fingerprint)
+            .where(*self._of(ALERT))
+            .order_by(ALERT.c.number)
+            .limit(1_000)
+        )
+        with self._engine.connect() as connection:
+            return [
+                StoredAlert(alert=Alert.model_validate(row.body), number=row.number, deliveries=row.deliveries)
+                for row in connection.execute(query)
+            ]
+
+    def add_hint(self, text: str, *, author: str, at: datetime) -> int:
+        """Store what a person said, redacted, and return its number."""
+        with self._engine.begin() as connection:
+            connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(str(self._key), 1))))
+            number = int(
+                connection.scalar(select(func.coalesce(func.max(HINT.c.number), 0) + 1).where(*self._of(HINT))) or 1
+            )
+            row = {
+                **self._key,
+                "number": number,
+                "text": redact(text),
+                "author": redact(author),
+                "given_at": at,
+            }
+            connection.execute(insert(HINT).values(row))
+        return number
+
+    def hints(self, numbers: Sequence[int]) -> list[str]:
+        """The texts of these hints, in order; a number without a text is left out."""
+        query = select(HINT.c.text).where(*self._of(HINT), HINT.c.number.in_(numbers)).order_by(HINT.c.number)
+        with self._engine.connect() as connection:
+            return list(connection.scalars(query))
+
+    def decide(self, key: str, *, kind: str, sentence: str, at: datetime) -> None:
+        """Record a decision (a budget that ran out, a stop) once."""
+        with self._engine.begin() as connection:
+            connection.execute(
+                insert(DECISION)
+                .values(**self._key, decision_key=key, kind=kind, sentence=sentence, decided_at=at)
+                .on_conflict_do_nothing()
+            )
+
+    # Probes and observations
+
+    def probes(self) -> list[Probe]:
+        """The plan, in order."""
+        query = select(PROBE.c.body).where(*self._of(PROBE)).order_by(PROBE.c.ordinal).limit(LIST_LIMIT)
+        with self._engine.connect() as connection:
+            return [PROBE_ADAPTER.validate_python(body) for body in connection.scalars(query)]
+
+    def observations(self) -> dict[ProbeKey, Observation]:
+        """Every answer so far."""
+        query = select(OBSERVATION.c.body).where(*self._of(OBSERVATION)).limit(LIST_LIMIT)
+        with self._engine.connect() as connection:
+            found = [Observation.model_validate(body) for body in connection.scalars(query)]
+        return {item.probe_key: item for item in found}
+
+    def answered_keys(self) -> set[ProbeKey]:
+        """Keys of the probes that have an answer."""
+        query = select(OBSERVATION.c.probe_key).where(*self._of(OBSERVATION)).limit(LIST_LIMIT)
+        with self._engine.connect() as connection:
+            return {ProbeKey(key) for key in connection.scalars(query)}
+
+    def observe(self, observation: Observation, content: bytes | None) -> Observation:
+        """Commit one answer with its artifact; a lost race returns the stored row.
+
+        Raises:
+            ArtifactTooLargeError: the compressed answer exceeds `ARTIFACT_LIMIT`.
+        """
+        stored_at = observation.observed_at
+        with self._engine.begin() as connection:
+            if content is not None:
+                self._store_artifact(connection, content, stored_at)
+            connection.execute(
+                insert(OBSERVATION)
+                .values(
+                    **self._key,
+                    probe_key=observation.probe_key,
+                    status=observation.status,
+                    row_count=observation.row_count,
+                    artifact=observation.artifact,
+                    body=observation.model_dump(mode="json"),
+                    redaction_version=REDACTION_VERSION,
+                    observed_at=stored_at,
+                )
+                .on_conflict_do_nothing()
+            )
+            body = connection.scalar(
+                select(OBSERVATION.c.body).where(
+                    *self._of(OBSERVATION), OBSERVATION.c.probe_key == observation.probe_key
+                )
+            )
+        return Observation.model_validate(body)
+
+    def _store_artifact(self, connection: Connection, content: bytes, at: datetime) -> None:
+        packed = zstandard.ZstdCompressor(level=3).compress(content)
+        if len(packed) > ARTIFACT_LIMIT:
+            raise ArtifactTooLargeError(
+                f"an answer of {len(packed)} compressed bytes exceeds {ARTIFACT_LIMIT}: ask for less at once"
+            )
+        connection.execute(
+            insert(ARTIFACT)
+            .values(
+                tenant=self._key["tenant"],
+                sha256=digest_of(content),
+                size=len(content),
+                content=packed,
+                stored_at=at,
+            )
+            .on_conflict_do_nothing()
+        )
+
+    def artifact(self, digest: Digest) -> bytes:
+        """The answer with this SHA-256.
+
+        Raises:
+            ArtifactLostError: it is not there, or its bytes do not have that digest.
+        """
+        query = select(ARTIFACT.c.content).where(ARTIFACT.c.tenant == self._key["tenant"], ARTIFACT.c.sha256 == digest)
+        with self._engine.connect() as connection:
+            packed = connection.scalar(query)
+        if packed is None:
+            raise ArtifactLostError(f"artifact {digest} is not in the ledger; was an older backup restored?")
+        content = zstandard.ZstdDecompressor().decompress(packed)
+        if digest_of(content) != digest:
+            raise ArtifactLostError(f"artifact {digest} was altered in the database")
+        return content
+
+    def bytes_stored(self) -> int:
+        """Compressed bytes of the artifacts this investigation refers to."""
+        query = (
+            select(func.coalesce(func.sum(func.octet_length(ARTIFACT.c.content)), 0))
+            .select_from(ARTIFACT)
+            .where(
+                ARTIFACT.c.tenant == self._key["tenant"],
+                ARTIFACT.c.sha256.in_(select(OBSERVATION.c.artifact).where(*self._of(OBSERVATION))),
+            )
+        )
+        with self._engine.connect() as connection:
+            return int(connection.scalar(query) or 0)
+
+    def observation_summaries(self, limit: int = 5_000) -> list[ObservationSummary]:
+        """The plan and what became of each probe."""
+        observations = self.observations()
+        rows: list[ObservationSummary] = []
+        for probe in self.probes()[:limit]:
+            answer = observations.get(probe.key)
+            rows.append(
+                ObservationSummary(
+                    probe_key=probe.key,
+                    tool=probe.tool,
+                    entity=entity_of(probe),
+                    status=answer.status if answer else None,
+                    row_count=answer.row_count if answer else 0,
+                    artifact=answer.artifact if answer else None,
+                    detail=answer.detail if answer else "",
+                )
+            )
+        return rows
+
+    # Findings, hypotheses, claims, report
+
+    def findings(self) -> list[Finding]:
+        """Every finding, in canonical order."""
+        query = select(FINDING.c.body).where(*self._of(FINDING)).order_by(FINDING.c.ordinal).limit(LIST_LIMIT)
+        with self._engine.connect() as connection:
+            return [Finding.model_validate(body) for body in connection.scalars(query)]
+
+    def hypotheses(self) -> list[Hypothesis]:
+        """Every hypothesis, best first."""
+        query = select(HYPOTHESIS.c.body).where(*self._of(HYPOTHESIS)).order_by(HYPOTHESIS.c.ordinal).limit(LIST_LIMIT)
+        with self._engine.connect() as connection:
+            return [Hypothesis.model_validate(body) for body in connection.scalars(query)]
+
+    def claims(self) -> list[Claim]:
+        """Every claim, refused ones included."""
+        query = select(CLAIM.c.body).where(*self._of(CLAIM)).order_by(CLAIM.c.ordinal).limit(LIST_LIMIT)
+        with self._engine.connect() as connection:
+            return [Claim.model_validate(body) for body in connection.scalars(query)]
+
+    def report(self) -> Report | None:
+        """The published report; None while there is none."""
+        query = select(REPORT.c.findings, REPORT.c.findings_sha256, REPORT.c.run).where(*self._of(REPORT))
+        with self._engine.connect() as connection:
+            row = connection.execute(query).first()
+        if row is None:
+            return None
+        return Report(
+            findings=ReportFindings.model_validate_json(row.findings),
+            findings_sha256=Digest(row.findings_sha256),
+            run=ReportRun.model_validate(row.run),
+        )
+
+    def publish(self, report: Report, *, at: datetime) -> Report:
+        """Store the report once; publishing again returns the stored one."""
+        with self._engine.begin() as connection:
+            connection.execute(
+                insert(REPORT)
+                .values(
+                    **self._key,
+                    findings_sha256=report.findings_sha256,
+                    findings=canonical_json(report.findings).decode(),
+                    run=report.run.model_dump(mode="json"),
+                    published_at=at,
+                )
+                .on_conflict_do_nothing()
+            )
+        stored = self.report()
+        assert stored is not None
+        return stored
+
+    def previous_id(self) -> InvestigationId | None:
+        """The investigation of the same incident before this one."""
+        with self._engine.connect() as connection:
+            found = connection.scalar(select(INVESTIGATION.c.previous_id).where(*self._of(INVESTIGATION)))
+        return None if found is None else InvestigationId(found)
+
+    def opened_at(self) -> datetime | None:
+        """When the investigation was opened; None when there is no such investigation."""
+        with self._engine.connect() as connection:
+            found: datetime | None = connection.scalar(
+                select(INVESTIGATION.c.opened_at).where(*self._of(INVESTIGATION))
+            )
+        return found
+
+    def _of(self, table: Table) -> tuple[ColumnElement[bool], ...]:
+        return tuple(table.c[name] == value for name, value in self._key.items())
+
+    def _insert(self, connection: Connection, table: Table, rows: Sequence[Mapping[str, object]]) -> None:
+        for start in range(0, len(rows), 1_000):
+            chunk = [{**self._key, **row} for row in rows[start : start + 1_000]]
+            connection.execute(insert(table).on_conflict_do_nothing(), chunk)
+
+
+class Writes:
+    """Rows that one step adds, stored together with its output."""
+
+    def __init__(self) -> None:
+        self.rows: list[tuple[Table, list[dict[str, object]]]] = []
+
+    def probes(self, probes: Iterable[Probe]) -> "Writes":
+        """The plan, in order."""
+        rows: list[dict[str, object]] = [
+            {"probe_key": probe.key, "ordinal": number, "backend": probe.backend, "body": _json(probe)}
+            for number, probe in enumerate(probes)
+        ]
+        return self._with(PROBE, rows)
+
+    def findings(self, findings: Iterable[Finding], *, engine_version: str) -> "Writes":
+        """Findings, in canonical order."""
+        rows: list[dict[str, object]] = [
+            {
+                "finding_key": item.key,
+                "ordinal": number,
+                "body": _json(item),
+                "engine_version": engine_version,
+            }
+            for number, item in enumerate(findings)
+        ]
+        return self._with(FINDING, rows)
+
+    def hypotheses(self, hypotheses: Iterable[Hypothesis], *, engine_version: str) -> "Writes":
+        """Hypotheses, best first."""
+        rows: list[dict[str, object]] = [
+            {"ordinal": item.rank, "body": _json(item), "engine_version": engine_version} for item in hypotheses
+        ]
+        return self._with(HYPOTHESIS, rows)
+
+    def claims(self, claims: Iterable[Claim]) -> "Writes":
+        """Claims of every state."""
+        rows: list[dict[str, object]] = [
+            {"claim_key": item.key, "ordinal": number, "state": item.state.value, "body": _json(item)}
+            for number, item in enumerate(claims)
+        ]
+        return self._with(CLAIM, rows)
+
+    def past(
+        self,
+        *,
+        scope: str,
+        known_from: datetime,
+        title: str,
+        entity: EntityId | None,
+        fault_kind: str,
+        probability: float,
+        sentence: str,
+    ) -> "Writes":
+        """What later investigations may recall."""
+        row: dict[str, object] = {
+            "scope": scope,
+            "known_from": known_from,
+            "title": title,
+            "entity": entity,
+            "fault_kind": fault_kind,
+            "probability": probability,
+            "sentence": sentence,
+        }
+        return self._with(PAST, [row])
+
+    def _with(self, table: Table, rows: list[dict[str, object]]) -> "Writes":
+        self.rows.append((table, rows))
+        return self
+
+
+def _json(value: Contract) -> dict[str, JsonValue]:
+    return value.model_dump(mode="json")
+
+
+def list_investigations(engine: Engine, tenant: Tenant, *, limit: int) -> list[InvestigationRow]:
+    """The latest investigations, newest first."""
+    query = (
+        select(
+            INVESTIGATION.c.investigation_id,
+            INVESTIGATION.c.incident_id,
+            INVESTIGATION.c.previous_id,
+            INVESTIGATION.c.opened_at,
+            INCIDENT.c.title,
+            INVESTIGATION_END.c.how,
+            REPORT.c.findings,
+        )
+        .join(
+            INCIDENT,
+            (INCIDENT.c.tenant == INVESTIGATION.c.tenant) & (INCIDENT.c.incident_id == INVESTIGATION.c.incident_id),
+        )
+        .outerjoin(
+            INVESTIGATION_END,
+            (INVESTIGATION_END.c.tenant == INVESTIGATION.c.tenant)
+            & (INVESTIGATION_END.c.investigation_id == INVESTIGATION.c.investigation_id),
+        )
+        .outerjoin(
+            REPORT,
+            (REPORT.c.tenant == INVESTIGATION.c.tenant)
+            & (REPORT.c.investigation_id == INVESTIGATION.c.investigation_id),
+        )
+        .where(INVESTIGATION.c.tenant == tenant)
+        .order_by(INVESTIGATION.c.investigation_id.desc())
+        .limit(limit)
+    )
+    with engine.connect() as connection:
+        return [
+            InvestigationRow(
+                investigation_id=InvestigationId(row.investigation_id),
+                incident_id=row.incident_id,
+                title=row.title,
+                opened_at=row.opened_at,
+                ended=row.how,
+                sentence=ReportFindings.model_validate_json(row.findings).verdict.sentence if row.findings else None,
+                previous_id=row.previous_id,
+            )
+            for row in connection.execute(query)
+        ]
+
+
+def observation_statuses(observations: Iterable[Observation]) -> dict[str, int]:
+    """How many observations have each status."""
+    counts: dict[str, int] = {}
+    for item in observations:
+        counts[item.status.value] = counts.get(item.status.value, 0) + 1
+    return dict(sorted(counts.items()))
+
+
+__all__ = [
+    "ArtifactLostError",
+    "ArtifactTooLargeError",
+    "InvestigationRow",
+    "Ledger",
+    "ObservationStatus",
+    "Writes",
+]

@@ -1,0 +1,178 @@
+"""The tables as SQLAlchemy sees them. The migrations are the record; a test compares the two."""
+
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    DateTime,
+    Double,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    Uuid,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.types import TypeEngine
+
+METADATA = MetaData()
+_UUID = Uuid(as_uuid=False)
+_WHEN = DateTime(timezone=True)
+
+
+Kind = type[TypeEngine[Any]] | TypeEngine[Any]
+
+
+def _table(name: str, schema: str, *columns: Column[Any]) -> Table:
+    return Table(name, METADATA, Column("tenant", Text, primary_key=True), *columns, schema=schema)
+
+
+def _key(name: str, kind: Kind) -> Column[Any]:
+    return Column(name, kind, primary_key=True)
+
+
+def _columns(**kinds: Kind) -> list[Column[Any]]:
+    return [Column(name, kind) for name, kind in kinds.items()]
+
+
+_OF_INVESTIGATION = "investigation_id"
+
+INCIDENT = _table(
+    "incident",
+    "incidents",
+    _key("incident_id", _UUID),
+    *_columns(scope=Text, incident_key=Text, title=Text, opened_at=_WHEN),
+)
+ALERT = _table(
+    "alert",
+    "incidents",
+    _key(_OF_INVESTIGATION, _UUID),
+    _key("fingerprint", Text),
+    *_columns(number=Integer, body=JSONB, redaction_version=Text, received_at=_WHEN),
+)
+DELIVERY = _table(
+    "delivery",
+    "incidents",
+    _key("delivery_id", _UUID),
+    *_columns(investigation_id=_UUID, fingerprint=Text, received_at=_WHEN),
+)
+REJECTED = _table(
+    "rejected",
+    "incidents",
+    _key("rejected_id", _UUID),
+    *_columns(source=Text, reason=Text, size=BigInteger, excerpt=Text, received_at=_WHEN),
+)
+PAST = _table(
+    "past",
+    "incidents",
+    _key(_OF_INVESTIGATION, _UUID),
+    *_columns(
+        scope=Text,
+        known_from=_WHEN,
+        title=Text,
+        entity=Text,
+        fault_kind=Text,
+        probability=Double,
+        sentence=Text,
+    ),
+)
+INVESTIGATION = _table(
+    "investigation",
+    "ledger",
+    _key(_OF_INVESTIGATION, _UUID),
+    *_columns(
+        incident_id=_UUID,
+        ordinal=Integer,
+        previous_id=_UUID,
+        request=JSONB,
+        engine_version=Text,
+        opened_at=_WHEN,
+    ),
+)
+INVESTIGATION_END = _table(
+    "investigation_end", "ledger", _key(_OF_INVESTIGATION, _UUID), *_columns(how=Text, ended_at=_WHEN)
+)
+STEP = _table(
+    "step",
+    "ledger",
+    _key(_OF_INVESTIGATION, _UUID),
+    _key("step_key", Text),
+    *_columns(
+        output=JSONB,
+        attempt=Integer,
+        seconds=Double,
+        engine_version=Text,
+        redaction_version=Text,
+        finished_at=_WHEN,
+    ),
+)
+PROBE = _table(
+    "probe",
+    "ledger",
+    _key(_OF_INVESTIGATION, _UUID),
+    _key("probe_key", Text),
+    *_columns(ordinal=Integer, backend=Text, body=JSONB),
+)
+ARTIFACT = _table(
+    "artifact",
+    "ledger",
+    _key("sha256", Text),
+    *_columns(size=BigInteger, content=LargeBinary, stored_at=_WHEN),
+)
+OBSERVATION = _table(
+    "observation",
+    "ledger",
+    _key(_OF_INVESTIGATION, _UUID),
+    _key("probe_key", Text),
+    *_columns(
+        status=Text,
+        row_count=BigInteger,
+        artifact=Text,
+        body=JSONB,
+        redaction_version=Text,
+        observed_at=_WHEN,
+    ),
+)
+FINDING = _table(
+    "finding",
+    "ledger",
+    _key(_OF_INVESTIGATION, _UUID),
+    _key("finding_key", Text),
+    *_columns(ordinal=Integer, body=JSONB, engine_version=Text),
+)
+HYPOTHESIS = _table(
+    "hypothesis",
+    "ledger",
+    _key(_OF_INVESTIGATION, _UUID),
+    _key("ordinal", Integer),
+    *_columns(body=JSONB, engine_version=Text),
+)
+CLAIM = _table(
+    "claim",
+    "ledger",
+    _key(_OF_INVESTIGATION, _UUID),
+    _key("claim_key", Text),
+    *_columns(ordinal=Integer, state=Text, body=JSONB),
+)
+REPORT = _table(
+    "report",
+    "ledger",
+    _key(_OF_INVESTIGATION, _UUID),
+    *_columns(findings_sha256=Text, findings=Text, run=JSONB, published_at=_WHEN),
+)
+HINT = _table(
+    "hint",
+    "ledger",
+    _key(_OF_INVESTIGATION, _UUID),
+    _key("number", Integer),
+    *_columns(text=Text, author=Text, given_at=_WHEN),
+)
+DECISION = _table(
+    "decision",
+    "ledger",
+    _key(_OF_INVESTIGATION, _UUID),
+    _key("decision_key", Text),
+    *_columns(kind=Text, sentence=Text, decided_at=_WHEN),
+)

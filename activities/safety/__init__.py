@@ -1,0 +1,1 @@
+"""Redaction and, later, egress and command policy."""

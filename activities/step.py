@@ -1,0 +1,109 @@
+"""What every activity of an investigation does around its work: repeat nothing, beat, time, store."""
+
+import contextvars
+import functools
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import structlog
+from polars.exceptions import PolarsError
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
+from temporalio import activity
+from temporalio.exceptions import ApplicationError
+
+from activities.memory.ledger import Ledger, Writes
+from activities.telemetry.backend import BackendUnavailableError
+from workflows.contracts.contract import Contract
+from workflows.contracts.investigation import StepInput
+from workflows.contracts.version import ENGINE_VERSION
+from workflows.steps import Output, Step
+
+LOG = structlog.stdlib.get_logger(__name__)
+ATTEMPTS_OF_A_DEFECT = 3
+"""An error that is neither the database's nor a backend's is our own; it is tried this often."""
+
+BEATS_PER_TIMEOUT = 4
+
+
+class StepDefectError(Exception):
+    """A step failed for a reason that another attempt does not mend. Its message goes into the report."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a step's work returns: its output, and the rows to store with it."""
+
+    output: Contract
+    writes: Writes | None = None
+
+
+Work = Callable[[Ledger, StepInput], Outcome]
+
+
+def run_step(engine: Engine, step: Step[Output], given: StepInput, work: Work) -> Output:
+    """Run `work` once per investigation and step: a finished step answers from the ledger.
+
+    Raises:
+        ApplicationError: the work failed; retryable unless it is a defect of ours.
+    """
+    request = given.request
+    ledger = Ledger(engine, request.tenant, request.investigation_id)
+    key = f"{step.name}:{given.round}"
+    with (
+        structlog.contextvars.bound_contextvars(investigation_id=request.investigation_id, step=key),
+        _heartbeats(),
+    ):
+        started = time.monotonic()
+        try:
+            stored = ledger.step(key, step.output)
+            if stored is not None:
+                return stored
+            outcome = work(ledger, given)
+            return ledger.finish_step(
+                key,
+                step.output.model_validate(outcome.output.model_dump()),
+                attempt=activity.info().attempt,
+                seconds=time.monotonic() - started,
+                engine_version=ENGINE_VERSION,
+                at=datetime.now(UTC),
+                writes=outcome.writes,
+            )
+        except (DBAPIError, BackendUnavailableError) as error:
+            LOG.warning("step.interrupted", attempt=activity.info().attempt, reason=type(error).__name__)
+            raise ApplicationError(_one_line(error), type=type(error).__name__) from error
+        except (ValueError, ArithmeticError, LookupError, TypeError, AttributeError, PolarsError) as error:
+            LOG.exception("step.failed", attempt=activity.info().attempt)
+            spent = activity.info().attempt >= ATTEMPTS_OF_A_DEFECT
+            raise ApplicationError(_one_line(error), type=StepDefectError.__name__ if spent else "StepError") from error
+
+
+def _one_line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"[:500]
+
+
+@contextmanager
+def _heartbeats() -> Iterator[None]:
+    """Beat from a thread for as long as the work runs, so that a dead worker is noticed and a busy one is not."""
+    timeout = activity.info().heartbeat_timeout
+    if timeout is None:
+        yield
+        return
+    ended = threading.Event()
+    context = contextvars.copy_context()
+
+    def beat() -> None:
+        while not ended.wait(timeout.total_seconds() / BEATS_PER_TIMEOUT):
+            activity.heartbeat()
+
+    thread = threading.Thread(target=functools.partial(context.run, beat), name="heartbeat", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()

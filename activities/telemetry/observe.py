@@ -1,0 +1,64 @@
+"""One probe asked, redacted and committed. Every backend's answers enter the ledger through here."""
+
+from datetime import UTC, datetime
+
+import polars as pl
+
+from activities.answers import encode
+from activities.memory.ledger import ArtifactTooLargeError, Ledger
+from activities.safety.redaction import redact
+from activities.telemetry.backend import Answer, TelemetryBackend, ask
+from activities.telemetry.recorded.bundle import BundleError
+from workflows.contracts.canonical import digest_of
+from workflows.contracts.observation import Observation, ObservationStatus
+from workflows.contracts.probe import Probe
+
+
+def observe(ledger: Ledger, backend: TelemetryBackend, probe: Probe) -> Observation:
+    """Ask one probe and commit what came back; an answer that cannot be had is committed as its status.
+
+    Raises:
+        BackendUnavailableError: the backend could not be reached; nothing was committed.
+    """
+    try:
+        answer = ask(backend, probe)
+    except BundleError as error:
+        answer = Answer(status=ObservationStatus.ERROR, detail=str(error))
+    return commit(ledger, probe, answer)
+
+
+def commit(ledger: Ledger, probe: Probe, answer: Answer) -> Observation:
+    """Store an answer, redacted; an answer too large for the ledger is kept as a status without rows."""
+    content = None if answer.rows is None else encode(_redacted(answer.rows))
+    observation = Observation(
+        probe_key=probe.key,
+        status=answer.status,
+        row_count=0 if answer.rows is None else answer.rows.height,
+        coverage=answer.coverage,
+        artifact=None if content is None else digest_of(content),
+        detail=redact(answer.detail)[:1_000],
+        observed_at=datetime.now(UTC),
+    )
+    try:
+        return ledger.observe(observation, content)
+    except ArtifactTooLargeError as error:
+        without = observation.model_copy(
+            update={
+                "status": ObservationStatus.TRUNCATED,
+                "artifact": None,
+                "row_count": 0,
+                "detail": str(error),
+            }
+        )
+        return ledger.observe(without, None)
+
+
+def _redacted(rows: pl.DataFrame) -> pl.DataFrame:
+    """Every distinct text redacted once."""
+    columns = [name for name, kind in rows.schema.items() if kind == pl.String]
+    for name in columns:
+        texts = rows[name].drop_nulls().unique().sort().to_list()
+        replaced = {text: clean for text in texts if (clean := redact(text)) != text}
+        if replaced:
+            rows = rows.with_columns(pl.col(name).replace(replaced))
+    return rows

@@ -1,0 +1,138 @@
+"""Opening a bundle: everything about it is checked before anything is believed."""
+
+import json
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from workflows.contracts.alert import Alert
+from workflows.contracts.bundle import BundleManifest, RecordedFile
+from workflows.contracts.change import Change
+from workflows.contracts.cluster import ClusterCondition
+from workflows.contracts.probe import Modality
+from workflows.contracts.topology import Topology
+
+MANIFEST = "manifest.json"
+MANIFEST_LIMIT = 4 * 1024 * 1024
+ALERT_LIMIT = 1024 * 1024
+JSON_LIMIT = 64 * 1024 * 1024
+Parsed = TypeVar("Parsed")
+
+_CHANGES: TypeAdapter[tuple[Change, ...]] = TypeAdapter(tuple[Change, ...])
+_CLUSTER: TypeAdapter[tuple[ClusterCondition, ...]] = TypeAdapter(tuple[ClusterCondition, ...])
+
+
+class BundleError(Exception):
+    """A bundle cannot be used. Caught by the command line and by the probe that met it.
+
+    Attributes:
+        file: the file at fault.
+        problem: what is wrong with it.
+        remedy: what to do.
+    """
+
+    def __init__(self, file: Path, problem: str, remedy: str) -> None:
+        super().__init__(f"{file}: {problem}. {remedy}")
+        self.file = file
+        self.problem = problem
+        self.remedy = remedy
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bundle:
+    """A checked bundle: its manifest and alert; telemetry stays on disk."""
+
+    folder: Path
+    manifest: BundleManifest
+    alert: Alert
+
+    def recorded(self, modality: Modality) -> RecordedFile | None:
+        """The modality's file; None when it was not recorded."""
+        found: RecordedFile | None = getattr(self.manifest, modality)
+        return found
+
+    def path(self, recorded: RecordedFile) -> Path:
+        """Where a recorded file lies.
+
+        Raises:
+            BundleError: it is missing, not a regular file, or lies outside the bundle.
+        """
+        return _inside(self.folder, recorded.file)
+
+    def topology(self) -> Topology:
+        """The declared topology; empty when none was recorded."""
+        found = self.manifest.topology
+        return Topology() if found is None else _parse(self.path(found), Topology, JSON_LIMIT)
+
+    def changes(self) -> tuple[Change, ...]:
+        """Recorded changes, those after the visible window included."""
+        found = self.manifest.changes
+        return () if found is None else _parse(self.path(found), _CHANGES, JSON_LIMIT)
+
+    def cluster(self) -> tuple[ClusterCondition, ...]:
+        """Recorded cluster conditions, those after the visible window included."""
+        found = self.manifest.cluster
+        return () if found is None else _parse(self.path(found), _CLUSTER, JSON_LIMIT)
+
+
+def open_bundle(folder: Path) -> Bundle:
+    """Open the bundle in `folder`.
+
+    Raises:
+        BundleError: no folder, no manifest, or something in it is not as the format says.
+    """
+    if folder.is_file():
+        raise BundleError(folder, "is a file", "A bundle is a folder with a manifest.json; unpack archives first.")
+    if not folder.is_dir():
+        raise BundleError(folder, "does not exist", "Name the folder of a bundle.")
+    folder = folder.resolve()
+    manifest = _parse(_inside(folder, MANIFEST), BundleManifest, MANIFEST_LIMIT)
+    bundle = Bundle(
+        folder=folder,
+        manifest=manifest,
+        alert=_parse(_inside(folder, manifest.alert.file), Alert, ALERT_LIMIT),
+    )
+    for modality in ("topology", "metrics", "logs", "traces", "changes", "cluster"):
+        recorded = bundle.recorded(modality)
+        if recorded is not None:
+            bundle.path(recorded)
+    return bundle
+
+
+def _inside(folder: Path, name: str) -> Path:
+    path = folder / name
+    try:
+        resolved = path.resolve(strict=True)
+        mode = resolved.stat().st_mode
+    except (OSError, RuntimeError) as error:
+        raise BundleError(path, "is missing", "Copy the whole bundle again.") from error
+    if not resolved.is_relative_to(folder) or not stat.S_ISREG(mode):
+        raise BundleError(path, "is not a regular file of this bundle", "Put the file itself there, not a link.")
+    return resolved
+
+
+def _parse(path: Path, model: "type[Parsed] | TypeAdapter[Parsed]", limit: int) -> Parsed:
+    size = path.stat().st_size
+    if size > limit:
+        raise BundleError(path, f"has {size:,} bytes, at most {limit:,} are read", "Cut it down to what is needed.")
+    try:
+        plain = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise BundleError(path, f"is not JSON ({error})", "Write the bundle again.") from error
+    adapter = model if isinstance(model, TypeAdapter) else TypeAdapter(model)
+    try:
+        return adapter.validate_python(plain, strict=False)
+    except (ValidationError, RecursionError) as error:
+        raise BundleError(path, _first_problem(error), "See evals/README.md for the format.") from error
+
+
+def _first_problem(error: ValidationError | RecursionError) -> str:
+    if isinstance(error, RecursionError):
+        return "is nested too deeply"
+    first = error.errors(include_url=False, include_input=False)[0]
+    where = ".".join(str(part) for part in first["loc"]) or "document"
+    more = error.error_count() - 1
+    return f"{where}: {first['msg']}" + (f" (and {more} more)" if more else "")

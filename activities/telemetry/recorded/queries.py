@@ -1,0 +1,114 @@
+"""The SQL that reduces a recording where it lies. Parameters are bound, never pasted in.
+
+Every query ends in a total order, so that equal recordings give equal bytes with any number of threads.
+"""
+
+LIMIT_MARGIN = 1
+"""One row more than allowed is fetched, to know that there are more."""
+
+METRICS = """
+WITH sample AS (
+    SELECT metric, ts, max(value) AS value
+    FROM read_parquet($file)
+    WHERE entity = $entity AND ts >= $start AND ts < $stop AND isfinite(value)
+    GROUP BY metric, ts
+)
+SELECT metric, epoch_us(ts) AS ts, value FROM sample ORDER BY metric, ts LIMIT $rows
+"""
+
+METRICS_TOTAL = """
+SELECT count(*), count(*) FILTER (WHERE value IS NULL OR NOT isfinite(value))
+FROM read_parquet($file) WHERE entity = $entity AND ts >= $start AND ts < $stop
+"""
+
+LOGS = r"""
+WITH line AS (
+    SELECT
+        lower(coalesce(severity, '')) AS severity,
+        left(message, 2000) AS message,
+        epoch_us(ts) - epoch_us(ts) % $bucket AS ts
+    FROM read_parquet($file)
+    WHERE entity = $entity AND ts >= $start AND ts < $stop AND message IS NOT NULL
+),
+masked AS (
+    SELECT severity, ts, message, left(regexp_extract(regexp_replace(regexp_replace(
+        message,
+        '\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b|\b0x[0-9a-fA-F]+\b|\b[0-9a-fA-F]{12,}\b', '<*>', 'g'),
+        '(^|[^A-Za-z0-9_#.<])[A-Za-z]?[-+]?\d[\w.:-]*', '\1<*>', 'g'), '^\s*(?:\S+\s+){0,11}\S*'), 240) AS template
+    FROM line
+),
+template AS (SELECT severity, template, min(message) AS example, count(*) AS total FROM masked GROUP BY ALL),
+kept AS (SELECT * FROM template ORDER BY total DESC, severity, template LIMIT $templates)
+SELECT masked.severity, masked.template, masked.ts, count(*) AS count, any_value(kept.example) AS example
+FROM masked JOIN kept USING (severity, template)
+GROUP BY masked.severity, masked.template, masked.ts
+ORDER BY masked.severity, masked.template, masked.ts
+LIMIT $rows
+"""
+
+SPANS = """
+CREATE TABLE span AS
+SELECT trace_id, span_id, coalesce(parent_span_id, '') AS parent_span_id, entity, operation,
+       coalesce(peer, '') AS peer, coalesce(error, false) AS error, epoch_us(ts) AS start_us, duration_us
+FROM read_parquet($file)
+WHERE ts >= $start AND duration_us BETWEEN 0 AND 86400000000
+      AND epoch_us(ts) + duration_us <= epoch_us($stop::TIMESTAMPTZ)
+QUALIFY row_number() OVER (PARTITION BY trace_id, span_id ORDER BY ts, entity, operation) = 1
+"""
+
+COVERED = """
+CREATE TABLE covered AS
+WITH child AS (
+    SELECT trace_id, parent_span_id AS span_id, entity, error, start_us, start_us + duration_us AS stop_us,
+           max(entity) OVER (PARTITION BY trace_id, parent_span_id) AS last_entity,
+           min(entity) OVER (PARTITION BY trace_id, parent_span_id) AS first_entity,
+           max(start_us + duration_us) OVER (
+               PARTITION BY trace_id, parent_span_id ORDER BY start_us, start_us + duration_us
+               ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+           ) AS seen_us
+    FROM span WHERE parent_span_id <> ''
+)
+SELECT trace_id, span_id, count(*) AS children, bool_or(error) AS child_failed,
+       min(first_entity) AS first_entity, max(last_entity) AS last_entity,
+       sum(greatest(0, stop_us - greatest(start_us, coalesce(seen_us, start_us)))) AS covered_us
+FROM child GROUP BY trace_id, span_id
+"""
+
+SPAN_FACTS = """
+CREATE TABLE span_fact AS
+SELECT s.entity, s.operation, coalesce(p.entity, '') AS caller, coalesce(p.operation, '') AS caller_operation,
+       s.peer, s.start_us, s.error, s.error AND NOT coalesce(c.child_failed, false) AS own_error,
+       s.peer <> '' AND coalesce(c.children, 0) = 0 AS unanswered, s.duration_us,
+       CASE WHEN c.children IS NULL OR (c.first_entity = s.entity AND c.last_entity = s.entity)
+            THEN greatest(0, s.duration_us - coalesce(c.covered_us, 0))::BIGINT ELSE 0 END AS exclusive_us,
+       CASE WHEN p.entity IS NOT NULL AND p.entity <> s.entity
+            THEN greatest(0, p.duration_us - pc.covered_us)::BIGINT ELSE 0 END AS gap_us
+FROM span s
+LEFT JOIN span p ON p.trace_id = s.trace_id AND p.span_id = s.parent_span_id AND s.parent_span_id <> ''
+LEFT JOIN covered c ON c.trace_id = s.trace_id AND c.span_id = s.span_id
+LEFT JOIN covered pc ON pc.trace_id = s.trace_id AND pc.span_id = s.parent_span_id
+"""
+
+TRACES = """
+SELECT operation, caller, caller_operation, peer, start_us - start_us % $bucket AS ts, unanswered,
+       count(*) AS count,
+       count(*) FILTER (WHERE error) AS errors, count(*) FILTER (WHERE own_error) AS own_errors,
+       sum(duration_us)::BIGINT AS duration_us,
+       sum(exclusive_us)::BIGINT AS exclusive_us, sum(gap_us)::BIGINT AS gap_us, max(duration_us) AS max_us
+FROM span_fact
+WHERE entity = $entity AND start_us >= $start AND start_us < $stop
+GROUP BY ALL
+ORDER BY operation, caller, caller_operation, peer, unanswered, ts
+LIMIT $rows
+"""
+
+TRACE_EDGES = """
+SELECT DISTINCT caller AS source, entity AS target FROM span_fact WHERE caller <> '' AND caller <> entity
+UNION
+SELECT DISTINCT entity AS source, peer AS target FROM span_fact WHERE peer <> '' AND peer <> entity
+ORDER BY source, target LIMIT $rows
+"""
+
+ENTITIES = """
+SELECT DISTINCT entity FROM read_parquet($file) WHERE entity IS NOT NULL ORDER BY entity LIMIT $rows
+"""

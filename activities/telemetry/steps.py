@@ -1,0 +1,135 @@
+"""The activities that ask: `scope` and `sweep`, for one configured backend."""
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+
+import polars as pl
+from sqlalchemy import Engine
+from temporalio import activity
+
+from activities.answers import decode
+from activities.memory.ledger import Ledger, Writes, observation_statuses
+from activities.step import Outcome, run_step
+from activities.telemetry.backend import Answer, BackendUnavailableError, TelemetryBackend
+from activities.telemetry.observe import commit, observe
+from activities.telemetry.plan import plan_probes, topology_probe
+from activities.telemetry.recorded.bundle import BundleError
+from workflows.contracts.identifiers import EntityId
+from workflows.contracts.investigation import (
+    InvestigationRequest,
+    ScopeResult,
+    StepInput,
+    SweepResult,
+)
+from workflows.contracts.observation import ObservationStatus
+from workflows.contracts.probe import Probe
+from workflows.steps import SCOPE, SWEEP, TELEMETRY_ATTEMPTS
+
+BackendFor = Callable[[InvestigationRequest], TelemetryBackend]
+AT_ONCE = 4
+"""Questions put to one backend at the same time."""
+
+
+class TelemetryActivities:
+    """Scope and sweep against one backend, which is opened for each attempt and closed after it."""
+
+    def __init__(self, engine: Engine, backend_for: BackendFor) -> None:
+        self._engine = engine
+        self._backend_for = backend_for
+
+    @activity.defn(name=SCOPE.name)
+    def scope(self, given: StepInput) -> ScopeResult:
+        """Ask what exists, and plan what to ask about it."""
+        return run_step(self._engine, SCOPE, given, self._scope)
+
+    @activity.defn(name=SWEEP.name)
+    def sweep(self, given: StepInput) -> SweepResult:
+        """Ask every planned question that has no answer yet; each answer is committed as it comes."""
+        return run_step(self._engine, SWEEP, given, self._sweep)
+
+    def _scope(self, ledger: Ledger, given: StepInput) -> Outcome:
+        request = given.request
+        first = topology_probe(request.backend, request.as_of)
+        answer = ledger.observations().get(first.key)
+        if answer is None:
+            with self._backend(request) as backend:
+                answer = observe(ledger, backend, first)
+        rows = pl.DataFrame() if answer.artifact is None else decode(ledger.artifact(answer.artifact))
+        kinds: dict[EntityId, str] = {}
+        edges: list[tuple[EntityId, EntityId]] = []
+        for row in rows.iter_rows(named=True):
+            if row["target"]:
+                edges.append((EntityId(row["source"]), EntityId(row["target"])))
+            else:
+                kinds[EntityId(row["source"])] = row["kind"]
+        alerting = [item.alert.entity for item in ledger.alerts() if item.alert.entity is not None]
+        for name in alerting:
+            kinds.setdefault(name, name.partition(":")[0])
+        full = plan_probes(backend=request.backend, as_of=request.as_of, kinds=kinds, edges=edges, alerting=alerting)
+        room = max(0, request.budget.probes - 1)
+        return Outcome(
+            ScopeResult(
+                entities=len(kinds),
+                probes_planned=1 + min(len(full), room),
+                over_budget=max(0, len(full) - room),
+            ),
+            Writes().probes([first, *full]),
+        )
+
+    def _sweep(self, ledger: Ledger, given: StepInput) -> Outcome:
+        request = given.request
+        started = time.monotonic()
+        plan = ledger.probes()[: request.budget.probes]
+        answered = ledger.answered_keys()
+        missing = [probe for probe in plan if probe.key not in answered]
+        if missing and given.stopped_by is None:
+            self._ask_all(ledger, request, missing, deadline=started + request.budget.seconds)
+        observations = ledger.observations()
+        asked = sum(probe.key in observations for probe in plan)
+        return Outcome(
+            SweepResult(
+                asked=asked,
+                missing=len(ledger.probes()) - asked,
+                seconds=time.monotonic() - started,
+                statuses=observation_statuses(observations.values()),
+            )
+        )
+
+    def _ask_all(self, ledger: Ledger, request: InvestigationRequest, missing: list[Probe], *, deadline: float) -> None:
+        try:
+            with self._backend(request) as backend:
+                _in_parallel(lambda probe: observe(ledger, backend, probe), missing, deadline)
+        except (BackendUnavailableError, BundleError) as error:
+            if isinstance(error, BackendUnavailableError) and activity.info().attempt < TELEMETRY_ATTEMPTS:
+                raise
+            status = ObservationStatus.ERROR if isinstance(error, BundleError) else ObservationStatus.UNAVAILABLE
+            answered = ledger.answered_keys()
+            for probe in missing:
+                if probe.key not in answered:
+                    commit(ledger, probe, Answer(status=status, detail=str(error)))
+
+    @contextmanager
+    def _backend(self, request: InvestigationRequest) -> Iterator[TelemetryBackend]:
+        backend = self._backend_for(request)
+        try:
+            yield backend
+        finally:
+            backend.close()
+
+
+def _in_parallel(work: Callable[[Probe], object], probes: list[Probe], deadline: float) -> None:
+    """Start probes in order, a few at once, until all are done, time is up or the activity is cancelled."""
+    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="probe") as pool:
+        running: set[Future[object]] = set()
+        for probe in probes:
+            if time.monotonic() >= deadline or activity.is_cancelled():
+                break
+            running.add(pool.submit(work, probe))
+            if len(running) >= AT_ONCE:
+                done, running = wait(running, return_when=FIRST_COMPLETED)
+                for item in done:
+                    item.result()
+        for item in running:
+            item.result()

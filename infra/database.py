@@ -1,0 +1,108 @@
+"""Brings a database to the current schema and hands out the address that the ledger's role logs in with."""
+
+import secrets
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from psycopg import sql
+from sqlalchemy import Connection, Engine, create_engine, make_url, text
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import OperationalError
+
+from infra.stack import Stack
+
+DATABASE = "inquest"
+LEDGER_LOGIN = "inquest_app"
+_MIGRATION_LOCK = 7_468_336_711
+_SCRIPTS = "activities.memory:migrations"
+
+
+class DatabaseError(RuntimeError):
+    """The database cannot be used as it is; the message says what to do."""
+
+
+def prepare_database(stack: Stack) -> URL:
+    """Create or upgrade the schema and return the address for the ledger's role.
+
+    On the embedded server this also creates the database and a login of its own for the role. On a server of the
+    user's, the given login runs the migrations and sessions take the role on.
+
+    Raises:
+        DatabaseError: the server cannot be reached, or its schema is newer than this program.
+    """
+    admin = sqlalchemy_url(stack.database_url)
+    try:
+        if stack.embedded_database:
+            _create_database(admin)
+            admin = admin.set(database=DATABASE)
+        engine = create_engine(admin)
+        with engine.begin() as connection:
+            _migrate(connection)
+        engine.dispose()
+        return _ledger_login(admin, stack.data_dir) if stack.embedded_database else admin
+    except OperationalError as error:
+        raise DatabaseError(
+            f"cannot use the database {admin.render_as_string(hide_password=True)}: {error.orig}"
+        ) from error
+
+
+def sqlalchemy_url(address: str) -> URL:
+    """A libpq address as SQLAlchemy wants it, on the psycopg driver."""
+    return make_url(address).set(drivername="postgresql+psycopg")
+
+
+def alembic_config(connection: Connection) -> Config:
+    """Alembic's configuration on an open connection."""
+    config = Config()
+    config.set_main_option("script_location", _SCRIPTS)
+    config.attributes["connection"] = connection
+    return config
+
+
+def _migrate(connection: Connection) -> None:
+    connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
+    connection.execute(text("CREATE SCHEMA IF NOT EXISTS ledger"))
+    config = alembic_config(connection)
+    current = None
+    if connection.execute(text("SELECT to_regclass('ledger.alembic_version')")).scalar() is not None:
+        current = connection.execute(text("SELECT version_num FROM ledger.alembic_version")).scalar()
+    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    if current is not None and current not in known:
+        raise DatabaseError(f"the database has schema {current}, which is newer than this inquest: upgrade inquest")
+    command.upgrade(config, "head")
+
+
+def _create_database(admin: URL) -> None:
+    engine: Engine = create_engine(admin, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _MIGRATION_LOCK})
+        exists = connection.execute(
+            text("SELECT 1 FROM pg_database WHERE datname = :name"), {"name": DATABASE}
+        ).scalar()
+        if exists is None:
+            connection.execute(text(f"CREATE DATABASE {DATABASE}"))
+    engine.dispose()
+
+
+def _ledger_login(admin: URL, data_dir: Path) -> URL:
+    """The embedded server's own login for the ledger's role; its password lies beside the data, mode 0600."""
+    path = data_dir / "postgres" / "ledger-password"
+    engine = create_engine(admin)
+    with engine.begin() as connection:
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
+        if not path.exists():
+            path.touch(mode=0o600)
+            path.write_text(secrets.token_urlsafe(24))
+        password = path.read_text()
+        exists = connection.execute(
+            text("SELECT 1 FROM pg_roles WHERE rolname = :name"), {"name": LEDGER_LOGIN}
+        ).scalar()
+        if exists is None:
+            create = sql.SQL("CREATE ROLE {} LOGIN PASSWORD {} IN ROLE inquest_ledger").format(
+                sql.Identifier(LEDGER_LOGIN), sql.Literal(password)
+            )
+            connection.exec_driver_sql(create.as_string())
+    engine.dispose()
+    return admin.set(username=LEDGER_LOGIN, password=password)

@@ -1,0 +1,88 @@
+"""Every setting, in one typed model, read once: environment first, then the file, then the default."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Literal
+
+import platformdirs
+from pydantic import Field, PositiveInt, SecretStr
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+
+def settings_file() -> Path:
+    """Where the settings file is looked for."""
+    return platformdirs.user_config_path("inquest") / "settings.toml"
+
+
+class Settings(BaseSettings):
+    """Settings of every process. Environment variables are the upper-case name after `INQUEST_`."""
+
+    model_config = SettingsConfigDict(env_prefix="INQUEST_", extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    data_dir: Path = Field(default_factory=lambda: platformdirs.user_data_path("inquest"))
+    """Folder of the embedded servers' data; each folder is one independent installation."""
+
+    temporal_address: str | None = None
+    """host:port of a Temporal cluster. Not set: the embedded server."""
+
+    database_url: SecretStr | None = None
+    """libpq address of a Postgres with pgvector. Not set: the embedded server."""
+
+    temporal_namespace: str = "inquest"
+    """Temporal namespace; the embedded server creates it, on a cluster it must exist."""
+
+    retention: timedelta = timedelta(days=30)
+    """How long the embedded Temporal keeps closed workflows."""
+
+    temporal_ui_port: Annotated[int, Field(ge=0, le=65_535)] = 0
+    """Port of the embedded server's web page; 0 picks a free one."""
+
+    tenant: str = "default"
+    """Whose data this process reads and writes."""
+
+    quiet_time: timedelta = timedelta(minutes=10)
+    """A re-fire sooner than this after an investigation closed only counts; later it opens a new, linked one."""
+
+    budget_probes: PositiveInt = 5_000
+    """Questions one investigation may ask."""
+
+    budget_seconds: Annotated[float, Field(gt=0)] = 600.0
+    """Seconds one investigation may spend in telemetry steps."""
+
+    worker_threads: PositiveInt = 8
+    """Activities one worker process runs at once."""
+
+    analysis_threads: PositiveInt = 2
+    """Threads of one question to a recorded bundle."""
+
+    memory_limit_mb: PositiveInt = 768
+    """Memory that reading a recorded bundle may take, in megabytes."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = "warning"
+    """Least severe log line that is written to standard error."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the base class's signature
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the base class's signature
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Explicit values, then the environment, then the file."""
+        return (
+            init_settings,
+            env_settings,
+            TomlConfigSettingsSource(settings_cls, toml_file=settings_file()),
+        )
+
+    @property
+    def embedded(self) -> bool:
+        """True when any of the two servers is ours to start."""
+        return self.temporal_address is None or self.database_url is None

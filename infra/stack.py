@@ -1,0 +1,150 @@
+"""Leases on the embedded stack: start it, or join it when it already runs."""
+
+import hashlib
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from infra.settings import Settings
+from infra.supervisor import Endpoints, Plan
+
+START_LIMIT_S = 90.0
+_LONGEST_SOCKET_FOLDER = 80
+
+
+class StackError(RuntimeError):
+    """The embedded stack could not be started; the message says what to do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stack:
+    """The two servers' addresses, held by a lease while they are embedded. A context manager."""
+
+    temporal_address: str
+    database_url: str
+    """The address migrations run with."""
+
+    ui_address: str | None
+    embedded_database: bool
+    data_dir: Path
+    lease: socket.socket | None = None
+    supervisor_pid: int | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+    def release(self) -> None:
+        """Give the lease back; with the last one the embedded servers stop."""
+        if self.lease is not None:
+            self.lease.close()
+
+
+def runtime_folder(data_dir: Path) -> Path:
+    """A short path for the sockets of `data_dir`: inside it where that fits, else in a private temporary folder."""
+    inside = data_dir / "run"
+    if len(str(inside)) <= _LONGEST_SOCKET_FOLDER:
+        return inside
+    name = hashlib.sha256(str(data_dir).encode()).hexdigest()[:12]
+    base = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir())
+    return base / f"inquest-{os.getuid()}-{name}"
+
+
+def hold_stack(settings: Settings) -> Stack:
+    """Addresses of the configured servers; embedded ones are started or joined and held until released.
+
+    Raises:
+        StackError: an embedded server did not come up.
+    """
+    external_database = settings.database_url.get_secret_value() if settings.database_url else None
+    if settings.temporal_address is not None and external_database is not None:
+        return Stack(
+            temporal_address=settings.temporal_address,
+            database_url=external_database,
+            ui_address=None,
+            embedded_database=False,
+            data_dir=settings.data_dir,
+        )
+    data_dir = settings.data_dir.expanduser().absolute()
+    plan = Plan(
+        data_dir=data_dir,
+        runtime_dir=runtime_folder(data_dir),
+        temporal=settings.temporal_address is None,
+        postgres=external_database is None,
+        namespace=settings.temporal_namespace,
+        ui_port=settings.temporal_ui_port,
+    )
+    lease, endpoints = _acquire(plan)
+    if endpoints.error is not None:
+        lease.close()
+        raise StackError(endpoints.error)
+    temporal_address = settings.temporal_address or endpoints.temporal_address
+    database_url = external_database or endpoints.database_url
+    if temporal_address is None or database_url is None:
+        lease.close()
+        raise StackError(
+            f"the stack in {data_dir} was started with other settings and lacks a server: end its other users first"
+        )
+    return Stack(
+        temporal_address=temporal_address,
+        database_url=database_url,
+        ui_address=endpoints.ui_address,
+        embedded_database=external_database is None,
+        data_dir=data_dir,
+        lease=lease,
+        supervisor_pid=endpoints.pid,
+    )
+
+
+def _acquire(plan: Plan) -> tuple[socket.socket, Endpoints]:
+    """Connect to the folder's supervisor, starting one when none answers; races and endings are retried."""
+    deadline = time.monotonic() + START_LIMIT_S
+    starter: subprocess.Popen[bytes] | None = None
+    while True:
+        lease = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        lease.settimeout(START_LIMIT_S)
+        try:
+            lease.connect(str(plan.runtime_dir / "lease"))
+            answer = lease.makefile("rb").readline()
+        except OSError:
+            answer = b""
+        if answer:
+            return lease, Endpoints.model_validate_json(answer)
+        lease.close()
+        if time.monotonic() > deadline:
+            raise StackError(f"no supervisor answers for {plan.data_dir}; see {plan.data_dir / 'supervisor.log'}")
+        if starter is None or starter.poll() is not None:
+            starter = _start_supervisor(plan)
+        time.sleep(0.05)
+
+
+def _start_supervisor(plan: Plan) -> subprocess.Popen[bytes]:
+    try:
+        plan.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        log = (plan.data_dir / "supervisor.log").open("ab")
+    except OSError as error:
+        raise StackError(f"cannot write to {plan.data_dir} ({error.strerror}): set INQUEST_DATA_DIR") from error
+    with log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "infra.supervisor"],
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            cwd="/",
+        )
+    assert process.stdin is not None
+    process.stdin.write(plan.model_dump_json().encode())
+    process.stdin.close()
+    return process

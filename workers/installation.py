@@ -1,0 +1,93 @@
+"""Everything a process needs, opened from the settings and closed in order."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import Engine
+from temporalio.client import Client
+
+from activities.memory.incidents import Incidents
+from activities.memory.ledger import Ledger
+from activities.memory.session import ledger_engine
+from activities.telemetry.recorded import RecordedBackend, open_bundle
+from infra.database import prepare_database
+from infra.settings import Settings
+from infra.stack import Stack, hold_stack
+from infra.temporal import set_retention
+from workers.connect import connect
+from workers.intake import Intake
+from workers.worker import running_workers
+from workflows.contracts.identifiers import InvestigationId, Tenant
+from workflows.contracts.investigation import InvestigationRequest
+
+RECORDED = "recorded"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Installation:
+    """Held servers and an engine of the ledger's role."""
+
+    settings: Settings
+    stack: Stack
+    engine: Engine
+
+    @property
+    def tenant(self) -> Tenant:
+        """Whose data this process works on."""
+        return Tenant(self.settings.tenant)
+
+    def ledger(self, investigation_id: InvestigationId) -> Ledger:
+        """The record of one investigation."""
+        return Ledger(self.engine, self.tenant, investigation_id)
+
+    def incidents(self) -> Incidents:
+        """The tenant's incidents."""
+        return Incidents(self.engine, self.tenant)
+
+    async def client(self) -> Client:
+        """A Temporal client."""
+        client = await connect(self.stack.temporal_address, namespace=self.settings.temporal_namespace)
+        if self.settings.temporal_address is None:
+            await set_retention(client, self.settings.temporal_namespace, self.settings.retention)
+        return client
+
+    def intake(self, client: Client) -> Intake:
+        """The door for alerts."""
+        return Intake(client, self.incidents(), tenant=self.tenant, quiet_time=self.settings.quiet_time)
+
+    def recorded_backend(self, request: InvestigationRequest) -> RecordedBackend:
+        """The backend over the bundle a request names."""
+        return RecordedBackend(
+            open_bundle(Path(request.source)),
+            threads=self.settings.analysis_threads,
+            memory_mb=self.settings.memory_limit_mb,
+        )
+
+    @asynccontextmanager
+    async def workers(self, client: Client) -> AsyncIterator[None]:
+        """Workers for every queue, in this process."""
+        async with running_workers(
+            client,
+            self.engine,
+            backends={RECORDED: self.recorded_backend},
+            threads=self.settings.worker_threads,
+        ):
+            yield
+
+
+@contextmanager
+def open_installation(settings: Settings) -> Iterator[Installation]:
+    """Hold the stack, bring the schema up to date, connect the ledger.
+
+    Raises:
+        StackError: an embedded server did not come up.
+        DatabaseError: the database cannot be used.
+    """
+    with hold_stack(settings) as stack:
+        engine = ledger_engine(prepare_database(stack), pool_size=settings.worker_threads + 8)
+        try:
+            yield Installation(settings=settings, stack=stack, engine=engine)
+        finally:
+            engine.dispose()

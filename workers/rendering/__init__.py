@@ -1,0 +1,1 @@
+"""The report for people: terminal, Markdown, one self-contained page."""

@@ -1,0 +1,78 @@
+"""The report as Markdown."""
+
+from collections.abc import Iterator
+
+from workers.rendering.chart import sparkline
+from workers.rendering.plain_text import markdown, percent
+from workflows.contracts.finding import Finding
+from workflows.contracts.report import Report
+
+FINDINGS_SHOWN = 12
+
+
+def render_markdown(report: Report) -> str:
+    """The whole report, sections without content left out."""
+    return "\n".join(_lines(report)) + "\n"
+
+
+def _lines(report: Report) -> Iterator[str]:
+    findings, run = report.findings, report.run
+    yield f"# {markdown(findings.verdict.sentence)}"
+    yield ""
+    fired = f"{findings.alert_at:%Y-%m-%d %H:%M:%S %Z}, {findings.severity.value}"
+    yield f"Alert: {markdown(findings.alert_title)} ({fired})"
+    yield ""
+    yield "## Hypotheses"
+    yield ""
+    by_key = {item.key: item for item in findings.findings}
+    for hypothesis in findings.hypotheses[:5]:
+        name = hypothesis.entity or "none of these"
+        kind, probability = hypothesis.fault_kind.value, percent(hypothesis.probability)
+        yield f"{hypothesis.rank}. **{markdown(name)}** ({kind}), {probability}: {markdown(hypothesis.mechanism)}"
+        for part in (*hypothesis.supporting[:4], *hypothesis.contradicting[:2]):
+            yield f"   - {part.log_odds:+.2f} {markdown(part.reason)}"
+    yield from _section("Causal chain", [markdown(item.sentence) for item in findings.causal_chain])
+    yield from _section("Timeline", [f"{item.at:%H:%M:%S} {markdown(item.sentence)}" for item in findings.timeline])
+    yield from _section("Blast radius", [markdown(item) for item in findings.blast_radius])
+    yield from _section(
+        "Evidence (verified by code)",
+        [
+            _evidence(by_key[claim.findings[0]], claim.text)
+            for claim in findings.claims[:FINDINGS_SHOWN]
+            if claim.findings and claim.findings[0] in by_key
+        ],
+    )
+    yield from _section(
+        "Ruled out", [f"{markdown(item.entity)}: {markdown(item.reason)}" for item in findings.ruled_out]
+    )
+    yield from _section(
+        "Could not be looked at",
+        [
+            f"{item.tool} of {markdown(item.entity or 'all')}, {item.count} times: {markdown(item.reason)}"
+            for item in findings.unseen
+        ],
+    )
+    yield from _section("Hints", [markdown(text) for text in findings.hints])
+    yield from _section("Past incidents", [markdown(text) for text in findings.recalled])
+    yield "## Run"
+    yield ""
+    yield f"- investigation `{run.investigation_id}`, findings `{report.findings_sha256[:16]}`"
+    seconds = (run.finished_at - run.started_at).total_seconds()
+    yield f"- {run.probes_asked} of {run.probes_planned} questions in {seconds:.1f} s"
+    yield f"- {run.bytes_stored:,} bytes of evidence, {run.tokens} tokens, {run.retries} retries"
+    yield f"- engine {findings.engine_version}; {findings.claims_refused} claims refused"
+
+
+def _section(title: str, lines: list[str]) -> Iterator[str]:
+    if lines:
+        yield ""
+        yield f"## {title}"
+        yield ""
+        yield from (f"- {line}" for line in lines)
+        yield ""
+
+
+def _evidence(finding: Finding, text: str) -> str:
+    chart = sparkline(finding.series)
+    reference = f"`{finding.evidence[0].probe_key}`" if finding.evidence else ""
+    return f"{markdown(text)} {chart} {reference}".rstrip()

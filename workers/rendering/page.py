@@ -1,0 +1,25 @@
+"""The report as one self-contained HTML page: no script, no external address."""
+
+from importlib.resources import files
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from workers.rendering.chart import svg
+from workers.rendering.plain_text import one_line, percent
+from workflows.contracts.report import Report
+
+
+def render_page(report: Report) -> str:
+    """The whole report. Everything from telemetry is escaped by the template engine."""
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["one_line"] = one_line
+    environment.filters["percent"] = percent
+    environment.filters["chart"] = lambda points: Markup(svg(points))  # noqa: S704 - numbers only
+    template = environment.from_string(files(__package__).joinpath("report.html.jinja").read_text())
+    return template.render(
+        report=report,
+        findings=report.findings,
+        run=report.run,
+        by_key={item.key: item for item in report.findings.findings},
+    )

@@ -1,0 +1,22 @@
+"""Text from telemetry made safe to show: it is data, and must not act on the reader's screen or page."""
+
+import re
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069]+")
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]<>#|~!])")
+
+
+def one_line(text: str, limit: int = 300) -> str:
+    """`text` without control and direction characters, on one line, cut at `limit` characters."""
+    clean = _CONTROL.sub(" ", text).strip()
+    return clean if len(clean) <= limit else clean[: limit - 1] + "…"
+
+
+def markdown(text: str, limit: int = 300) -> str:
+    """`text` on one line, with everything that Markdown would act on escaped."""
+    return _MARKDOWN.sub(r"\\\1", one_line(text, limit))
+
+
+def percent(probability: float) -> str:
+    """A probability as people read it."""
+    return f"{probability:.0%}"

@@ -1,0 +1,155 @@
+"""The typed door for other people's code."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from temporalio.client import Client
+
+from infra.settings import Settings
+from workers.follow import InvestigationEndedError, News, follow
+from workers.installation import RECORDED, Installation, open_installation
+from workers.intake import LIVE_SCOPE, Inquiry
+from workflows.contracts.alert import Alert
+from workflows.contracts.identifiers import InvestigationId, workflow_id_of
+from workflows.contracts.investigation import Budget, HintRef, Progress, Purpose
+from workflows.contracts.report import Report
+from workflows.investigation import Investigation as InvestigationWorkflow
+
+HINT_LIMIT = 2_000
+
+
+class InvestigationNotFoundError(LookupError):
+    """There is no investigation of that id for this tenant."""
+
+
+class Investigation:
+    """One investigation: follow it, speak to it, stop it, fetch its report."""
+
+    def __init__(self, installation: Installation, client: Client, investigation_id: InvestigationId) -> None:
+        self.id = investigation_id
+        self._client = client
+        self._ledger = installation.ledger(investigation_id)
+        self._handle = client.get_workflow_handle_for(InvestigationWorkflow.run, workflow_id_of(investigation_id))
+
+    async def progress(self) -> Progress:
+        """Where it is now."""
+        return await self._handle.query(InvestigationWorkflow.progress)
+
+    def follow(self) -> AsyncIterator[News]:
+        """Probes and findings as they come, until the report is published.
+
+        Raises:
+            InvestigationEndedError: it ended without a report.
+        """
+        return follow(self._client, self._ledger, self.id)
+
+    async def add_hint(self, text: str, *, author: str = "sdk") -> int:
+        """Tell what you know; it is redacted before it is stored. Returns how many hints there are.
+
+        Raises:
+            ValueError: the text is empty or longer than 2,000 characters.
+            temporalio.client.WorkflowUpdateFailedError: the conclusion is already being drawn.
+        """
+        if not 0 < len(text.strip()) <= HINT_LIMIT:
+            raise ValueError(f"a hint has 1 to {HINT_LIMIT:,} characters, this one has {len(text):,}")
+        number = await asyncio.to_thread(self._ledger.add_hint, text, author=author, at=datetime.now(UTC))
+        return await self._handle.execute_update(InvestigationWorkflow.add_hint, HintRef(number=number))
+
+    async def stop(self) -> None:
+        """End the asking; the report says what was not looked at."""
+        await self._handle.execute_update(InvestigationWorkflow.stop)
+
+    async def report(self, *, timeout: timedelta | None = None) -> Report:
+        """Wait for the report.
+
+        Raises:
+            TimeoutError: there is none after `timeout`.
+            InvestigationEndedError: it ended without one.
+        """
+
+        async def wait() -> Report:
+            async for _ in self.follow():
+                pass
+            found = await asyncio.to_thread(self._ledger.report)
+            assert found is not None
+            return found
+
+        return await asyncio.wait_for(wait(), timeout.total_seconds() if timeout else None)
+
+
+class Inquest:
+    """A connection to one installation. Make it with `connect`."""
+
+    def __init__(self, installation: Installation, client: Client) -> None:
+        self._installation = installation
+        self._client = client
+        self._intake = installation.intake(client)
+
+    @classmethod
+    @asynccontextmanager
+    async def connect(cls, settings: Settings | None = None, *, workers: bool = False) -> "AsyncIterator[Inquest]":
+        """Connect to the installation that the settings describe; without any, to the embedded one.
+
+        Args:
+            settings: explicit settings instead of the environment's and the file's.
+            workers: run the workers in this process too; otherwise `inquest up` or `inquest worker` runs them.
+        """
+        async with AsyncExitStack() as stack:
+            opened = open_installation(settings or Settings())
+            installation = await asyncio.to_thread(opened.__enter__)
+            stack.push_async_callback(asyncio.to_thread, opened.__exit__, None, None, None)
+            client = await installation.client()
+            if workers:
+                await stack.enter_async_context(installation.workers(client))
+            yield cls(installation, client)
+
+    async def start(
+        self,
+        alert: Alert,
+        *,
+        bundle: str | Path,
+        as_of: datetime | None = None,
+        purpose: Purpose = Purpose.LIVE,
+        memory_scope: str = LIVE_SCOPE,
+        budget: Budget | None = None,
+    ) -> Investigation:
+        """Deliver an alert: it opens an investigation, joins the incident's open one, or only counts.
+
+        Args:
+            alert: what fired. The same fingerprint again is a repeat; the same group key is the same incident.
+            bundle: the recorded incident that answers the questions.
+            as_of: the moment every window ends at; None is now.
+            purpose: `live`, `evaluation` or `replay`.
+            memory_scope: which past incidents may be recalled, and where this one will be remembered.
+            budget: what it may spend; None is the settings' own.
+        """
+        settings = self._installation.settings
+        opened = await self._intake.receive(
+            alert,
+            Inquiry(
+                backend=RECORDED,
+                source=str(Path(bundle).absolute()),
+                as_of=as_of,
+                purpose=purpose,
+                memory_scope=memory_scope,
+                budget=budget or Budget(probes=settings.budget_probes, seconds=settings.budget_seconds),
+            ),
+        )
+        return Investigation(self._installation, self._client, opened.request.investigation_id)
+
+    async def investigation(self, investigation_id: str) -> Investigation:
+        """An earlier investigation.
+
+        Raises:
+            InvestigationNotFoundError: there is none of that id.
+        """
+        found = Investigation(self._installation, self._client, InvestigationId(investigation_id))
+        if await asyncio.to_thread(self._installation.ledger(found.id).opened_at) is None:
+            raise InvestigationNotFoundError(f"there is no investigation {investigation_id}")
+        return found
+
+
+__all__ = ["Inquest", "Investigation", "InvestigationEndedError", "InvestigationNotFoundError"]

@@ -1,0 +1,77 @@
+"""The worker processes: which activities and workflows listen on which queue."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
+
+from sqlalchemy import Engine
+from temporalio.client import Client
+from temporalio.worker import Interceptor, Worker
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+
+from activities.diagnosis import DiagnosisActivities
+from activities.memory.steps import MemoryActivities
+from activities.telemetry.backend import TelemetryBackend
+from activities.telemetry.steps import TelemetryActivities
+from workflows.contracts.investigation import InvestigationRequest
+from workflows.investigation import Investigation
+from workflows.steps import ANALYSIS, INVESTIGATIONS, MEMORY, telemetry_queue
+
+BackendFor = Callable[[InvestigationRequest], TelemetryBackend]
+GRACE = timedelta(seconds=5)
+PASSED_THROUGH = ("workflows", "pydantic", "pydantic_core", "annotated_types")
+
+
+@asynccontextmanager
+async def running_workers(
+    client: Client,
+    engine: Engine,
+    *,
+    backends: dict[str, BackendFor],
+    threads: int,
+    interceptors: Sequence[Interceptor] = (),
+) -> AsyncIterator[None]:
+    """Run workers for every queue in this process until the context ends.
+
+    Args:
+        client: connected to Temporal.
+        engine: connected as the ledger's role.
+        backends: configured telemetry backends by name; each has a queue of its own.
+        threads: activities that run at once, over all queues.
+        interceptors: passed to every worker.
+    """
+    memory, diagnosis = MemoryActivities(engine), DiagnosisActivities(engine)
+    queues: dict[str, list[Callable[..., object]]] = {
+        MEMORY: [memory.recall, memory.publish, memory.remember],
+        ANALYSIS: [diagnosis.findings, diagnosis.rank, diagnosis.conclude],
+    }
+    for name, backend_for in backends.items():
+        telemetry = TelemetryActivities(engine, backend_for)
+        queues[telemetry_queue(name)] = [telemetry.scope, telemetry.sweep]
+    restrictions = SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH)
+    with ThreadPoolExecutor(threads, thread_name_prefix="activity") as pool:
+        async with AsyncExitStack() as running:
+            await running.enter_async_context(
+                Worker(
+                    client,
+                    task_queue=INVESTIGATIONS,
+                    workflows=[Investigation],
+                    workflow_runner=SandboxedWorkflowRunner(restrictions=restrictions),
+                    interceptors=interceptors,
+                    graceful_shutdown_timeout=GRACE,
+                )
+            )
+            for queue, activities in queues.items():
+                await running.enter_async_context(
+                    Worker(
+                        client,
+                        task_queue=queue,
+                        activities=activities,
+                        activity_executor=pool,
+                        max_concurrent_activities=threads,
+                        interceptors=interceptors,
+                        graceful_shutdown_timeout=GRACE,
+                    )
+                )
+            yield

@@ -1,0 +1,57 @@
+"""The manifest of a recorded incident. `evals/README.md` documents the whole format."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints, model_validator
+
+from workflows.contracts.contract import Contract, Instant
+from workflows.contracts.identifiers import Digest
+
+BundleId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
+FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
+"""A plain file name inside the bundle's folder: no separators, so it cannot point outside."""
+
+SCHEMA_VERSION = 1
+
+
+class RecordedFile(Contract):
+    """One modality's file."""
+
+    file: FileName
+    rows: Annotated[int, Field(ge=0)]
+    sha256: Digest
+
+
+class VisibleWindow(Contract):
+    """What an investigator could have seen: nothing outside [start, end) is ever answered."""
+
+    start: Instant
+    end: Instant
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "VisibleWindow":
+        if self.end <= self.start:
+            raise ValueError(f"visible window ends ({self.end}) before it starts ({self.start})")
+        return self
+
+
+class BundleManifest(Contract):
+    """What a bundle holds. A modality that is absent here was not recorded."""
+
+    schema_version: Literal[1]
+    bundle_id: BundleId
+    """Opaque: it names neither the fault nor the case."""
+
+    visible: VisibleWindow
+    as_of: Instant
+    """The moment at which the question is asked."""
+
+    alert: RecordedFile
+    topology: RecordedFile | None = None
+    metrics: RecordedFile | None = None
+    logs: RecordedFile | None = None
+    traces: RecordedFile | None = None
+    changes: RecordedFile | None = None
+    cluster: RecordedFile | None = None
+    counters: tuple[str, ...] = ()
+    """Metrics that are cumulative counters; a reader turns them into rates per second."""

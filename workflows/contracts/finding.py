@@ -1,0 +1,72 @@
+"""Facts computed from observations. Every family states its evidence in the same shape."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from workflows.contracts.contract import Contract, Instant, OpenEnum
+from workflows.contracts.hypothesis import FaultKind
+from workflows.contracts.identifiers import Digest, EntityId, ProbeKey
+from workflows.contracts.predicate import Predicate
+
+
+class FindingFamily(OpenEnum):
+    METRIC = "metric"
+    TRACE = "trace"
+    LOG = "log"
+    CLUSTER = "cluster"
+    CHANGE = "change"
+    MEMORY = "memory"
+    UNKNOWN = "unknown"
+
+
+class Direction(OpenEnum):
+    UP = "up"
+    DOWN = "down"
+    APPEARED = "appeared"
+    VANISHED = "vanished"
+    UNKNOWN = "unknown"
+
+
+class EvidenceRef(Contract):
+    """Where a fact can be looked up again."""
+
+    probe_key: ProbeKey
+    artifact: Digest
+
+
+class Finding(Contract):
+    """A fact about one entity."""
+
+    key: str
+    """Content-derived, unique within the investigation."""
+
+    family: FindingFamily
+    entity: EntityId
+    signal: str
+    """What moved: a metric's name, a span path, a log template, a condition, a change's id."""
+
+    summary: str
+    """One sentence with the numbers in it, written by code."""
+
+    direction: Direction
+    strength: Annotated[float, Field(ge=0, le=1)]
+    """How strongly the answers say so: 0 is nothing, 1 cannot be stronger."""
+
+    onset: Instant | None = None
+    """When it began; None when the answer does not tell."""
+
+    fault_kinds: dict[FaultKind, float] = Field(default_factory=dict)
+    """Which kinds of fault this speaks for, as weights that sum to at most one."""
+
+    caller: EntityId | None = None
+    """For a finding about an edge: the entity at its other end."""
+
+    evidence: tuple[EvidenceRef, ...]
+    predicate: Predicate
+    """The statement code evaluates again before anything is published."""
+
+    series: tuple[tuple[float, float], ...] = ()
+    """At most 60 (seconds relative to the alert, value) points for a small chart."""
+
+    unit: str = ""

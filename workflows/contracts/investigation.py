@@ -1,0 +1,173 @@
+"""What goes into and comes out of the investigation workflow and its steps. References, never telemetry."""
+
+from datetime import timedelta
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+from workflows.contracts.alert import Severity
+from workflows.contracts.contract import Contract, Instant
+from workflows.contracts.identifiers import (
+    DEFAULT_TENANT,
+    Digest,
+    EntityId,
+    IncidentId,
+    InvestigationId,
+    Name,
+    Tenant,
+)
+
+
+class Purpose(StrEnum):
+    LIVE = "live"
+    EVALUATION = "evaluation"
+    REPLAY = "replay"
+
+
+class Budget(Contract):
+    """What an investigation may spend."""
+
+    probes: Annotated[int, Field(ge=0)] = 5_000
+    seconds: Annotated[float, Field(ge=0)] = 600.0
+    """Time in finished attempts of telemetry steps; down time does not count."""
+
+    tokens: Annotated[int, Field(ge=0)] = 0
+
+
+class InvestigationRequest(Contract):
+    """The workflow's input. Bounded and validated before the start: a bad input would block it for ever."""
+
+    tenant: Tenant = DEFAULT_TENANT
+    investigation_id: InvestigationId
+    incident_id: IncidentId
+    as_of: Instant
+    """Every window, validity and recall is computed from this, never from the clock."""
+
+    purpose: Purpose = Purpose.LIVE
+    backend: Name
+    """The telemetry backend that is asked; its queue is `telemetry-<backend>`."""
+
+    source: Annotated[str, Field(max_length=4096)] = ""
+    """For the `recorded` backend: the bundle's folder. Empty for live backends."""
+
+    memory_scope: Annotated[str, Field(min_length=1, max_length=256)] = "live"
+    """Which past incidents it may recall and will add to: `live`, or one of its own per replay."""
+
+    service: Annotated[str, Field(max_length=200)] = ""
+    environment: Annotated[str, Field(max_length=200)] = ""
+    severity: Severity = Severity.UNKNOWN
+    budget: Budget = Budget()
+    retry_interval: timedelta = timedelta(seconds=1)
+    """First retry interval of every step; tests use milliseconds."""
+
+    heartbeat_timeout: timedelta = timedelta(seconds=10)
+    """After this long without a heartbeat a step's worker is taken for dead."""
+
+
+class StepInput(Contract):
+    """What every step gets: the request, and what the workflow decided so far."""
+
+    request: InvestigationRequest
+    round: int = 0
+    seconds_left: float | None = None
+    stopped_by: str | None = None
+    hints: tuple[int, ...] = ()
+    """References to hints in the ledger, by their number."""
+
+    alerts: int = 1
+    """How many distinct alerts had joined when the step was started."""
+
+
+class ScopeResult(Contract):
+    entities: int
+    probes_planned: int
+    over_budget: int = 0
+    """Probes that were dropped because the budget has no room for them."""
+
+
+class RecallResult(Contract):
+    incidents: int = 0
+    sentences: tuple[Annotated[str, Field(max_length=400)], ...] = ()
+    """Verdicts of the past incidents, newest first; at most twenty."""
+
+
+class SweepResult(Contract):
+    asked: int
+    """Probes with a committed answer, earlier attempts included."""
+
+    missing: int
+    """Probes without any: budget, stop or an outage."""
+
+    seconds: float
+    """Time this attempt took."""
+
+    statuses: dict[str, int] = Field(default_factory=dict)
+
+
+class FindingsResult(Contract):
+    findings: int
+    families: dict[str, int] = Field(default_factory=dict)
+
+
+class RankResult(Contract):
+    hypotheses: int
+    entity: EntityId | None = None
+    fault_kind: str = "unknown"
+    probability: float = 0.0
+
+
+class ConcludeResult(Contract):
+    verified: int
+    refused: int
+    outcome: str
+    sentence: str
+    root_cause: str = ""
+    """The accused entity, empty when there is none."""
+
+
+class PublishResult(Contract):
+    findings_sha256: Digest
+    partial: bool = False
+
+
+class RememberResult(Contract):
+    remembered: bool
+
+
+class Phase(StrEnum):
+    SCOPE = "scope"
+    RECALL = "recall"
+    SWEEP = "sweep"
+    FINDINGS = "findings"
+    RANK = "rank"
+    CONCLUDE = "conclude"
+    PUBLISH = "publish"
+    REMEMBER = "remember"
+    DONE = "done"
+
+
+class Progress(Contract):
+    """The workflow's own view of itself; live probe progress is read from the ledger."""
+
+    phase: Phase
+    probes_planned: int = 0
+    probes_asked: int = 0
+    hints: int = 0
+    stopped_by: str | None = None
+    outcome: str = ""
+    """The verdict's sentence once there is one."""
+
+
+class HintRef(Contract):
+    """Points at a hint in the ledger; the text itself never enters the history."""
+
+    number: Annotated[int, Field(ge=1)]
+
+
+class InvestigationResult(Contract):
+    investigation_id: InvestigationId
+    outcome: str
+    sentence: str
+    findings_sha256: Digest
+    partial: bool = False

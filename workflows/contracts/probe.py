@@ -1,0 +1,106 @@
+"""Typed, read-only questions. A probe carries no query text: a backend translates it."""
+
+from datetime import timedelta
+from typing import Annotated, Literal
+
+from pydantic import Field, TypeAdapter, model_validator
+
+from workflows.contracts.canonical import canonical_json, digest_of
+from workflows.contracts.contract import Contract, Instant
+from workflows.contracts.identifiers import EntityId, Name, ProbeKey
+
+
+class Window(Contract):
+    """A half-open span of time, [start, end)."""
+
+    start: Instant
+    end: Instant
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "Window":
+        if self.end < self.start:
+            raise ValueError(f"window ends ({self.end}) before it starts ({self.start})")
+        return self
+
+    @property
+    def length(self) -> timedelta:
+        return self.end - self.start
+
+
+class _Question(Contract):
+    backend: Name
+    """Which configured backend is asked; its task queue is `telemetry-<backend>`."""
+
+    window: Window
+    expected_cost: Annotated[int, Field(ge=0)] = 1
+    """Relative cost, used to order probes when a budget is short."""
+
+    @property
+    def key(self) -> ProbeKey:
+        """Content-derived identity: the same question has the same key in every run."""
+        plain = self.model_dump(mode="json", exclude={"expected_cost"})
+        return ProbeKey(f"{plain['tool']}-{digest_of(canonical_json(plain))[:16]}")
+
+
+class MetricProbe(_Question):
+    """All series of one entity. Answer: rows of (metric, ts, value)."""
+
+    tool: Literal["metrics"] = "metrics"
+    entity: EntityId
+    max_rows: Annotated[int, Field(gt=0)] = 200_000
+
+
+class LogProbe(_Question):
+    """How often each masked line occurred. Answer: rows of (severity, template, ts, count, example)."""
+
+    tool: Literal["logs"] = "logs"
+    entity: EntityId
+    bucket: timedelta = timedelta(seconds=10)
+    max_rows: Annotated[int, Field(gt=0)] = 50_000
+
+
+class TraceProbe(_Question):
+    """Spans of one entity by operation and caller. Answer: one row per operation, caller, caller's operation
+    and bucket with counts, errors and summed durations in microseconds.
+    """
+
+    tool: Literal["traces"] = "traces"
+    entity: EntityId
+    bucket: timedelta = timedelta(seconds=10)
+    max_rows: Annotated[int, Field(gt=0)] = 100_000
+
+
+class ChangeProbe(_Question):
+    """Every change in the window. Answer: rows of Change."""
+
+    tool: Literal["changes"] = "changes"
+    max_rows: Annotated[int, Field(gt=0)] = 2_000
+
+
+class ClusterProbe(_Question):
+    """Conditions and events of cluster objects. Answer: rows of ClusterCondition."""
+
+    tool: Literal["cluster"] = "cluster"
+    max_rows: Annotated[int, Field(gt=0)] = 20_000
+
+
+class TopologyProbe(_Question):
+    """What exists and who calls whom. Answer: rows of Edge, and entities without edges."""
+
+    tool: Literal["topology"] = "topology"
+    max_rows: Annotated[int, Field(gt=0)] = 100_000
+
+
+Probe = Annotated[
+    MetricProbe | LogProbe | TraceProbe | ChangeProbe | ClusterProbe | TopologyProbe,
+    Field(discriminator="tool"),
+]
+PROBE: TypeAdapter[Probe] = TypeAdapter(Probe)
+
+Modality = Literal["metrics", "logs", "traces", "changes", "cluster", "topology"]
+MODALITIES: tuple[Modality, ...] = ("metrics", "logs", "traces", "changes", "cluster", "topology")
+
+
+def entity_of(probe: Probe) -> EntityId | None:
+    """The entity a probe asks about; None when it asks about the whole system."""
+    return getattr(probe, "entity", None)

@@ -1,0 +1,89 @@
+"""Every activity's name, input, output, queue, time-outs and retry policy, in one place."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Generic, TypeVar
+
+from temporalio.common import RetryPolicy
+
+from workflows.contracts.contract import Contract
+from workflows.contracts.investigation import (
+    ConcludeResult,
+    FindingsResult,
+    InvestigationRequest,
+    PublishResult,
+    RankResult,
+    RecallResult,
+    RememberResult,
+    ScopeResult,
+    SweepResult,
+)
+
+INVESTIGATIONS = "investigations"
+"""Queue of the workflow itself."""
+
+ANALYSIS = "analysis"
+MEMORY = "memory"
+
+NEVER_RETRIED = ("PayloadsTooLarge", "StepDefectError")
+"""Failures that another attempt cannot mend."""
+
+Output = TypeVar("Output", bound=Contract)
+
+
+def telemetry_queue(backend: str) -> str:
+    """The queue of one configured telemetry backend."""
+    return f"telemetry-{backend}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step(Generic[Output]):
+    """How one activity is called. Its input is always a `StepInput`."""
+
+    name: str
+    output: type[Output]
+    queue: str | None
+    """None: the queue of the request's telemetry backend."""
+
+    start_to_close: timedelta
+    attempts: int = 0
+    """0: until it succeeds. Telemetry is bounded and then becomes a status."""
+
+    def queue_for(self, request: InvestigationRequest) -> str:
+        """The task queue this step runs on."""
+        return self.queue or telemetry_queue(request.backend)
+
+    def retry_policy(self, request: InvestigationRequest) -> RetryPolicy:
+        """Exponential, from the request's first interval to half a minute."""
+        return RetryPolicy(
+            initial_interval=request.retry_interval,
+            backoff_coefficient=2.0,
+            maximum_interval=max(timedelta(seconds=30), request.retry_interval),
+            maximum_attempts=self.attempts,
+            non_retryable_error_types=list(NEVER_RETRIED),
+        )
+
+
+TELEMETRY_ATTEMPTS = 6
+"""Attempts of a telemetry step; the last one gives every unanswered probe a status."""
+
+SCOPE = Step(
+    name="scope",
+    output=ScopeResult,
+    queue=None,
+    start_to_close=timedelta(minutes=5),
+    attempts=TELEMETRY_ATTEMPTS,
+)
+RECALL = Step(name="recall", output=RecallResult, queue=MEMORY, start_to_close=timedelta(minutes=1))
+SWEEP = Step(
+    name="sweep",
+    output=SweepResult,
+    queue=None,
+    start_to_close=timedelta(hours=1),
+    attempts=TELEMETRY_ATTEMPTS,
+)
+FINDINGS = Step(name="findings", output=FindingsResult, queue=ANALYSIS, start_to_close=timedelta(minutes=10))
+RANK = Step(name="rank", output=RankResult, queue=ANALYSIS, start_to_close=timedelta(minutes=10))
+CONCLUDE = Step(name="conclude", output=ConcludeResult, queue=ANALYSIS, start_to_close=timedelta(minutes=10))
+PUBLISH = Step(name="publish", output=PublishResult, queue=MEMORY, start_to_close=timedelta(minutes=2))
+REMEMBER = Step(name="remember", output=RememberResult, queue=MEMORY, start_to_close=timedelta(minutes=1))
