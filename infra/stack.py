@@ -16,6 +16,9 @@ from infra.settings import Settings
 from infra.supervisor import Endpoints, Plan
 
 START_LIMIT_S = 90.0
+START_AGAIN_S = 1.0
+"""A supervisor that ends just now holds the folder a little longer; another start follows after this time."""
+
 _LONGEST_SOCKET_FOLDER = 80
 
 
@@ -110,13 +113,14 @@ def hold_stack(settings: Settings) -> Stack:
 def _acquire(plan: Plan) -> tuple[socket.socket, Endpoints]:
     """Connect to the folder's supervisor, starting one when none answers; races and endings are retried."""
     deadline = time.monotonic() + START_LIMIT_S
-    starter: subprocess.Popen[bytes] | None = None
+    start_at = time.monotonic()
     while True:
         lease = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         lease.settimeout(START_LIMIT_S)
         try:
             lease.connect(str(plan.runtime_dir / "lease"))
-            answer = lease.makefile("rb").readline()
+            with lease.makefile("rb") as stream:
+                answer = stream.readline()
         except OSError:
             answer = b""
         if answer:
@@ -124,27 +128,25 @@ def _acquire(plan: Plan) -> tuple[socket.socket, Endpoints]:
         lease.close()
         if time.monotonic() > deadline:
             raise StackError(f"no supervisor answers for {plan.data_dir}; see {plan.data_dir / 'supervisor.log'}")
-        if starter is None or starter.poll() is not None:
-            starter = _start_supervisor(plan)
+        if time.monotonic() >= start_at:
+            _start_supervisor(plan)
+            start_at = time.monotonic() + START_AGAIN_S
         time.sleep(0.05)
 
 
-def _start_supervisor(plan: Plan) -> subprocess.Popen[bytes]:
+def _start_supervisor(plan: Plan) -> None:
+    """Start a supervisor that is nobody's child; it ends at once when another one holds the folder."""
     try:
         plan.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         log = (plan.data_dir / "supervisor.log").open("ab")
     except OSError as error:
         raise StackError(f"cannot write to {plan.data_dir} ({error.strerror}): set INQUEST_DATA_DIR") from error
     with log:
-        process = subprocess.Popen(
+        subprocess.run(
             [sys.executable, "-m", "infra.supervisor"],
-            stdin=subprocess.PIPE,
+            input=plan.model_dump_json().encode(),
             stdout=log,
             stderr=log,
-            start_new_session=True,
             cwd="/",
+            check=True,
         )
-    assert process.stdin is not None
-    process.stdin.write(plan.model_dump_json().encode())
-    process.stdin.close()
-    return process

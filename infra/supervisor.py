@@ -156,8 +156,11 @@ def _listen(path: Path) -> socket.socket:
 
 
 def main() -> None:
-    """Run one supervisor, unless another holds the folder's lock."""
+    """Leave the starter's process tree and run one supervisor, unless another holds the folder's lock."""
     plan = Plan.model_validate_json(sys.stdin.read())
+    if os.fork():
+        os._exit(0)
+    os.setsid()
     plan.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     plan.runtime_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     with (plan.data_dir / "supervisor.lock").open("w") as lock:

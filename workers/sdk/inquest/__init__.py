@@ -8,7 +8,7 @@ Everything else of the project is an application's own; this package is what oth
 """
 
 from inquest.alertmanager import PayloadError, alerts_from_alertmanager
-from inquest.client import Inquest, Investigation, InvestigationEndedError, InvestigationNotFoundError
+from inquest.client import Inquest, Investigation, InvestigationEndedError, InvestigationNotFoundError, TooLateError
 from workflows.contracts.alert import Alert, AlertStatus, Severity
 from workflows.contracts.investigation import Budget, Phase, Progress
 from workflows.contracts.report import Report
@@ -26,5 +26,6 @@ __all__ = [
     "Progress",
     "Report",
     "Severity",
+    "TooLateError",
     "alerts_from_alertmanager",
 ]

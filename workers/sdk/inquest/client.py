@@ -1,12 +1,13 @@
 """The typed door for other people's code."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowUpdateFailedError
+from temporalio.service import RPCError, RPCStatusCode
 
 from infra.settings import Settings
 from workers.follow import InvestigationEndedError, News, follow
@@ -23,6 +24,10 @@ HINT_LIMIT = 2_000
 
 class InvestigationNotFoundError(LookupError):
     """There is no investigation of that id for this tenant."""
+
+
+class TooLateError(RuntimeError):
+    """The investigation is concluding or closed: it takes no hint and needs no stop."""
 
 
 class Investigation:
@@ -51,16 +56,33 @@ class Investigation:
 
         Raises:
             ValueError: the text is empty or longer than 2,000 characters.
-            temporalio.client.WorkflowUpdateFailedError: the conclusion is already being drawn.
+            TooLateError: the conclusion is already being drawn.
         """
         if not 0 < len(text.strip()) <= HINT_LIMIT:
             raise ValueError(f"a hint has 1 to {HINT_LIMIT:,} characters, this one has {len(text):,}")
         number = await asyncio.to_thread(self._ledger.add_hint, text, author=author, at=datetime.now(UTC))
-        return await self._handle.execute_update(InvestigationWorkflow.add_hint, HintRef(number=number))
+        with self._told_when_too_late():
+            return await self._handle.execute_update(InvestigationWorkflow.add_hint, HintRef(number=number))
 
     async def stop(self) -> None:
-        """End the asking; the report says what was not looked at."""
-        await self._handle.execute_update(InvestigationWorkflow.stop)
+        """End the asking; the report says what was not looked at.
+
+        Raises:
+            TooLateError: the report is already being published.
+        """
+        with self._told_when_too_late():
+            await self._handle.execute_update(InvestigationWorkflow.stop)
+
+    @contextmanager
+    def _told_when_too_late(self) -> Iterator[None]:
+        try:
+            yield
+        except WorkflowUpdateFailedError as error:
+            raise TooLateError(str(error.cause)) from error
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise
+            raise TooLateError(f"investigation {self.id} is closed") from error
 
     async def report(self, *, timeout: timedelta | None = None) -> Report:
         """Wait for the report.
@@ -152,4 +174,4 @@ class Inquest:
         return found
 
 
-__all__ = ["Inquest", "Investigation", "InvestigationEndedError", "InvestigationNotFoundError"]
+__all__ = ["Inquest", "Investigation", "InvestigationEndedError", "InvestigationNotFoundError", "TooLateError"]

@@ -1,0 +1,1 @@
+"""Recorded histories of the workflow. They replay in every run of the tests; see `record.py`."""

@@ -1,0 +1,90 @@
+"""Records histories anew into this folder: `python -m tests.histories.record NAME ...`.
+
+A new history is added under a new name when the workflow's commands change on purpose; an old one is never replaced.
+"""
+
+import asyncio
+import json
+import re
+import shutil
+import sys
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+from temporalio.client import WorkflowHistory
+
+from infra.settings import Settings
+from tests.conftest import own_data_dir, recorded
+from tests.running import finish, start
+from workers.installation import Installation, open_installation
+from workflows.contracts.identifiers import InvestigationId
+from workflows.contracts.investigation import HintRef
+from workflows.investigation import Investigation
+
+FOLDER = Path(__file__).parent
+_IDENTITY = re.compile(r'"identity": "[^"]*"')
+_MACHINE = re.compile(r'"(?:binaryChecksum|workerInstanceKey|buildId)": "[^"]*",?\s*')
+
+
+def written(history: WorkflowHistory) -> str:
+    """The history as JSON, without the names of this machine and its processes."""
+    text = _IDENTITY.sub('"identity": "recorder"', json.dumps(json.loads(history.to_json()), indent=1))
+    return _MACHINE.sub("", text) + "\n"
+
+
+async def normal(installation: Installation, bundle: Path) -> InvestigationId:
+    """From start to end, undisturbed."""
+    client = await installation.client()
+    async with installation.workers(client):
+        investigation_id = await start(installation, client, bundle)
+        await finish(installation, client, investigation_id)
+    return investigation_id
+
+
+async def cancelled(installation: Installation, bundle: Path) -> InvestigationId:
+    """Cancelled before any worker took it up."""
+    client = await installation.client()
+    investigation_id = await start(installation, client, bundle)
+    await client.get_workflow_handle(f"inv-{investigation_id}").cancel()
+    async with installation.workers(client):
+        await finish(installation, client, investigation_id)
+    return investigation_id
+
+
+async def spoken_to(installation: Installation, bundle: Path) -> InvestigationId:
+    """A hint, a further alert and a stop."""
+    client = await installation.client()
+    investigation_id = await start(installation, client, bundle)
+    handle = client.get_workflow_handle_for(Investigation.run, f"inv-{investigation_id}")
+    installation.ledger(investigation_id).add_hint("look at payment", author="recorder", at=datetime.now(UTC))
+    await handle.signal(Investigation.alert_joined, 2)
+    hint = asyncio.ensure_future(handle.execute_update(Investigation.add_hint, HintRef(number=1)))
+    stop = asyncio.ensure_future(handle.execute_update(Investigation.stop))
+    await asyncio.sleep(0.5)
+    async with installation.workers(client):
+        await asyncio.gather(hint, stop)
+        await finish(installation, client, investigation_id)
+    return investigation_id
+
+
+RECORDINGS = {"normal": normal, "cancelled": cancelled, "spoken_to": spoken_to}
+
+
+async def record(installation: Installation, names: list[str]) -> None:
+    """Play and write the named histories."""
+    client = await installation.client()
+    bundle = Path(tempfile.gettempdir()) / "inquest-history-bundle"
+    shutil.copytree(recorded("bad_deploy"), bundle, dirs_exist_ok=True)
+    for name in names:
+        path = FOLDER / f"{name}_v1.json"
+        if path.exists():
+            raise FileExistsError(f"{path} exists; a recorded history is never replaced")
+        investigation_id = await RECORDINGS[name](installation, bundle)
+        path.write_text(written(await client.get_workflow_handle(f"inv-{investigation_id}").fetch_history()))
+    shutil.rmtree(bundle)
+
+
+if __name__ == "__main__":
+    with own_data_dir() as folder, open_installation(Settings(data_dir=folder)) as opened:
+        asyncio.run(record(opened, sys.argv[1:] or sorted(RECORDINGS)))

@@ -1,0 +1,184 @@
+"""An investigation survives anything: killed workers, a killed Temporal, a killed Postgres."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import func, select
+from sqlalchemy.exc import DBAPIError
+
+from activities.memory.tables import DELIVERY, METADATA, OBSERVATION, PAST, PROBE, REPORT, STEP
+from infra.settings import Settings
+from tests.conftest import PROJECT, own_data_dir, recorded
+from tests.running import finish, start
+from workers.installation import Installation, open_installation
+from workflows.contracts.identifiers import InvestigationId
+from workflows.contracts.report import Report
+
+STEPS = ["scope", "recall", "sweep", "findings", "rank", "conclude", "publish", "remember"]
+HEARTBEAT = timedelta(seconds=1)
+HOLD = """
+import sys, time
+from pathlib import Path
+from infra.settings import Settings
+from infra.stack import hold_stack
+stack = hold_stack(Settings(data_dir=Path(sys.argv[1])))
+print(stack.supervisor_pid, flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.fixture
+def own_installation() -> Iterator[Installation]:
+    """An installation of its own: no other test's workers serve its queues, and its servers may be killed."""
+    with own_data_dir() as folder, open_installation(Settings(data_dir=folder)) as opened:
+        yield opened
+
+
+@asynccontextmanager
+async def workers_that_die(installation: Installation, folder: Path, points: list[str]) -> AsyncIterator[list[int]]:
+    """Keep a worker process running, starting it again each time it dies; yields the exit codes so far."""
+    deaths: list[int] = []
+    command = [sys.executable, "-m", "tests.faulty_worker", str(installation.settings.data_dir), str(folder), *points]
+    ending = asyncio.Event()
+
+    async def keep() -> None:
+        while not ending.is_set():
+            process = await asyncio.create_subprocess_exec(*command, cwd=PROJECT)
+            waiting = asyncio.ensure_future(process.wait())
+            stopping = asyncio.ensure_future(ending.wait())
+            await asyncio.wait({waiting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if process.returncode is None:
+                process.kill()
+            deaths.append(await waiting)
+            stopping.cancel()
+
+    keeper = asyncio.ensure_future(keep())
+    try:
+        yield deaths
+    finally:
+        ending.set()
+        await keeper
+
+
+def check_written_once(installation: Installation, investigation_id: InvestigationId) -> None:
+    """Nothing is missing and nothing is there twice."""
+    with installation.engine.connect() as connection:
+
+        def count(table: str) -> int:
+            found = METADATA.tables[table]
+            query = select(func.count()).select_from(found).where(found.c.investigation_id == investigation_id)
+            return int(connection.scalar(query) or 0)
+
+        assert count(f"{STEP.schema}.{STEP.name}") == len(STEPS)
+        assert count(f"{OBSERVATION.schema}.{OBSERVATION.name}") == count(f"{PROBE.schema}.{PROBE.name}")
+        assert count(f"{REPORT.schema}.{REPORT.name}") == 1
+        assert count(f"{PAST.schema}.{PAST.name}") == 1
+        assert count(f"{DELIVERY.schema}.{DELIVERY.name}") == 1
+
+
+def check_nothing_asked_again(log: Path) -> None:
+    """No question whose answer was committed is asked again."""
+    committed: set[str] = set()
+    for line in log.read_text().splitlines():
+        what, key = line.split()
+        if what == "ask":
+            assert key not in committed, f"{key} was asked again"
+        else:
+            committed.add(key)
+    assert committed
+
+
+async def undisturbed(installation: Installation) -> Report:
+    client = await installation.client()
+    async with installation.workers(client):
+        return await finish(installation, client, await start(installation, client, recorded("row_lock")))
+
+
+@pytest.mark.parametrize(
+    "points",
+    [
+        [f"before:{step}" for step in STEPS],
+        [f"middle:{step}" for step in STEPS] + ["middle:asking"],
+        [f"after:{step}" for step in STEPS],
+    ],
+    ids=["before", "middle", "after"],
+)
+async def test_worker_killed_at_every_step(own_installation: Installation, tmp_path: Path, points: list[str]) -> None:
+    expected = await undisturbed(own_installation)
+    client = await own_installation.client()
+    investigation_id = await start(own_installation, client, recorded("row_lock"), heartbeat=HEARTBEAT)
+    async with workers_that_die(own_installation, tmp_path, points) as deaths:
+        report = await asyncio.wait_for(finish(own_installation, client, investigation_id), 240)
+        assert deaths == [-signal.SIGKILL] * len(points)
+    assert report.findings_sha256 == expected.findings_sha256
+    check_written_once(own_installation, investigation_id)
+    check_nothing_asked_again(tmp_path / "asks")
+
+
+def child_of(parent: int, name: str) -> int:
+    """The process id of the child of `parent` whose program is `name`."""
+    for task in Path(f"/proc/{parent}/task").iterdir():
+        for child in (task / "children").read_text().split():
+            if Path(f"/proc/{child}/comm").read_text().strip() == name:
+                return int(child)
+    raise LookupError(f"process {parent} has no child {name}")
+
+
+@pytest.mark.parametrize("server", ["temporal", "postgres"])
+async def test_server_killed_in_the_middle(own_installation: Installation, tmp_path: Path, server: str) -> None:
+    expected = await undisturbed(own_installation)
+    client = await own_installation.client()
+    supervisor = own_installation.stack.supervisor_pid
+    assert supervisor is not None
+    investigation_id = await start(own_installation, client, recorded("row_lock"), heartbeat=HEARTBEAT)
+    async with workers_that_die(own_installation, tmp_path, []) as deaths:
+        deadline = time.monotonic() + 60
+        while not (tmp_path / "asks").exists() or len((tmp_path / "asks").read_text().splitlines()) < 10:
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.02)
+        os.kill(child_of(supervisor, server), signal.SIGKILL)
+        async with asyncio.timeout(120):
+            while report_of(own_installation, investigation_id) is None:
+                await asyncio.sleep(0.2)
+        report = report_of(own_installation, investigation_id)
+        assert deaths == []
+    assert report is not None
+    assert report.findings_sha256 == expected.findings_sha256
+    check_nothing_asked_again(tmp_path / "asks")
+
+
+def report_of(installation: Installation, investigation_id: InvestigationId) -> Report | None:
+    """The report, or None while the database is away or there is none."""
+    try:
+        return installation.ledger(investigation_id).report()
+    except DBAPIError:
+        return None
+
+
+def test_no_process_outlives_the_last_lease() -> None:
+    with own_data_dir() as folder:
+        with open_installation(Settings(data_dir=folder)) as opened:
+            supervisor = opened.stack.supervisor_pid
+            assert supervisor is not None
+            servers = [child_of(supervisor, "temporal"), child_of(supervisor, "postgres")]
+            holder = subprocess.Popen([sys.executable, "-c", HOLD, str(folder)], stdout=subprocess.PIPE, cwd=PROJECT)
+            assert holder.stdout is not None
+            assert int(holder.stdout.readline()) == supervisor
+        time.sleep(1)
+        assert all(Path(f"/proc/{pid}").exists() for pid in servers), "the second holder still needs them"
+        holder.kill()
+        holder.wait()
+        holder.stdout.close()
+        deadline = time.monotonic() + 20
+        while any(Path(f"/proc/{pid}").exists() for pid in [supervisor, *servers]):
+            assert time.monotonic() < deadline, "a server outlived its last user"
+            time.sleep(0.05)

@@ -1,0 +1,118 @@
+"""Alerts become incidents, and incidents have one open investigation."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import select
+
+from activities.memory.tables import ALERT, REJECTED
+from tests.conftest import recorded
+from tests.running import an_alert, finish, inquiry, quick_intake
+from workers.installation import Installation
+
+
+async def test_fifty_deliveries_at_once_make_one_investigation(installation: Installation) -> None:
+    client = await installation.client()
+    intake, asked = quick_intake(installation, client), inquiry(recorded("bad_deploy"))
+    opened = await asyncio.gather(*(intake.receive(an_alert(), asked) for _ in range(50)))
+    assert len({item.request.investigation_id for item in opened}) == 1
+    assert [item.joined for item in opened].count("opened") == 1
+    assert [item.joined for item in opened].count("repeat") == 49
+    investigation_id = opened[0].request.investigation_id
+    async with installation.workers(client):
+        report = await finish(installation, client, investigation_id)
+    assert report.run.alert_count == 50
+    history = await client.get_workflow_handle(f"inv-{investigation_id}").fetch_history()
+    assert len(history.events) <= 120, "repeats add no events"
+
+
+async def test_a_second_alert_of_the_incident_joins(installation: Installation) -> None:
+    client = await installation.client()
+    intake, asked = quick_intake(installation, client), inquiry(recorded("bad_deploy"))
+    first = await intake.receive(an_alert("a", group_key="g"), asked)
+    second = await intake.receive(an_alert("b", group_key="g"), asked)
+    other = await intake.receive(an_alert("c", group_key="another"), asked)
+    assert second.request.investigation_id == first.request.investigation_id
+    assert second.joined == "new_alert"
+    assert second.alert_number == 2
+    assert other.request.investigation_id != first.request.investigation_id
+    async with installation.workers(client):
+        report = await finish(installation, client, first.request.investigation_id)
+        await finish(installation, client, other.request.investigation_id)
+    assert report.run.alert_count == 2
+    assert [item.alert.fingerprint for item in installation.ledger(first.request.investigation_id).alerts()] == [
+        "a",
+        "b",
+    ]
+
+
+async def test_a_refire_after_the_close_opens_a_linked_investigation(installation: Installation) -> None:
+    client = await installation.client()
+    asked = inquiry(recorded("bad_deploy"))
+    impatient = quick_intake(installation, client, quiet_time=timedelta(0))
+    async with installation.workers(client):
+        first = await impatient.receive(an_alert(), asked)
+        await finish(installation, client, first.request.investigation_id)
+        quiet = await quick_intake(installation, client).receive(an_alert(), asked)
+        assert quiet.request.investigation_id == first.request.investigation_id
+        assert not quiet.open
+        again = await impatient.receive(an_alert(), asked)
+        assert again.request.investigation_id != first.request.investigation_id
+        assert again.request.incident_id == first.request.incident_id
+        report = await finish(installation, client, again.request.investigation_id)
+    assert report.run.previous_investigation_id == first.request.investigation_id
+
+
+async def test_a_terminated_investigation_does_not_block_its_incident(installation: Installation) -> None:
+    client = await installation.client()
+    intake = quick_intake(installation, client, quiet_time=timedelta(0))
+    asked = inquiry(recorded("bad_deploy"))
+    first = await intake.receive(an_alert(), asked)
+    await client.get_workflow_handle(f"inv-{first.request.investigation_id}").terminate()
+    again = await intake.receive(an_alert(), asked)
+    assert again.joined == "opened"
+    assert again.request.investigation_id != first.request.investigation_id
+    async with installation.workers(client):
+        await finish(installation, client, again.request.investigation_id)
+
+
+async def test_a_crash_between_commit_and_start_is_mended_by_resume(installation: Installation) -> None:
+    client = await installation.client()
+    intake, asked = quick_intake(installation, client), inquiry(recorded("bad_deploy"))
+    opened = await intake._record(an_alert(), asked)
+    assert await intake.resume() >= 1
+    async with installation.workers(client):
+        await finish(installation, client, opened.request.investigation_id)
+
+
+async def test_secrets_are_gone_before_the_first_write(installation: Installation) -> None:
+    client = await installation.client()
+    alert = an_alert(
+        title="mail ann@example.com", labels={"db_password": "swordfish"}, annotations={"url": "http://u:pa55word@h/"}
+    )
+    opened = await quick_intake(installation, client).receive(alert, inquiry(recorded("bad_deploy")))
+    with installation.engine.connect() as connection:
+        query = select(ALERT.c.body).where(ALERT.c.investigation_id == opened.request.investigation_id)
+        body = str(connection.scalar(query))
+    history = (await client.get_workflow_handle(f"inv-{opened.request.investigation_id}").fetch_history()).to_json()
+    for secret in ("ann@example.com", "swordfish", "pa55word"):
+        assert secret not in body
+        assert secret not in history
+    await client.get_workflow_handle(f"inv-{opened.request.investigation_id}").terminate()
+
+
+def test_bad_input_is_kept_and_counted(installation: Installation) -> None:
+    incidents = installation.incidents()
+    before = incidents.rejected_count()
+    incidents.reject(
+        source="alertmanager",
+        reason="not JSON",
+        content=b"\x00{password=swordfish" + b"x" * 9_000,
+        received_at=datetime.now(UTC),
+    )
+    assert incidents.rejected_count() == before + 1
+    with installation.engine.connect() as connection:
+        row = connection.execute(select(REJECTED).order_by(REJECTED.c.received_at.desc()).limit(1)).one()
+    assert row.size == 9_020
+    assert "swordfish" not in row.excerpt
+    assert len(row.excerpt) <= 4_100
