@@ -20,6 +20,7 @@ from temporalio.worker import (
 import activities.telemetry.steps
 from activities.memory.ledger import Ledger
 from activities.telemetry.backend import TelemetryBackend
+from activities.telemetry.observe import observe as real_observe
 from infra.settings import Settings
 from workers.installation import RECORDED, open_installation
 from workers.worker import running_workers
@@ -71,12 +72,12 @@ def kill_in_the_middle(points: FaultPoints) -> None:
         points.reach(f"middle:{key.partition(':')[0]}")
         return store(self, key, *args, **kwargs)
 
-    Ledger.finish_step = finish_step  # type: ignore[method-assign, assignment]
+    Ledger.finish_step = finish_step  # type: ignore[method-assign]
 
 
 def write_down_asks(points: FaultPoints, log: Path) -> None:
     """Log every question before it is asked and after its answer is committed; the sweep dies among them."""
-    original = activities.telemetry.steps.observe
+    original = real_observe
     asked: list[str] = []
 
     def observe(ledger: Ledger, backend: TelemetryBackend, probe: Probe) -> Observation:
@@ -90,7 +91,7 @@ def write_down_asks(points: FaultPoints, log: Path) -> None:
             points.reach("middle:asking")
         return found
 
-    activities.telemetry.steps.observe = observe
+    vars(activities.telemetry.steps)["observe"] = observe
 
 
 async def main() -> None:
