@@ -1,14 +1,17 @@
 """Brings a database to the current schema and hands out the address that the ledger's role logs in with."""
 
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from psycopg import sql
-from sqlalchemy import Connection, Engine, create_engine, make_url, text
+from sqlalchemy import Connection, NullPool, create_engine, make_url, text
 from sqlalchemy.engine import URL
+from sqlalchemy.engine.interfaces import IsolationLevel
 from sqlalchemy.exc import OperationalError
 
 from infra.stack import Stack
@@ -37,10 +40,8 @@ def prepare_database(stack: Stack) -> URL:
         if stack.embedded_database:
             _create_database(admin)
             admin = admin.set(database=DATABASE)
-        engine = create_engine(admin)
-        with engine.begin() as connection:
+        with _connected(admin) as connection:
             _migrate(connection)
-        engine.dispose()
         return _ledger_login(admin, stack.data_dir) if stack.embedded_database else admin
     except OperationalError as error:
         raise DatabaseError(
@@ -61,6 +62,17 @@ def alembic_config(connection: Connection) -> Config:
     return config
 
 
+@contextmanager
+def _connected(url: URL, isolation_level: IsolationLevel = "READ COMMITTED") -> Iterator[Connection]:
+    """One transaction on a connection that is closed whatever happens."""
+    engine = create_engine(url, isolation_level=isolation_level, poolclass=NullPool)
+    try:
+        with engine.begin() as connection:
+            yield connection
+    finally:
+        engine.dispose()
+
+
 def _migrate(connection: Connection) -> None:
     connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
     connection.execute(text("CREATE SCHEMA IF NOT EXISTS ledger"))
@@ -75,22 +87,19 @@ def _migrate(connection: Connection) -> None:
 
 
 def _create_database(admin: URL) -> None:
-    engine: Engine = create_engine(admin, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
+    with _connected(admin, isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _MIGRATION_LOCK})
         exists = connection.execute(
             text("SELECT 1 FROM pg_database WHERE datname = :name"), {"name": DATABASE}
         ).scalar()
         if exists is None:
             connection.execute(text(f"CREATE DATABASE {DATABASE}"))
-    engine.dispose()
 
 
 def _ledger_login(admin: URL, data_dir: Path) -> URL:
     """The embedded server's own login for the ledger's role; its password lies beside the data, mode 0600."""
     path = data_dir / "postgres" / "ledger-password"
-    engine = create_engine(admin)
-    with engine.begin() as connection:
+    with _connected(admin) as connection:
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
         if not path.exists():
             path.touch(mode=0o600)
@@ -104,5 +113,4 @@ def _ledger_login(admin: URL, data_dir: Path) -> URL:
                 sql.Identifier(LEDGER_LOGIN), sql.Literal(password)
             )
             connection.exec_driver_sql(create.as_string())
-    engine.dispose()
     return admin.set(username=LEDGER_LOGIN, password=password)

@@ -165,7 +165,7 @@ def list_() -> None:
         rows = list_investigations(installation.engine, installation.tenant, limit=50)
     table = Table(box=None, padding=(0, 2, 0, 0))
     for name in ("investigation", "opened", "state", "alert", "verdict"):
-        table.add_column(name, overflow="fold", no_wrap=name == "investigation")
+        table.add_column(name, overflow="fold", no_wrap=name in ("investigation", "state"))
     for row in rows:
         table.add_row(
             row.investigation_id,

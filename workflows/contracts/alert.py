@@ -12,12 +12,16 @@ Labels = Annotated[dict[Name, LabelValue], Field(max_length=128)]
 
 
 class AlertStatus(OpenEnum):
+    """Whether the source says that the symptom lasts."""
+
     FIRING = "firing"
     RESOLVED = "resolved"
     UNKNOWN = "unknown"
 
 
 class Severity(OpenEnum):
+    """How bad the source says it is."""
+
     CRITICAL = "critical"
     WARNING = "warning"
     INFO = "info"

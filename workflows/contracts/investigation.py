@@ -20,6 +20,8 @@ from workflows.contracts.identifiers import (
 
 
 class Purpose(StrEnum):
+    """Why an investigation is run."""
+
     LIVE = "live"
     EVALUATION = "evaluation"
     REPLAY = "replay"
@@ -136,6 +138,8 @@ class RememberResult(Contract):
 
 
 class Phase(StrEnum):
+    """What an investigation is doing."""
+
     SCOPE = "scope"
     RECALL = "recall"
     SWEEP = "sweep"

@@ -1,0 +1,181 @@
+"""The command as a person uses it: one process after another on one data folder."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import PROJECT, RECORDINGS, own_data_dir, recorded
+from workflows.contracts.report import Report
+
+COMMAND = [str(Path(sys.executable).parent / "inquest")]
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def run() -> Iterator[Run]:
+    """Runs `inquest` with a data folder of this module's own."""
+    with own_data_dir() as folder:
+
+        def command(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+            return subprocess.run(
+                [*COMMAND, *map(str, arguments)],
+                env={**os.environ, "INQUEST_DATA_DIR": str(folder), "COLUMNS": "160", **environment},
+                capture_output=True,
+                text=True,
+                timeout=120,
+            )
+
+        yield command
+
+
+def default_bundle() -> Path:
+    return RECORDINGS / "bundles" / (RECORDINGS / "DEFAULT").read_text().strip()
+
+
+def investigated(run: Run, folder: Path, *options: str, **environment: str) -> Report:
+    done = run("investigate", "--json", folder, *options, **environment)
+    assert done.returncode == 0, done.stderr
+    return Report.model_validate_json(done.stdout)
+
+
+def test_the_default_incident_ends_with_the_right_cause(run: Run) -> None:
+    done = run("investigate", default_bundle())
+    assert done.returncode == 0, done.stderr
+    assert "service:payment is the root cause" in done.stdout
+    for part in ("Hypotheses", "Causal chain", "Timeline", "Blast radius", "Evidence", "Ruled out", "Temporal", "ok"):
+        assert part in done.stdout or part == "Temporal"
+    listed = run("list")
+    assert "published" in listed.stdout
+    assert "service:payment" in listed.stdout
+
+
+def test_json_is_one_document_and_nothing_else(run: Run) -> None:
+    done = run("investigate", "--json", default_bundle())
+    document = json.loads(done.stdout)
+    assert set(document) >= {"findings", "findings_sha256", "run"}
+    assert {claim["state"] for claim in document["findings"]["claims"]} == {"verified"}
+    assert [item["rank"] for item in document["findings"]["hypotheses"]] == list(
+        range(1, len(document["findings"]["hypotheses"]) + 1)
+    )
+    report_id = document["run"]["investigation_id"]
+    assert json.loads(run("show", report_id, "--json").stdout) == document
+    assert "service:payment" in run("show", report_id).stdout
+    listed = run("evidence", report_id).stdout
+    key = next(line.split()[0] for line in listed.splitlines() if line.startswith("traces-") and " ok " in line)
+    assert "sha256" in run("evidence", report_id, key).stdout
+
+
+@pytest.mark.parametrize("case", ["bad_deploy", "row_lock"])
+def test_threads_do_not_change_the_findings(run: Run, case: str) -> None:
+    digests = {
+        investigated(
+            run,
+            recorded(case),
+            POLARS_MAX_THREADS=threads,
+            INQUEST_ANALYSIS_THREADS=threads,
+            INQUEST_WORKER_THREADS=threads,
+        ).findings_sha256
+        for threads in ("1", "2", "4")
+    }
+    assert len(digests) == 1
+
+
+def test_a_short_budget_is_told(run: Run) -> None:
+    report = investigated(run, recorded("bad_deploy"), "--probes", "4")
+    assert report.findings.verdict.partial
+    assert report.run.probes_asked == 4
+
+
+def test_reports_are_files_without_outside_addresses(run: Run, tmp_path: Path) -> None:
+    done = run("investigate", "--out", tmp_path, default_bundle())
+    assert done.returncode == 0, done.stderr
+    page = next(tmp_path.glob("*.html")).read_text()
+    text = next(tmp_path.glob("*.md")).read_text()
+    assert "<svg" in page
+    assert "http://" not in page
+    assert "https://" not in page
+    assert "<script" not in page
+    assert text.startswith("# service:payment is the root cause")
+
+
+def test_two_commands_at_once_share_one_stack() -> None:
+    with own_data_dir() as folder:
+        environment = {**os.environ, "INQUEST_DATA_DIR": str(folder)}
+        both = [
+            subprocess.Popen(
+                [*COMMAND, "investigate", "--json", str(default_bundle())],
+                env=environment,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            for _ in range(2)
+        ]
+        outputs = [process.communicate(timeout=120) for process in both]
+        assert [process.returncode for process in both] == [0, 0], outputs
+        first, second = (Report.model_validate_json(output) for output, _ in outputs)
+        assert first.findings_sha256 == second.findings_sha256
+
+
+def test_up_finishes_what_a_killed_command_began() -> None:
+    with own_data_dir() as folder:
+        environment = {**os.environ, "INQUEST_DATA_DIR": str(folder), "PYTHONUNBUFFERED": "1", "COLUMNS": "160"}
+        killed = subprocess.Popen(
+            [*COMMAND, "investigate", str(default_bundle())], env=environment, stdout=subprocess.PIPE, text=True
+        )
+        assert killed.stdout is not None
+        for line in killed.stdout:
+            if " rows" in line:
+                break
+        killed.kill()
+        killed.wait()
+        killed.stdout.close()
+        up = subprocess.Popen([*COMMAND, "up"], env=environment, stdout=subprocess.PIPE, text=True)
+        try:
+            deadline = time.monotonic() + 90
+            while "published" not in _output(environment, "list"):
+                assert time.monotonic() < deadline
+                time.sleep(0.5)
+        finally:
+            up.terminate()
+            up.communicate()
+
+
+def _output(environment: dict[str, str], *arguments: str) -> str:
+    return subprocess.run([*COMMAND, *arguments], env=environment, capture_output=True, text=True, timeout=60).stdout
+
+
+def test_doctor_and_settings(run: Run) -> None:
+    healthy = run("doctor")
+    assert healthy.returncode == 0, healthy.stdout + healthy.stderr
+    assert "append-only" in healthy.stdout
+    sick = run("doctor", INQUEST_DATABASE_URL="postgresql://nobody@127.0.0.1:1/x")
+    assert sick.returncode == 1
+    assert "127.0.0.1" in sick.stdout
+    listed = run("settings", INQUEST_DATABASE_URL="postgresql://u:secret-word@h/x").stdout
+    assert "INQUEST_TEMPORAL_ADDRESS" in listed
+    assert "secret-word" not in listed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "told"),
+    [
+        (["investigate", "/nowhere"], {}, "/nowhere"),
+        (["investigate", str(PROJECT / "README.md")], {}, "README.md"),
+        (["show", "ffffffff"], {}, "inquest list"),
+        (["list"], {"INQUEST_BUDGET_PROBES": "abc"}, "budget_probes"),
+        (["list"], {"INQUEST_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/x"}, "127.0.0.1"),
+        (["list"], {"INQUEST_DATA_DIR": "/proc/nowhere"}, "INQUEST_DATA_DIR"),
+    ],
+)
+def test_errors_are_one_line_that_helps(run: Run, arguments: list[str], environment: dict[str, str], told: str) -> None:
+    done = run(*arguments, **environment)
+    assert done.returncode != 0
+    assert told in done.stderr.replace("\n", "")
+    assert "Traceback" not in done.stderr + done.stdout
