@@ -22,17 +22,17 @@ class DiagnosisActivities:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    @activity.defn(name=FINDINGS.name)
+    @activity.defn(name=FINDINGS.name, no_thread_cancel_exception=True)
     def findings(self, given: StepInput) -> FindingsResult:
         """What the answers say."""
         return run_step(self._engine, FINDINGS, given, self._findings)
 
-    @activity.defn(name=RANK.name)
+    @activity.defn(name=RANK.name, no_thread_cancel_exception=True)
     def rank(self, given: StepInput) -> RankResult:
         """Which cause explains the findings."""
         return run_step(self._engine, RANK, given, self._rank)
 
-    @activity.defn(name=CONCLUDE.name)
+    @activity.defn(name=CONCLUDE.name, no_thread_cancel_exception=True)
     def conclude(self, given: StepInput) -> ConcludeResult:
         """Evaluate every claim again, from the stored answers."""
         return run_step(self._engine, CONCLUDE, given, self._conclude)

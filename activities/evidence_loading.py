@@ -29,7 +29,7 @@ def load_evidence(ledger: Ledger, given: StepInput) -> tuple[Evidence, list[Unse
                 unseen.append(Unseen(tool=probe.tool, entity=entity_of(probe), reason=str(error)))
                 continue
             answers.append(AnsweredProbe(probe=probe, artifact=observation.artifact, rows=rows))
-        if observation.status not in ("ok", "empty"):
+        if observation.status not in ("ok", "empty") or observation.detail:
             unseen.append(
                 Unseen(
                     tool=probe.tool,
@@ -38,6 +38,8 @@ def load_evidence(ledger: Ledger, given: StepInput) -> tuple[Evidence, list[Unse
                     reason=observation.detail or observation.status.value,
                 )
             )
+    if not answers and not unseen:
+        unseen.append(Unseen(tool="topology", reason="what exists could not be found out, so nothing was asked"))
     topology = next((item.rows for item in answers if item.probe.tool == "topology"), None)
     alerts = [item.alert for item in ledger.alerts() if item.number <= given.alerts]
     evidence = Evidence(

@@ -12,7 +12,8 @@ from datetime import UTC, datetime
 import structlog
 from polars.exceptions import PolarsError
 from sqlalchemy import Engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as SqlTimeoutError
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
@@ -73,10 +74,10 @@ def run_step(engine: Engine, step: Step[Output], given: StepInput, work: Work) -
                 at=datetime.now(UTC),
                 writes=outcome.writes,
             )
-        except (DBAPIError, BackendUnavailableError) as error:
+        except (OperationalError, InterfaceError, SqlTimeoutError, BackendUnavailableError) as error:
             LOG.warning("step.interrupted", attempt=activity.info().attempt, reason=type(error).__name__)
             raise ApplicationError(_one_line(error), type=type(error).__name__) from error
-        except (ValueError, ArithmeticError, LookupError, TypeError, AttributeError, PolarsError) as error:
+        except (DBAPIError, ValueError, ArithmeticError, LookupError, TypeError, AttributeError, PolarsError) as error:
             LOG.exception("step.failed", attempt=activity.info().attempt)
             spent = activity.info().attempt >= ATTEMPTS_OF_A_DEFECT
             raise ApplicationError(_one_line(error), type=StepDefectError.__name__ if spent else "StepError") from error

@@ -12,7 +12,7 @@ from psycopg import sql
 from sqlalchemy import Connection, NullPool, create_engine, make_url, text
 from sqlalchemy.engine import URL
 from sqlalchemy.engine.interfaces import IsolationLevel
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import ArgumentError, OperationalError
 
 from infra.stack import Stack
 
@@ -45,13 +45,19 @@ def prepare_database(stack: Stack) -> URL:
         return _ledger_login(admin, stack.data_dir) if stack.embedded_database else admin
     except OperationalError as error:
         raise DatabaseError(
-            f"cannot use the database {admin.render_as_string(hide_password=True)}: {error.orig}"
+            f"cannot use the database {admin.render_as_string(hide_password=True)}: {error.orig}: "
+            "check INQUEST_DATABASE_URL and that the server runs"
         ) from error
 
 
 def sqlalchemy_url(address: str) -> URL:
     """A libpq address as SQLAlchemy wants it, on the psycopg driver."""
-    return make_url(address).set(drivername="postgresql+psycopg")
+    try:
+        return make_url(address).set(drivername="postgresql+psycopg")
+    except ArgumentError as error:
+        raise DatabaseError(
+            "INQUEST_DATABASE_URL is no address: write postgresql://user:password@host/database"
+        ) from error
 
 
 def alembic_config(connection: Connection) -> Config:

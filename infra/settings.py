@@ -22,7 +22,9 @@ def settings_file() -> Path:
 class Settings(BaseSettings):
     """Settings of every process. Environment variables are the upper-case name after `INQUEST_`."""
 
-    model_config = SettingsConfigDict(env_prefix="INQUEST_", extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = SettingsConfigDict(
+        env_prefix="INQUEST_", extra="forbid", frozen=True, use_attribute_docstrings=True, env_ignore_empty=True
+    )
 
     data_dir: Path = Field(default_factory=lambda: platformdirs.user_data_path("inquest"))
     """Folder of the embedded servers' data; each folder is one independent installation."""

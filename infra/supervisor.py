@@ -10,6 +10,7 @@ Run as `python -m infra.supervisor` with a `Plan` as JSON on standard input.
 import fcntl
 import os
 import selectors
+import shutil
 import signal
 import socket
 import sys
@@ -168,6 +169,7 @@ def main() -> None:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return
+        shutil.rmtree(plan.data_dir / "scratch", ignore_errors=True)  # what a killed process left behind
         Supervisor(plan).run()
 
 

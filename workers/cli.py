@@ -1,6 +1,7 @@
 """The `inquest` command."""
 
 import asyncio
+import signal
 import sys
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -15,7 +16,7 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError
 
 from activities.answers import decode
 from activities.memory.ledger import list_investigations
@@ -27,7 +28,7 @@ from infra.stack import StackError
 from workers.connect import TemporalUnreachableError
 from workers.doctor import examine
 from workers.follow import InvestigationEndedError, follow
-from workers.installation import RECORDED, Installation, open_installation
+from workers.installation import RECORDED, SCRATCH, Installation, open_installation
 from workers.intake import Inquiry
 from workers.log import configure_logging
 from workers.rendering.markdown_report import render_markdown
@@ -63,12 +64,11 @@ def _told(command: Callable[Given, Returned]) -> Callable[Given, Returned]:
         except _KNOWN_ERRORS as error:
             ERR.print(Text.assemble(("error: ", "red bold"), str(error)))
             raise typer.Exit(1) from error
-        except OperationalError as error:
-            ERR.print(
-                Text.assemble(("error: ", "red bold"), f"the database does not answer: {one_line(str(error.orig))}")
-            )
+        except DBAPIError as error:
+            ERR.print(Text.assemble(("error: ", "red bold"), f"the database refused: {one_line(str(error.orig))}"))
             raise typer.Exit(1) from error
         except KeyboardInterrupt:
+            ERR.print(Text("interrupted: what was begun stays open, and inquest up finishes it", style="yellow"))
             raise typer.Exit(130) from None
 
     return wrapped
@@ -105,12 +105,13 @@ def investigate(
     )
     with open_installation(settings) as installation:
         report = asyncio.run(_investigate(installation, opened, budget, quiet=as_json))
-    folder = out or settings.data_dir / "reports"
-    page = _write(report, folder)
     if as_json:
         sys.stdout.write(report.model_dump_json() + "\n")
+        sys.stdout.flush()
     else:
         print_report(OUT, report)
+    page = _write(report, out or settings.data_dir / "reports")
+    if not as_json:
         OUT.print(Text(f"also as {page} and {page.with_suffix('.md').name}", style="dim"))
 
 
@@ -229,9 +230,12 @@ def _meaning(name: str) -> str:
 def _find(installation: Installation, prefix: str) -> InvestigationId:
     """The one investigation whose id begins so."""
     try:
-        return InvestigationId(str(UUID(prefix)))
+        whole = InvestigationId(str(UUID(prefix)))
     except ValueError:
         pass
+    else:
+        if installation.ledger(whole).opened_at() is not None:
+            return whole
     rows = list_investigations(installation.engine, installation.tenant, limit=1_000)
     matching = [row.investigation_id for row in rows if row.investigation_id.startswith(prefix.lower())]
     if len(matching) != 1:
@@ -243,7 +247,12 @@ def _find(installation: Installation, prefix: str) -> InvestigationId:
 
 def _check(bundle: Bundle, settings: Settings) -> None:
     """Damaged telemetry files are told before anything starts."""
-    backend = RecordedBackend(bundle, threads=settings.analysis_threads, memory_mb=settings.memory_limit_mb)
+    backend = RecordedBackend(
+        bundle,
+        scratch=settings.data_dir / SCRATCH,
+        threads=settings.analysis_threads,
+        memory_mb=settings.memory_limit_mb,
+    )
     try:
         backend.check()
     finally:
@@ -252,6 +261,9 @@ def _check(bundle: Bundle, settings: Settings) -> None:
 
 async def _investigate(installation: Installation, bundle: Bundle, budget: Budget, *, quiet: bool) -> Report:
     client = await installation.client()
+    earlier = await asyncio.to_thread(installation.incidents().open_investigations)
+    if earlier and not quiet:
+        OUT.print(Text(f"also finishing {len(earlier)} earlier investigations", style="dim"))
     async with installation.workers(client):
         opened = await installation.intake(client).receive(
             bundle.alert,
@@ -307,6 +319,7 @@ def _write(report: Report, folder: Path) -> Path:
 
 def main() -> None:
     """Run the command; command groups of other rooms join through entry points."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     for point in entry_points(group="inquest.commands"):
         APP.add_typer(point.load(), name=point.name)
     APP()

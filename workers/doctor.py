@@ -44,6 +44,8 @@ def examine(settings: Settings) -> list[Check]:
 
 def _folder(folder: Path) -> Check:
     existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not existing.is_dir():
+        return Check(name="data folder", fine=False, detail=f"{existing} is a file", remedy="set INQUEST_DATA_DIR")
     if not os.access(existing, os.W_OK):
         return Check(
             name="data folder",

@@ -23,6 +23,7 @@ from workflows.contracts.identifiers import InvestigationId, Tenant
 from workflows.contracts.investigation import InvestigationRequest
 
 RECORDED = "recorded"
+SCRATCH = "scratch"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +62,7 @@ class Installation:
         """The backend over the bundle a request names."""
         return RecordedBackend(
             open_bundle(Path(request.source)),
+            scratch=self.settings.data_dir / SCRATCH,
             threads=self.settings.analysis_threads,
             memory_mb=self.settings.memory_limit_mb,
         )

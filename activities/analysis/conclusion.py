@@ -37,6 +37,7 @@ TELLING = 0.15
 """Strength from which a finding is worth a line of the timeline or a place in the blast radius."""
 
 RULED_OUT_LENGTH = 10
+TELEMETRY = frozenset(("metrics", "logs", "traces"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +130,8 @@ def describe(
 def _verdict(
     hypotheses: Sequence[Hypothesis], evidence: Evidence, unseen: Sequence[Unseen], stopped_by: str | None
 ) -> Verdict:
-    partial = stopped_by is not None or any(item.status is not ObservationStatus.NOT_RECORDED for item in unseen)
+    told = any(item.status is not ObservationStatus.NOT_RECORDED for item in unseen)
+    partial = stopped_by is not None or told or not any(item.probe.tool in TELEMETRY for item in evidence.answers)
     top = hypotheses[0]
     alert = evidence.alerts[0].title if evidence.alerts else "the alert"
     if top.entity is None or top.probability < CANDIDATE_FROM:

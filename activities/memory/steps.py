@@ -23,17 +23,17 @@ class MemoryActivities:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    @activity.defn(name=RECALL.name)
+    @activity.defn(name=RECALL.name, no_thread_cancel_exception=True)
     def recall(self, given: StepInput) -> RecallResult:
         """Which past incidents were known at the alert's time."""
         return run_step(self._engine, RECALL, given, self._recall)
 
-    @activity.defn(name=PUBLISH.name)
+    @activity.defn(name=PUBLISH.name, no_thread_cancel_exception=True)
     def publish(self, given: StepInput) -> PublishResult:
         """Compose the report from the ledger, store it, and close the investigation."""
         return run_step(self._engine, PUBLISH, given, self._publish)
 
-    @activity.defn(name=REMEMBER.name)
+    @activity.defn(name=REMEMBER.name, no_thread_cancel_exception=True)
     def remember(self, given: StepInput) -> RememberResult:
         """Keep the outcome for later incidents of the same memory scope."""
         return run_step(self._engine, REMEMBER, given, self._remember)

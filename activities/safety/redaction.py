@@ -105,20 +105,29 @@ RULES: tuple[Rule, ...] = (
     _rule("us-ssn", (), r"(?<![\w-])(?!000|666|9\d\d)\d{3}-(?!00)\d\d-(?!0000)\d{4}(?![\w-])"),
 )
 _SECRET_GROUPS = ("secret", "quoted", "single")
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _HAS_LONG_NUMBER = re.compile(r"\d[\d -]{8}")
 
 
 def redact(text: str) -> str:
     """`text` with every secret and personal datum replaced by `[redacted:<what>]`.
 
-    Redacting twice changes nothing.
+    What no store can hold (NUL, lone surrogates) becomes the replacement character. Redacting twice changes nothing.
     """
+    text = storable(text)
     lowered = text.lower()
     numeric = _HAS_LONG_NUMBER.search(text) is not None
     for rule in RULES:
         if any(hint in lowered for hint in rule.hints) or (not rule.hints and (numeric or rule.name == "iban")):
             text = rule.pattern.sub(lambda match, rule=rule: _cut(rule, match), text)  # type: ignore[misc]
     return text
+
+
+def storable(text: str) -> str:
+    """`text` with NUL and lone surrogates replaced: neither JSON in Postgres nor UTF-8 can hold them."""
+    if text.isascii() and "\x00" not in text:
+        return text
+    return _UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def redact_mapping(values: Mapping[str, str]) -> dict[str, str]:

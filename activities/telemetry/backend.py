@@ -76,6 +76,9 @@ class TopologySource(Protocol):
 class TelemetryBackend(MetricSource, LogSource, TraceSource, ChangeSource, ClusterSource, TopologySource, Protocol):
     """A backend for every modality; one that it does not have answers `not_recorded`."""
 
+    def interrupt(self) -> None:
+        """Give up the questions being asked now; they come back as timed out."""
+
     def close(self) -> None:
         """Release connections and memory."""
 

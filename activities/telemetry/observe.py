@@ -3,15 +3,19 @@
 from datetime import UTC, datetime
 
 import polars as pl
+import structlog
+from polars.exceptions import PolarsError
 
 from activities.answers import encode
 from activities.memory.ledger import ArtifactTooLargeError, Ledger
 from activities.safety.redaction import redact
 from activities.telemetry.backend import Answer, TelemetryBackend, ask
-from activities.telemetry.recorded.bundle import BundleError
+from activities.telemetry.recorded.bundle import BundleError, SlowBundleError
 from workflows.contracts.canonical import digest_of
 from workflows.contracts.observation import Observation, ObservationStatus
 from workflows.contracts.probe import Probe
+
+LOG = structlog.stdlib.get_logger(__name__)
 
 
 def observe(ledger: Ledger, backend: TelemetryBackend, probe: Probe) -> Observation:
@@ -22,8 +26,13 @@ def observe(ledger: Ledger, backend: TelemetryBackend, probe: Probe) -> Observat
     """
     try:
         answer = ask(backend, probe)
+    except SlowBundleError as error:
+        answer = Answer(status=ObservationStatus.TIMEOUT, detail=str(error))
     except BundleError as error:
         answer = Answer(status=ObservationStatus.ERROR, detail=str(error))
+    except (ValueError, ArithmeticError, LookupError, TypeError, PolarsError) as error:
+        LOG.exception("probe.failed", probe_id=probe.key)
+        answer = Answer(status=ObservationStatus.ERROR, detail=f"the answer cannot be read: {error}".splitlines()[0])
     return commit(ledger, probe, answer)
 
 

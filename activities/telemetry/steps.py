@@ -1,6 +1,7 @@
 """The activities that ask: `scope` and `sweep`, for one configured backend."""
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -28,6 +29,7 @@ from workflows.contracts.probe import Probe
 from workflows.steps import SCOPE, SWEEP, TELEMETRY_ATTEMPTS
 
 BackendFor = Callable[[InvestigationRequest], TelemetryBackend]
+LOOK_EVERY_S = 0.2
 AT_ONCE = 4
 """Questions put to one backend at the same time."""
 
@@ -39,12 +41,12 @@ class TelemetryActivities:
         self._engine = engine
         self._backend_for = backend_for
 
-    @activity.defn(name=SCOPE.name)
+    @activity.defn(name=SCOPE.name, no_thread_cancel_exception=True)
     def scope(self, given: StepInput) -> ScopeResult:
         """Ask what exists, and plan what to ask about it."""
         return run_step(self._engine, SCOPE, given, self._scope)
 
-    @activity.defn(name=SWEEP.name)
+    @activity.defn(name=SWEEP.name, no_thread_cancel_exception=True)
     def sweep(self, given: StepInput) -> SweepResult:
         """Ask every planned question that has no answer yet; each answer is committed as it comes."""
         return run_step(self._engine, SWEEP, given, self._sweep)
@@ -100,7 +102,7 @@ class TelemetryActivities:
     def _ask_all(self, ledger: Ledger, request: InvestigationRequest, missing: list[Probe], *, deadline: float) -> None:
         try:
             with self._backend(request) as backend:
-                _in_parallel(lambda probe: observe(ledger, backend, probe), missing, deadline)
+                _in_parallel(lambda probe: observe(ledger, backend, probe), missing, deadline, backend.interrupt)
         except (BackendUnavailableError, BundleError) as error:
             if isinstance(error, BackendUnavailableError) and activity.info().attempt < TELEMETRY_ATTEMPTS:
                 raise
@@ -119,17 +121,22 @@ class TelemetryActivities:
             backend.close()
 
 
-def _in_parallel(work: Callable[[Probe], object], probes: list[Probe], deadline: float) -> None:
-    """Start probes in order, a few at once, until all are done, time is up or the activity is cancelled."""
+def _in_parallel(
+    work: Callable[[Probe], object], probes: list[Probe], deadline: float, give_up: Callable[[], None]
+) -> None:
+    """Work on probes in order, a few at once, until all are done, time is up or the activity is cancelled.
+
+    When it ends early, `give_up` is called until those still under way have come back.
+    """
+    waiting = deque(probes)
+    running: set[Future[object]] = set()
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="probe") as pool:
-        running: set[Future[object]] = set()
-        for probe in probes:
+        while waiting or running:
             if time.monotonic() >= deadline or activity.is_cancelled():
-                break
-            running.add(pool.submit(work, probe))
-            if len(running) >= AT_ONCE:
-                done, running = wait(running, return_when=FIRST_COMPLETED)
-                for item in done:
-                    item.result()
-        for item in running:
-            item.result()
+                waiting.clear()
+                give_up()
+            while waiting and len(running) < AT_ONCE:
+                running.add(pool.submit(work, waiting.popleft()))
+            done, running = wait(running, timeout=LOOK_EVERY_S, return_when=FIRST_COMPLETED)
+            for item in done:
+                item.result()

@@ -10,11 +10,16 @@ Points = Sequence[tuple[float, float]]
 def sparkline(points: Points, width: int = 40) -> str:
     """The series as a row of block characters; empty without points."""
     values = [value for _, value in points][-width:]
+    return "".join(_BLOCKS[min(7, int(part * 8))] for part in _fractions(values))
+
+
+def _fractions(values: Sequence[float]) -> list[float]:
+    """Each value's place between the least and the largest, 0 to 1; all 0 when they are equal."""
     if not values:
-        return ""
-    low, high = min(values), max(values)
-    span = (high - low) or 1.0
-    return "".join(_BLOCKS[min(7, int((value - low) / span * 8))] for value in values)
+        return []
+    # Halved first: the difference of two very large numbers would not be finite.
+    low, high = min(values) / 2, max(values) / 2
+    return [(value / 2 - low) / ((high - low) or 1.0) for value in values]
 
 
 def svg(points: Points) -> str:
@@ -28,10 +33,8 @@ def svg(points: Points) -> str:
     def x(time: float) -> float:
         return MARGIN + (time - left) / ((right - left) or 1.0) * (WIDTH - 2 * MARGIN)
 
-    def y(value: float) -> float:
-        return HEIGHT - MARGIN - (value - low) / ((high - low) or 1.0) * (HEIGHT - 2 * MARGIN)
-
-    path = " ".join(f"{x(time):.1f},{y(value):.1f}" for time, value in points)
+    heights = (HEIGHT - MARGIN - part * (HEIGHT - 2 * MARGIN) for part in _fractions(values))
+    path = " ".join(f"{x(time):.1f},{height:.1f}" for time, height in zip(times, heights, strict=True))
     return (
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" role="img" '
         f'aria-label="from {low:.4g} to {high:.4g}">'

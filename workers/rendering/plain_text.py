@@ -2,7 +2,7 @@
 
 import re
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069]+")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]+")
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>#|~!])")
 
 
@@ -14,7 +14,8 @@ def one_line(text: str, limit: int = 300) -> str:
 
 def markdown(text: str, limit: int = 300) -> str:
     """`text` on one line, with everything that Markdown would act on escaped."""
-    return _MARKDOWN.sub(r"\\\1", one_line(text, limit))
+    escaped = _MARKDOWN.sub(r"\\\1", one_line(text, limit))
+    return escaped.replace("://", ":\\//").replace("www.", "www\\.")
 
 
 def percent(probability: float) -> str:

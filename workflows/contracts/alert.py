@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field, StringConstraints
 
 from workflows.contracts.contract import Contract, Instant, OpenEnum
-from workflows.contracts.identifiers import EntityId, Name
+from workflows.contracts.identifiers import EntityName, Name
 
 LabelValue = Annotated[str, StringConstraints(max_length=4096)]
 Labels = Annotated[dict[Name, LabelValue], Field(max_length=128)]
@@ -49,7 +49,7 @@ class Alert(Contract):
     group_key: Name | None = None
     """The source's grouping, when it has one: alerts with one key belong to one incident."""
 
-    entity: EntityId | None = None
+    entity: EntityName | None = None
     """What the alert is about, when it says so."""
 
     labels: Labels = Field(default_factory=dict)

@@ -55,3 +55,9 @@ class BundleManifest(Contract):
     cluster: RecordedFile | None = None
     counters: tuple[str, ...] = ()
     """Metrics that are cumulative counters; a reader turns them into rates per second."""
+
+    @model_validator(mode="after")
+    def _asked_when_something_was_visible(self) -> "BundleManifest":
+        if not self.visible.start < self.as_of <= self.visible.end:
+            raise ValueError(f"as_of ({self.as_of}) lies outside of the visible window")
+        return self

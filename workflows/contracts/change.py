@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import StringConstraints
 
 from workflows.contracts.contract import Contract, Instant, OpenEnum
-from workflows.contracts.identifiers import EntityId, Name
+from workflows.contracts.identifiers import EntityName, Name
 
 
 class ChangeKind(OpenEnum):
@@ -25,7 +25,7 @@ class Change(Contract):
     id: Name
     at: Instant
     kind: ChangeKind
-    target: EntityId | None = None
+    target: EntityName | None = None
     """What was changed; None when the source does not say."""
 
     title: Annotated[str, StringConstraints(max_length=1024)]

@@ -2,10 +2,10 @@
 
 from typing import Annotated
 
-from pydantic import StringConstraints
+from pydantic import Field, StringConstraints
 
 from workflows.contracts.contract import Contract, Instant
-from workflows.contracts.identifiers import EntityId, Name
+from workflows.contracts.identifiers import EntityName, Name
 
 
 class ClusterCondition(Contract):
@@ -18,7 +18,7 @@ class ClusterCondition(Contract):
     """Kubernetes kind, for instance `Pod`."""
 
     object_name: Name
-    entity: EntityId | None = None
+    entity: EntityName | None = None
     """The entity the object belongs to."""
 
     type: Name
@@ -29,4 +29,4 @@ class ClusterCondition(Contract):
 
     reason: Annotated[str, StringConstraints(max_length=256)] = ""
     message: Annotated[str, StringConstraints(max_length=4096)] = ""
-    count: int = 1
+    count: Annotated[int, Field(ge=0, lt=2**63)] = 1

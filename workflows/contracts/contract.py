@@ -1,12 +1,22 @@
 """The base of every contract, and the enum that tolerates tomorrow's members."""
 
+from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Self
+from typing import Annotated, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict
 
-Instant = AwareDatetime
-"""A moment with a time zone; a naive datetime is rejected."""
+_EARLIEST, _LATEST = datetime(1990, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
+
+
+def _plausible(moment: datetime) -> datetime:
+    if not _EARLIEST <= moment < _LATEST:
+        raise ValueError(f"{moment.isoformat()} is no plausible moment (1990 to 2200)")
+    return moment
+
+
+Instant = Annotated[AwareDatetime, AfterValidator(_plausible)]
+"""A moment with a time zone between 1990 and 2200; a naive datetime is rejected."""
 
 
 class Contract(BaseModel):

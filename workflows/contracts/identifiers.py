@@ -2,7 +2,7 @@
 
 from typing import Annotated, NewType
 
-from pydantic import StringConstraints
+from pydantic import Field, StringConstraints
 
 Tenant = NewType("Tenant", str)
 """Who the data belongs to; the first part of every key. `default` until there are more."""
@@ -24,6 +24,9 @@ ClaimKey = NewType("ClaimKey", str)
 
 Digest = NewType("Digest", str)
 """Lower-case hexadecimal SHA-256."""
+
+EntityName = Annotated[EntityId, Field(min_length=1, max_length=1024, pattern=r"^[^\x00-\x1f\x7f]+$")]
+"""An entity's id from outside: bounded, without control characters."""
 
 DEFAULT_TENANT = Tenant("default")
 

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from workflows.contracts.contract import Contract, Instant, OpenEnum
-from workflows.contracts.identifiers import EntityId, Name
+from workflows.contracts.identifiers import EntityId, EntityName, Name
 
 
 class EntityKind(OpenEnum):
@@ -36,7 +36,7 @@ class EdgeKind(OpenEnum):
 class Entity(Contract):
     """Something that can fail or own what fails."""
 
-    id: EntityId
+    id: EntityName
     kind: EntityKind
     name: Name
 
@@ -44,8 +44,8 @@ class Entity(Contract):
 class Edge(Contract):
     """A directed relation between two entities."""
 
-    source: EntityId
-    target: EntityId
+    source: EntityName
+    target: EntityName
     kind: EdgeKind
     origin: Name = "declared"
     """Where the edge was learned: `declared`, `traces`, `kubernetes`."""

@@ -1,18 +1,19 @@
 """Answers probes from a bundle, clamped to what was visible then."""
 
-import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
-import duckdb
 import polars as pl
 
 from activities.answers import COLUMNS
 from activities.telemetry.backend import Answer, answered
 from activities.telemetry.recorded import queries
 from activities.telemetry.recorded.bundle import Bundle, BundleError
+from activities.telemetry.recorded.database import DEFAULT_QUERY_S, BundleDatabase, Parameters, Row
 from activities.telemetry.series import rates, with_ratios
 from workflows.contracts.change import Change
 from workflows.contracts.cluster import ClusterCondition
@@ -23,14 +24,17 @@ from workflows.contracts.probe import (
     LogProbe,
     MetricProbe,
     Modality,
-    Probe,
     TopologyProbe,
     TraceProbe,
     Window,
 )
 
-Parameters = dict[str, str | int | datetime]
-Row = Sequence[object]
+Edge = tuple[str, str, str]
+"""(source, target, kind)."""
+
+TABLES: tuple[Modality, ...] = ("metrics", "logs", "traces")
+MOST_ROWS = 200_000_000
+LONGEST_ENTITY = 1_024
 TEMPLATES_KEPT = 2_000
 """Distinct masked lines of one entity that an answer carries, the most frequent first."""
 
@@ -64,49 +68,52 @@ _REQUIRED: dict[Modality, dict[str, frozenset[str]]] = {
 class RecordedBackend:
     """The `recorded` telemetry backend over one bundle.
 
-    Questions run in an embedded DuckDB that can open files of this bundle only, within stated memory. Spans are
-    joined with their parents once, on the first question about traces.
+    Spans are joined with their parents once, on the first question about traces.
     """
 
-    def __init__(self, bundle: Bundle, *, threads: int = 2, memory_mb: int = 768) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        *,
+        scratch: Path | None = None,
+        threads: int = 2,
+        memory_mb: int = 768,
+        query_seconds: float = DEFAULT_QUERY_S,
+    ) -> None:
         self._bundle = bundle
         self._visible = Window(start=bundle.manifest.visible.start, end=bundle.manifest.visible.end)
-        self._scratch = tempfile.TemporaryDirectory(prefix="inquest-bundle-")
         self._lock = threading.Lock()
-        self._memory_mb = memory_mb
         self._joined_spans = False
+        self._unusable_spans: dict[str, int] = {}
         self._checked: set[Modality] = set()
-        self._database = duckdb.connect(
-            config={
-                "threads": str(threads),
-                "memory_limit": f"{memory_mb}MB",
-                "temp_directory": self._scratch.name,
-                "max_temp_directory_size": "8GB",
-                "preserve_insertion_order": "false",
-                "autoinstall_known_extensions": "false",
-                "autoload_known_extensions": "false",
-            }
+        self._database = BundleDatabase(
+            bundle.folder, scratch=scratch, threads=threads, memory_mb=memory_mb, query_seconds=query_seconds
         )
-        self._database.execute(
-            "SET allowed_directories = $folders", {"folders": [str(bundle.folder), self._scratch.name]}
-        )
-        self._database.execute("SET enable_external_access = false")
-        self._database.execute("SET lock_configuration = true")
 
     def close(self) -> None:
         """Release memory and scratch files."""
         self._database.close()
-        self._scratch.cleanup()
+
+    def interrupt(self) -> None:
+        """Give up the questions being asked now."""
+        self._database.interrupt()
 
     def check(self) -> None:
-        """Look at the footer of every Parquet file.
+        """Read every JSON file and look at the footer of every Parquet file.
 
         Raises:
-            BundleError: a file is damaged or lacks a column.
+            BundleError: a file is damaged, lacks a column, or holds more rows than are ever read.
         """
-        for modality in ("metrics", "logs", "traces"):
-            if self._bundle.recorded(modality) is not None:
-                self._file(modality)
+        self._bundle.topology()
+        self._bundle.changes()
+        self._bundle.cluster()
+        for modality in TABLES:
+            recorded = self._bundle.recorded(modality)
+            if recorded is not None:
+                path = self._bundle.path(recorded)
+                rows = self._fetch(queries.ROWS, {"file": self._file(modality)})[0][0]
+                if isinstance(rows, int) and rows > MOST_ROWS:
+                    raise BundleError(path, f"holds {rows:,} rows, at most {MOST_ROWS:,} are read", "Record less.")
 
     def metrics(self, probe: MetricProbe) -> Answer:
         """All series of one entity, counters as rates, with mean durations and error ratios."""
@@ -168,7 +175,9 @@ class RecordedBackend:
                 "rows": probe.max_rows + queries.LIMIT_MARGIN,
             },
         )
-        return self._bounded("traces", rows, probe.max_rows, window)
+        found = self._bounded("traces", rows, probe.max_rows, window)
+        lost = self._unusable_spans.get(probe.entity)
+        return replace(found, detail=f"{lost} spans have impossible durations and are left out") if lost else found
 
     def changes(self, probe: ChangeProbe) -> Answer:
         """Recorded changes in the window."""
@@ -191,36 +200,65 @@ class RecordedBackend:
         return self._bounded("cluster", sorted(rows, key=repr), probe.max_rows, window)
 
     def topology(self, probe: TopologyProbe) -> Answer:
-        """Declared entities and edges, those seen in traces, and every entity that left telemetry."""
-        declared = self._bundle.topology()
-        edges: dict[tuple[str, str, str], tuple[str, float]] = {
-            (edge.source, edge.target, edge.kind.value): (edge.origin, edge.confidence) for edge in declared.edges
-        }
-        kinds: dict[str, str] = {entity.id: entity.kind.value for entity in declared.entities}
-        if self._bundle.manifest.traces is not None:
-            self._join_spans()
-            for source, target in self._fetch(queries.TRACE_EDGES, {"rows": probe.max_rows}):
-                edges.setdefault((str(source), str(target), "calls"), ("traces", 1.0))
-        names = {name for source, target, _ in edges for name in (source, target)} | self._entities(probe.max_rows)
+        """Declared entities and edges, those seen in traces, and every entity that left telemetry.
+
+        A file that cannot be read costs what it alone knows; the answer is `truncated` and names it.
+        """
+        problems: list[str] = []
+
+        def readable(source: Callable[[], Iterable[Edge]]) -> list[Edge]:
+            try:
+                return list(source())
+            except BundleError as error:
+                problems.append(str(error))
+                return []
+
+        kinds: dict[str, str] = {}
+        edges: dict[Edge, tuple[str, float]] = {}
+        for edge in readable(lambda: self._declared(kinds, edges)):
+            edges.setdefault(edge, ("declared", 1.0))
+        for edge in readable(lambda: self._traced(probe.max_rows)):
+            edges.setdefault(edge, ("traces", 1.0))
+        names = {name for source, target, _ in edges for name in (source, target)}
+        for modality in TABLES:
+            names |= {edge[0] for edge in readable(partial(self._entities, modality, probe.max_rows))}
         for name in names:
             kinds.setdefault(name, name.partition(":")[0])
-        rows: list[Row] = [(name, "", kind, "declared", 1.0) for name, kind in kinds.items()]
-        rows += [(*key, *value) for key, value in edges.items()]
-        return self._bounded("topology", sorted(rows, key=repr), probe.max_rows, self._visible)
+        unusable = [name for name in kinds if not _is_entity(name)]
+        if unusable:
+            problems.append(f"{len(unusable)} entities have names that cannot be used and are left out")
+        rows: list[Row] = [(name, "", kind, "declared", 1.0) for name, kind in kinds.items() if _is_entity(name)]
+        rows += [(*edge, *value) for edge, value in edges.items() if _is_entity(edge[0]) and _is_entity(edge[1])]
+        found = self._bounded("topology", sorted(rows, key=repr), probe.max_rows, self._visible)
+        return replace(found, status=ObservationStatus.TRUNCATED, detail="; ".join(problems)) if problems else found
 
-    def _entities(self, limit: int) -> set[str]:
-        found: set[str] = set()
-        for modality in ("metrics", "logs", "traces"):
-            if self._bundle.recorded(modality) is not None:
-                rows = self._fetch(queries.ENTITIES, {"file": self._file(modality), "rows": limit})
-                found.update(str(row[0]) for row in rows)
-        return found
+    def _declared(self, kinds: dict[str, str], edges: dict[Edge, tuple[str, float]]) -> Iterable[Edge]:
+        declared = self._bundle.topology()
+        kinds.update({entity.id: entity.kind.value for entity in declared.entities})
+        for edge in declared.edges:
+            edges[(edge.source, edge.target, edge.kind.value)] = (edge.origin, edge.confidence)
+        return ()
+
+    def _traced(self, limit: int) -> Iterable[Edge]:
+        if self._bundle.manifest.traces is None:
+            return ()
+        self._join_spans()
+        rows = self._fetch(queries.TRACE_EDGES, {"rows": limit})
+        return [(str(source), str(target), "calls") for source, target in rows]
+
+    def _entities(self, modality: Modality, limit: int) -> Iterable[Edge]:
+        if self._bundle.recorded(modality) is None:
+            return ()
+        rows = self._fetch(queries.ENTITIES, {"file": self._file(modality), "rows": limit})
+        return [(str(row[0]), "", "") for row in rows]
 
     def _join_spans(self) -> None:
         with self._lock:
             if self._joined_spans:
                 return
             parameters: Parameters = {**self._span(self._visible), "file": self._file("traces")}
+            unusable = self._fetch(queries.UNUSABLE_SPANS, parameters)
+            self._unusable_spans = {str(name): count for name, count in unusable if isinstance(count, int)}
             self._fetch(queries.SPANS, parameters)
             self._fetch(queries.COVERED, {})
             self._fetch(queries.SPAN_FACTS, {})
@@ -255,20 +293,7 @@ class RecordedBackend:
                 )
 
     def _fetch(self, sql: str, parameters: Parameters) -> list[Row]:
-        file = Path(str(parameters.get("file", self._bundle.folder)))
-        try:
-            with self._database.cursor() as cursor:
-                return list(cursor.execute(sql, parameters).fetchall())
-        except duckdb.OutOfMemoryException as error:
-            raise BundleError(
-                file,
-                f"needs more than {self._memory_mb} MB to answer",
-                "Raise INQUEST_MEMORY_LIMIT_MB, or record a shorter window.",
-            ) from error
-        except duckdb.Error as error:
-            raise BundleError(
-                file, f"cannot be read ({str(error).splitlines()[0]})", "Copy or write the file again."
-            ) from error
+        return self._database.fetch(sql, parameters, file=Path(str(parameters.get("file", self._bundle.folder))))
 
     def _bounded(self, modality: Modality, rows: Sequence[Row], limit: int, window: Window) -> Answer:
         schema = COLUMNS[modality]
@@ -279,9 +304,8 @@ class RecordedBackend:
         return answered(frame, window, total=len(rows) if len(rows) > limit else None)
 
 
-def probe_failed(probe: Probe, error: BundleError) -> Answer:
-    """The answer to a probe whose file could not be read."""
-    return Answer(status=ObservationStatus.ERROR, detail=f"{probe.tool}: {error}")
+def _is_entity(name: str) -> bool:
+    return 0 < len(name) <= LONGEST_ENTITY and not any(char < " " or char == "\x7f" for char in name)
 
 
 def _not_recorded(modality: Modality) -> Answer:

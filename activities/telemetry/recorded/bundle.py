@@ -41,6 +41,10 @@ class BundleError(Exception):
         self.remedy = remedy
 
 
+class SlowBundleError(BundleError):
+    """A question to a bundle took longer than it may."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Bundle:
     """A checked bundle: its manifest and alert; telemetry stays on disk."""
@@ -110,7 +114,7 @@ def _inside(folder: Path, name: str) -> Path:
     except (OSError, RuntimeError) as error:
         raise BundleError(path, "is missing", "Copy the whole bundle again.") from error
     if not resolved.is_relative_to(folder) or not stat.S_ISREG(mode):
-        raise BundleError(path, "is not a regular file of this bundle", "Put the file itself there, not a link.")
+        raise BundleError(path, "is not a regular file of this bundle", "Put the file itself there.")
     return resolved
 
 
@@ -120,7 +124,9 @@ def _parse(path: Path, model: "type[Parsed] | TypeAdapter[Parsed]", limit: int) 
         raise BundleError(path, f"has {size:,} bytes, at most {limit:,} are read", "Cut it down to what is needed.")
     try:
         plain = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
+    except RecursionError as error:
+        raise BundleError(path, "is nested too deeply", "Write the bundle again.") from error
+    except ValueError as error:
         raise BundleError(path, f"is not JSON ({error})", "Write the bundle again.") from error
     adapter = model if isinstance(model, TypeAdapter) else TypeAdapter(model)
     try:

@@ -8,23 +8,23 @@ LIMIT_MARGIN = 1
 
 METRICS = """
 WITH sample AS (
-    SELECT metric, ts, max(value) AS value
+    SELECT left(metric, 512) AS metric, ts, max(value) AS value
     FROM read_parquet($file)
-    WHERE entity = $entity AND ts >= $start AND ts < $stop AND isfinite(value)
-    GROUP BY metric, ts
+    WHERE entity = $entity AND ts >= $start AND ts < $stop AND isfinite(value) AND abs(value) < 1e300
+    GROUP BY ALL
 )
 SELECT metric, epoch_us(ts) AS ts, value FROM sample ORDER BY metric, ts LIMIT $rows
 """
 
 METRICS_TOTAL = """
-SELECT count(*), count(*) FILTER (WHERE value IS NULL OR NOT isfinite(value))
+SELECT count(*), count(*) FILTER (WHERE value IS NULL OR NOT isfinite(value) OR abs(value) >= 1e300)
 FROM read_parquet($file) WHERE entity = $entity AND ts >= $start AND ts < $stop
 """
 
 LOGS = r"""
 WITH line AS (
     SELECT
-        lower(coalesce(severity, '')) AS severity,
+        lower(left(coalesce(severity, ''), 64)) AS severity,
         left(message, 2000) AS message,
         epoch_us(ts) - epoch_us(ts) % $bucket AS ts
     FROM read_parquet($file)
@@ -48,12 +48,23 @@ LIMIT $rows
 
 SPANS = """
 CREATE TABLE span AS
-SELECT trace_id, span_id, coalesce(parent_span_id, '') AS parent_span_id, entity, operation,
+SELECT trace_id, span_id, coalesce(parent_span_id, '') AS parent_span_id, entity, left(operation, 512) AS operation,
        coalesce(peer, '') AS peer, coalesce(error, false) AS error, epoch_us(ts) AS start_us, duration_us
 FROM read_parquet($file)
 WHERE ts >= $start AND duration_us BETWEEN 0 AND 86400000000
       AND epoch_us(ts) + duration_us <= epoch_us($stop::TIMESTAMPTZ)
 QUALIFY row_number() OVER (PARTITION BY trace_id, span_id ORDER BY ts, entity, operation) = 1
+"""
+
+UNUSABLE_SPANS = """
+SELECT entity, count(*) FROM read_parquet($file)
+WHERE ts >= $start AND ts < $stop AND entity IS NOT NULL
+      AND (duration_us IS NULL OR duration_us NOT BETWEEN 0 AND 86400000000)
+GROUP BY entity
+"""
+
+ROWS = """
+SELECT count(*) FROM read_parquet($file)
 """
 
 COVERED = """

@@ -4,7 +4,6 @@ import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import duckdb
 import polars as pl
 import pytest
 
@@ -272,6 +271,6 @@ def test_the_backend_opens_nothing_but_its_bundle(tmp_path: Path) -> None:
     outside = tmp_path / "truth.parquet"
     pl.DataFrame({"a": [1]}).write_parquet(outside)
     backend = RecordedBackend(open_bundle(folder))
-    with pytest.raises(duckdb.PermissionException):
-        backend._database.execute("SELECT * FROM read_parquet($file)", {"file": str(outside)})
+    with pytest.raises(BundleError, match="Permission"):
+        backend._database.fetch("SELECT * FROM read_parquet($file)", {"file": str(outside)}, file=outside)
     backend.close()
