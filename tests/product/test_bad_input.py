@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+import duckdb
 import polars as pl
 import pytest
 from temporalio.client import Client
@@ -232,12 +233,17 @@ def test_ten_million_log_lines(tmp_path: Path) -> None:
 
 
 def test_a_file_that_unpacks_to_more_than_memory(tmp_path: Path) -> None:
-    """Kilobytes that unpack to tens of gigabytes: a dictionary of one huge string, repeated."""
+    """A small file that unpacks to three gigabytes: lines of a megabyte, all alike."""
     folder = Path(shutil.copytree(recorded("bad_deploy"), tmp_path / "bundle"))
-    rows = pl.read_parquet(folder / "logs.parquet")
-    huge = rows.head(1).with_columns(message=pl.lit("x" * 4_000_000))
-    pl.concat([huge] * 10_000, rechunk=False).write_parquet(folder / "logs.parquet", compression_level=3)
-    assert (folder / "logs.parquet").stat().st_size < 50_000_000
+    logs = folder / "logs.parquet"
+    one = pl.read_parquet(logs).head(1).with_columns(message=pl.lit("x" * 1_000_000))
+    one.write_parquet(tmp_path / "one.parquet")
+    with duckdb.connect(config={"memory_limit": "1GB", "preserve_insertion_order": "false"}) as database:
+        database.execute(
+            f"COPY (SELECT one.* FROM read_parquet('{tmp_path}/one.parquet') one, range(3000)) "
+            f"TO '{logs}' (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE_BYTES '32MB')"
+        )
+    assert logs.stat().st_size < 10_000_000
     done, peak = capped(folder, "--seconds", "60")
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
