@@ -133,7 +133,7 @@ def find_in_changes(
             row = candidate.row
             moment = row["ts"]
             assert isinstance(moment, datetime)
-            because = f", sharing {', '.join(candidate.shared[:5])} with the symptom" if candidate.shared else ""
+            because = f", shares {', '.join(candidate.shared[:5])} with the symptom" if candidate.shared else ""
             lead = (first_onset - moment).total_seconds()
             when = f"{lead:.0f} s before the first onset" if lead > 0 else "at the first onset"
             found.append(
@@ -141,7 +141,8 @@ def find_in_changes(
                     family=FindingFamily.CHANGE,
                     entity=EntityId(str(row["target"])) if row["target"] else EntityId("unknown:"),
                     signal=str(row["id"]),
-                    summary=f"{row['kind']} {row['id']} ({str(row['title'])[:120]}) {when}{because}",
+                    summary=f"{row['kind']} {row['id']} at {moment:%Y-%m-%d %H:%M:%S}: {str(row['title'])[:120]}",
+                    note=f"{when}{because}",
                     direction=Direction.APPEARED,
                     strength=1 / (1 + math.exp(-candidate.score)),
                     fault_kinds={FaultKind.ERROR: 0.3},

@@ -49,8 +49,8 @@ def find_in_cluster(evidence: Evidence, parameters: Parameters, facts: FactMaker
                     summary=(
                         f"{row['object_kind']} {row['object_name']}: {reason or row['type']}"
                         f"{', ' + row['message'][:160] if row['message'] else ''}"
-                        f"{' (since recovered)' if recovered else ''}"
                     ),
+                    note="since recovered" if recovered else "",
                     direction=Direction.APPEARED,
                     strength=strength * old * (0.3 if recovered else 1.0),
                     fault_kinds={kind: 1.0},
@@ -58,11 +58,8 @@ def find_in_cluster(evidence: Evidence, parameters: Parameters, facts: FactMaker
                     points=[(moment, float(count)) for moment, count in rows.select("ts", "count").iter_rows()],
                     predicate=Occurred(
                         probe_key=item.probe.key,
-                        select={
-                            "object_name": row["object_name"],
-                            "reason": row["reason"],
-                            "healthy": "false",
-                        },
+                        select={name: row[name] for name in ("object_name", "reason", "message")}
+                        | {"healthy": "false"},
                         at=row["ts"],
                     ),
                 )

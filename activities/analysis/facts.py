@@ -98,12 +98,13 @@ class FactMaker:
         fault_kinds: dict[FaultKind, float],
         predicate: Predicate,
         column: str,
+        since: datetime,
         caller: EntityId | None = None,
+        note: str = "",
     ) -> Finding:
-        """A finding about how often something occurred; its onset is the first occurrence in the later window."""
+        """A finding about how often something occurred; its onset is the first occurrence from `since` on."""
         occurred = [(row["ts"], float(row[column])) for row in rows.sort("ts").iter_rows(named=True)]
-        window = getattr(predicate, "window", None)
-        first = next((ts for ts, value in occurred if value > 0 and (window is None or ts >= window.start)), None)
+        first = next((ts for ts, value in occurred if value > 0 and ts >= since), None)
         return self.stated(
             family=family,
             entity=entity,
@@ -116,6 +117,7 @@ class FactMaker:
             onset=first,
             points=occurred,
             caller=caller,
+            note=note,
         )
 
     def stated(
@@ -133,6 +135,7 @@ class FactMaker:
         points: list[tuple[datetime, float]] | None = None,
         unit: str = "",
         caller: EntityId | None = None,
+        note: str = "",
     ) -> Finding:
         """A finding whose numbers the caller knows already."""
         identity = f"{family.value}\x1f{entity}\x1f{signal}\x1f{direction.value}"
@@ -143,6 +146,7 @@ class FactMaker:
             entity=entity,
             signal=signal[:300],
             summary=summary[:500],
+            note=note[:300],
             direction=direction,
             strength=rounded(min(1.0, max(0.0, strength))),
             onset=onset,

@@ -10,7 +10,7 @@ from activities.analysis.splits import Average, splits_of
 from workflows.contracts.finding import Direction, Finding, FindingFamily
 from workflows.contracts.hypothesis import FaultKind
 from workflows.contracts.identifiers import EntityId, ProbeKey
-from workflows.contracts.predicate import RowCount
+from workflows.contracts.predicate import AllOf, RowCount
 from workflows.contracts.probe import entity_of
 
 SEPARATOR = "\x1f"
@@ -83,18 +83,16 @@ def _finding(facts: FactMaker, lines: pl.DataFrame, entity: EntityId, average: A
     assert average.split is not None
     row, after = average.detail, average.split.after
     severity, _, template = str(row["signal"]).partition(SEPARATOR)
-    seen, expected, total = float(str(row["seen"])), float(str(row["expected"])), float(str(row["total"]))
+    seen, expected = float(str(row["seen"])), float(str(row["expected"]))
     rows = lines.filter(pl.col("owner") == entity, pl.col("signal") == row["signal"]).sort("ts")
     more = seen > expected
     text = " ".join(template.split())[:120]
-    if more and total == 0:
+    past = float(rows.filter(pl.col("ts") < after.start)["count"].sum())
+    if more and past == 0:
         summary, direction = f"{entity} logs something new, {seen:.0f} times: {text}", Direction.APPEARED
-    elif more:
-        summary = f"{entity} logs {seen:.0f} times, about {expected:.0f} are usual: {text}"
-        direction = Direction.UP
     else:
-        summary = f"{entity} logs only {seen:.0f} times, about {expected:.0f} are usual: {text}"
-        direction = Direction.VANISHED if seen == 0 else Direction.DOWN
+        summary = f"{entity} logs {seen:.0f} times since {after.start:%H:%M:%S}, {past:.0f} times before: {text}"
+        direction = Direction.UP if more else Direction.VANISHED if seen == 0 else Direction.DOWN
     kinds = {FaultKind.ERROR: 0.7, FaultKind.BEHAVIOUR: 0.3} if severe else {FaultKind.BEHAVIOUR: 1.0}
     return facts.counted(
         rows,
@@ -105,13 +103,20 @@ def _finding(facts: FactMaker, lines: pl.DataFrame, entity: EntityId, average: A
         direction=direction,
         strength=average.total,
         fault_kinds=kinds,
-        predicate=RowCount(
-            probe_key=ProbeKey(rows["probe"][0]),
-            select={"severity": severity, "template": template},
-            column="count",
-            window=after,
-            at_least=seen if more else 0.0,
-            at_most=None if more else seen,
+        predicate=AllOf(
+            parts=tuple(
+                RowCount(
+                    probe_key=ProbeKey(rows["probe"][0]),
+                    select={"severity": severity, "template": template},
+                    column="count",
+                    window=window,
+                    at_least=number,
+                    at_most=number,
+                )
+                for window, number in ((after, seen), (average.split.before, past))
+            )
         ),
+        since=after.start,
+        note=f"about {expected:.0f} are usual",
         column="count",
     )

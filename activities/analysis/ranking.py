@@ -197,7 +197,7 @@ def _hypothesis(
         Contribution(
             finding_key=item.key,
             log_odds=rounded(parameters.sharpness * value),
-            reason=f"{item.summary}{note}"[:400],
+            reason=f"{item.summary}{f' ({item.note})' if item.note else ''}{note}"[:400],
         )
         for item, value, note in terms
         if rounded(value) != 0

@@ -273,14 +273,21 @@ def _failure_finding(facts: FactMaker, spans: pl.DataFrame, entity: EntityId, av
         direction=Direction.APPEARED,
         strength=average.total,
         fault_kinds=kinds,
-        predicate=RowCount(
-            probe_key=rows["probe"][0],
-            select=_selection(row),
-            column="own_errors",
-            window=average.split.after,
-            at_least=failed,
+        predicate=AllOf(
+            parts=tuple(
+                RowCount(
+                    probe_key=rows["probe"][0],
+                    select=_selection(row),
+                    column=column,
+                    window=average.split.after,
+                    at_least=number,
+                    at_most=number,
+                )
+                for column, number in (("own_errors", failed), ("count", count))
+            )
         ),
         column="own_errors",
+        since=average.split.at,
         caller=EntityId(str(row["caller"])) if row["caller"] else None,
     )
 
@@ -302,8 +309,8 @@ def _structure_finding(facts: FactMaker, entity: EntityId, average: Average) -> 
         select=select,
         column="count",
         window=after,
-        at_least=seen if more else 0.0,
-        at_most=None if more else seen,
+        at_least=seen,
+        at_most=seen,
     )
     parent = RowCount(
         probe_key=ProbeKey(str(row["owner_probe"])),
@@ -319,11 +326,12 @@ def _structure_finding(facts: FactMaker, entity: EntityId, average: Average) -> 
         signal=f"calls {row['caller_operation']} to {row['operation']}",
         summary=(
             f"{row['caller_operation']} at {entity} makes {seen:.0f} calls of {row['operation']} at {row['callee']} "
-            f"in {anchors:.0f} requests, about {float(str(row['expected'])):.0f} are usual"
+            f"in {anchors:.0f} requests"
         ),
         direction=Direction.UP if more else Direction.VANISHED if seen == 0 else Direction.DOWN,
         strength=average.total,
         fault_kinds={FaultKind.BEHAVIOUR: 0.7, FaultKind.ERROR: 0.3},
         predicate=AllOf(parts=(counted, parent)),
+        note=f"about {float(str(row['expected'])):.0f} are usual",
         onset=average.split.at,
     )

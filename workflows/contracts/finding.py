@@ -47,7 +47,10 @@ class Finding(Contract):
     """What moved: a metric's name, a span path, a log template, a condition, a change's id."""
 
     summary: str
-    """One sentence with the numbers in it, written by code."""
+    """One sentence with the numbers in it, written by code; the predicate states the same."""
+
+    note: str = ""
+    """Why the engine finds it telling (an expectation, a coincidence in time); judgement, not evidence."""
 
     direction: Direction
     strength: Annotated[float, Field(ge=0, le=1)]

@@ -1,7 +1,5 @@
 """A planted false claim is refused, and supports nothing."""
 
-from pathlib import Path
-
 import polars as pl
 import pytest
 
@@ -9,12 +7,9 @@ from activities.analysis.conclusion import conclude, describe
 from activities.analysis.evidence import AnsweredProbe, Evidence
 from activities.analysis.findings import find
 from activities.analysis.graph import Graph
-from activities.answers import encode
-from activities.telemetry.backend import ask
-from activities.telemetry.plan import plan_probes, topology_probe
-from activities.telemetry.recorded import RecordedBackend, open_bundle
+from evals.offline import evidence_of
 from tests.conftest import recorded
-from workflows.contracts.canonical import canonical_json, digest_of
+from workflows.contracts.canonical import canonical_json
 from workflows.contracts.claim import ClaimState
 from workflows.contracts.finding import Direction, EvidenceRef, Finding, FindingFamily
 from workflows.contracts.hypothesis import FaultKind
@@ -23,28 +18,9 @@ from workflows.contracts.predicate import RowCount
 from workflows.contracts.report import Outcome
 
 
-def evidence_of(folder: Path) -> Evidence:
-    """Every answer of a bundle, without a ledger."""
-    bundle = open_bundle(folder)
-    backend = RecordedBackend(bundle)
-    first = topology_probe("recorded", bundle.manifest.as_of)
-    rows = ask(backend, first).rows
-    assert rows is not None
-    graph = Graph.from_answer(rows)
-    alerting = [bundle.alert.entity] if bundle.alert.entity else []
-    plan = plan_probes(backend="recorded", as_of=bundle.manifest.as_of, kinds=graph.kinds, edges=[], alerting=alerting)
-    answers = []
-    for probe in [first, *plan]:
-        found = ask(backend, probe).rows
-        if found is not None:
-            answers.append(AnsweredProbe(probe=probe, artifact=digest_of(encode(found)), rows=found))
-    backend.close()
-    return Evidence(alerts=(bundle.alert,), as_of=bundle.manifest.as_of, answers=tuple(answers), graph=graph)
-
-
 @pytest.fixture(scope="module")
 def evidence() -> Evidence:
-    return evidence_of(recorded("bad_deploy"))
+    return evidence_of(recorded("bad_deploy"))[0]
 
 
 def planted(evidence: Evidence) -> Finding:
@@ -122,7 +98,7 @@ def test_without_answers_the_verdict_is_inconclusive(evidence: Evidence) -> None
     ],
 )
 def test_shipped_incidents(case: str, entity: str, kind: FaultKind | None, change: str | None) -> None:
-    found = evidence_of(recorded(case))
+    found, _ = evidence_of(recorded(case))
     verdict = conclude(find(found), found, unseen=[], planned=10).verdict
     assert verdict.entity == entity
     assert verdict.change_id == change

@@ -1,0 +1,57 @@
+"""The shipped recordings: small, opaque, apart from their truths; and the product has no way to the truth."""
+
+import json
+from pathlib import Path
+
+import polars as pl
+
+from evals.lab.faults import catalogue
+from tests.conftest import PROJECT, RECORDINGS
+
+LIMIT_BYTES = 4_000_000
+
+
+def files() -> list[Path]:
+    return [path for path in RECORDINGS.rglob("*") if path.is_file()]
+
+
+def test_they_fit_and_say_how_they_were_made() -> None:
+    assert sum(path.stat().st_size for path in files()) < LIMIT_BYTES
+    made = json.loads((RECORDINGS / "recordings.json").read_text())
+    assert {row["bundle_id"] for row in made} == {path.name for path in (RECORDINGS / "bundles").iterdir()}
+    assert {path.stem for path in (RECORDINGS / "truths").iterdir()} == {row["bundle_id"] for row in made}
+
+
+def test_every_fault_of_the_catalogue_is_recorded() -> None:
+    cases = {json.loads(path.read_text())["case"] for path in (RECORDINGS / "truths").iterdir()}
+    assert cases == set(catalogue())
+
+
+def test_no_bundle_names_its_fault_or_this_machine() -> None:
+    for path in (RECORDINGS / "bundles").rglob("*"):
+        if path.suffix == ".json":
+            text = path.read_text()
+        elif path.suffix == ".parquet":
+            text = pl.read_parquet(path).write_csv()
+        else:
+            continue
+        for word in (*catalogue(), "/home/", "/root/", str(PROJECT)):
+            assert word not in text, f"{word} in {path}"
+
+
+def test_alerts_come_from_symptoms() -> None:
+    for path in (RECORDINGS / "truths").iterdir():
+        truth = json.loads(path.read_text())
+        alert = json.loads((RECORDINGS / "bundles" / truth["bundle_id"] / "alert.json").read_text())
+        assert alert["starts_at"] > truth["injected_at"]
+        assert alert["entity"] == "service:storefront"
+        assert truth["entity"] != alert["entity"]
+
+
+def test_no_room_of_the_product_names_the_truth() -> None:
+    for room in ("workflows", "activities", "workers", "infra"):
+        for path in (PROJECT / room).rglob("*.py"):
+            text = path.read_text()
+            assert "truths" not in text, path
+            assert "import evals" not in text, path
+            assert "from evals" not in text, path
