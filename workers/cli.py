@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from functools import wraps
 from importlib.metadata import entry_points
@@ -104,7 +104,7 @@ def investigate(
         seconds=settings.budget_seconds if seconds is None else seconds,
     )
     with open_installation(settings) as installation:
-        report = asyncio.run(_investigate(installation, opened, budget, quiet=as_json))
+        report = _run(_investigate(installation, opened, budget, quiet=as_json))
     if as_json:
         sys.stdout.write(report.model_dump_json() + "\n")
         sys.stdout.flush()
@@ -121,7 +121,7 @@ def up() -> None:
     """Run the embedded stack and the workers until interrupted."""
     settings = _settings()
     with open_installation(settings) as installation:
-        asyncio.run(_serve(installation))
+        _run(_serve(installation))
 
 
 @APP.command()
@@ -243,6 +243,21 @@ def _find(installation: Installation, prefix: str) -> InvestigationId:
         ERR.print(Text(f"error: {problem} with {one_line(prefix, 60)} (see inquest list)", style="red"))
         raise typer.Exit(1)
     return matching[0]
+
+
+def _run(work: Coroutine[None, None, Returned]) -> Returned:
+    """Run `work` to its end; SIGTERM ends it as Ctrl-C does, with everything closed in order."""
+
+    async def until_terminated() -> Returned:
+        running = asyncio.current_task()
+        assert running is not None
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)
+        return await work
+
+    try:
+        return asyncio.run(until_terminated())
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
 
 
 def _check(bundle: Bundle, settings: Settings) -> None:

@@ -144,7 +144,11 @@ def test_up_finishes_what_a_killed_command_began() -> None:
                 time.sleep(0.5)
         finally:
             up.terminate()
-            up.communicate()
+            try:
+                up.communicate(timeout=30)
+            finally:
+                up.kill()
+        assert up.returncode == 130
 
 
 def _output(environment: dict[str, str], *arguments: str) -> str:
