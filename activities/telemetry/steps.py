@@ -24,12 +24,15 @@ from workflows.contracts.investigation import (
     StepInput,
     SweepResult,
 )
-from workflows.contracts.observation import ObservationStatus
+from workflows.contracts.observation import Observation, ObservationStatus
 from workflows.contracts.probe import Probe
 from workflows.steps import SCOPE, SWEEP, TELEMETRY_ATTEMPTS
 
 BackendFor = Callable[[InvestigationRequest], TelemetryBackend]
 LOOK_EVERY_S = 0.2
+AWAY_AFTER = 12
+"""Questions in a row that cannot reach the backend, after which it is taken for away until the next attempt."""
+
 AT_ONCE = 4
 """Questions put to one backend at the same time."""
 
@@ -56,8 +59,7 @@ class TelemetryActivities:
         first = topology_probe(request.backend, request.as_of)
         answer = ledger.observations().get(first.key)
         if answer is None:
-            with self._backend(request) as backend:
-                answer = observe(ledger, backend, first)
+            answer = self._ask_first(ledger, request, first)
         rows = pl.DataFrame() if answer.artifact is None else decode(ledger.artifact(answer.artifact))
         kinds: dict[EntityId, str] = {}
         edges: list[tuple[EntityId, EntityId]] = []
@@ -79,6 +81,14 @@ class TelemetryActivities:
             ),
             Writes().probes([first, *full]),
         )
+
+    def _ask_first(self, ledger: Ledger, request: InvestigationRequest, first: Probe) -> Observation:
+        """What exists. On the last attempt an unreachable backend is an answer too: the alert's entity is left."""
+        try:
+            with self._backend(request) as backend:
+                return observe(ledger, backend, first)
+        except (BackendUnavailableError, BundleError) as error:
+            return commit(ledger, first, _unanswered(error))
 
     def _sweep(self, ledger: Ledger, given: StepInput) -> Outcome:
         request = given.request
@@ -104,13 +114,11 @@ class TelemetryActivities:
             with self._backend(request) as backend:
                 _in_parallel(lambda probe: observe(ledger, backend, probe), missing, deadline, backend.interrupt)
         except (BackendUnavailableError, BundleError) as error:
-            if isinstance(error, BackendUnavailableError) and activity.info().attempt < TELEMETRY_ATTEMPTS:
-                raise
-            status = ObservationStatus.ERROR if isinstance(error, BundleError) else ObservationStatus.UNAVAILABLE
+            answer = _unanswered(error)
             answered = ledger.answered_keys()
             for probe in missing:
                 if probe.key not in answered:
-                    commit(ledger, probe, Answer(status=status, detail=str(error)))
+                    commit(ledger, probe, answer)
 
     @contextmanager
     def _backend(self, request: InvestigationRequest) -> Iterator[TelemetryBackend]:
@@ -121,22 +129,47 @@ class TelemetryActivities:
             backend.close()
 
 
+def _unanswered(error: BackendUnavailableError | BundleError) -> Answer:
+    """The answer that stands for an error.
+
+    Raises:
+        BackendUnavailableError: it is one, and there are attempts left.
+    """
+    if isinstance(error, BundleError):
+        return Answer(status=ObservationStatus.ERROR, detail=str(error))
+    if activity.info().attempt < TELEMETRY_ATTEMPTS:
+        raise error
+    return Answer(status=ObservationStatus.UNAVAILABLE, detail=str(error))
+
+
 def _in_parallel(
     work: Callable[[Probe], object], probes: list[Probe], deadline: float, give_up: Callable[[], None]
 ) -> None:
     """Work on probes in order, a few at once, until all are done, time is up or the activity is cancelled.
 
-    When it ends early, `give_up` is called until those still under way have come back.
+    When it ends early, `give_up` is called until those still under way have come back. A question that the backend
+    cannot be reached for does not stop the others, until several in a row say that it is really away.
+
+    Raises:
+        BackendUnavailableError: at the end, when any question met it.
     """
+    unreachable: BackendUnavailableError | None = None
+    in_a_row = 0
     waiting = deque(probes)
     running: set[Future[object]] = set()
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="probe") as pool:
         while waiting or running:
-            if time.monotonic() >= deadline or activity.is_cancelled():
+            if time.monotonic() >= deadline or activity.is_cancelled() or in_a_row >= AWAY_AFTER:
                 waiting.clear()
                 give_up()
             while waiting and len(running) < AT_ONCE:
                 running.add(pool.submit(work, waiting.popleft()))
             done, running = wait(running, timeout=LOOK_EVERY_S, return_when=FIRST_COMPLETED)
             for item in done:
-                item.result()
+                try:
+                    item.result()
+                    in_a_row = 0
+                except BackendUnavailableError as error:
+                    unreachable, in_a_row = error, in_a_row + 1
+    if unreachable is not None:
+        raise unreachable

@@ -1,0 +1,76 @@
+"""A backend that is away, and one that loses its tongue half-way: every question ends in a status."""
+
+from pathlib import Path
+
+import pytest
+from temporalio.client import Client
+
+from activities.telemetry.backend import Answer, BackendUnavailableError, TelemetryBackend
+from activities.telemetry.recorded import RecordedBackend, open_bundle
+from activities.telemetry.recorded.bundle import SlowBundleError
+from activities.telemetry.recorded.database import BundleDatabase
+from infra.settings import Settings
+from tests.conftest import own_data_dir, recorded
+from tests.running import finish, start
+from workers.installation import RECORDED, Installation, open_installation
+from workers.worker import BackendFor, running_workers
+from workflows.contracts.investigation import InvestigationRequest
+from workflows.contracts.observation import ObservationStatus
+from workflows.contracts.probe import MetricProbe
+from workflows.contracts.report import Outcome, Report
+
+
+class LosesItsTongue(RecordedBackend):
+    """Answers so many questions about metrics in all, and is away from then on."""
+
+    answers_left = 3
+
+    def metrics(self, probe: MetricProbe) -> Answer:
+        if type(self).answers_left <= 0:
+            raise BackendUnavailableError("connection refused")
+        type(self).answers_left -= 1
+        return super().metrics(probe)
+
+
+def away(_request: InvestigationRequest) -> TelemetryBackend:
+    raise BackendUnavailableError("connection refused")
+
+
+def half_way(request: InvestigationRequest) -> TelemetryBackend:
+    return LosesItsTongue(open_bundle(Path(request.source)))
+
+
+async def investigated(installation: Installation, client: Client, backend_for: BackendFor) -> Report:
+    investigation_id = await start(installation, client, recorded("row_lock"))
+    async with running_workers(
+        client,
+        installation.engine,
+        backends={RECORDED: backend_for},
+        threads=4,
+    ):
+        return await finish(installation, client, investigation_id)
+
+
+@pytest.mark.parametrize("backend_for", [away, half_way], ids=["away", "half way"])
+async def test_an_unreachable_backend_becomes_a_status(backend_for: BackendFor) -> None:
+    with own_data_dir() as folder, open_installation(Settings(data_dir=folder)) as installation:
+        report = await investigated(installation, await installation.client(), backend_for)
+    assert report.run.probes_asked == report.run.probes_planned, "every question has a status"
+    assert report.findings.verdict.partial
+    lost = [item for item in report.findings.unseen if item.status is ObservationStatus.UNAVAILABLE]
+    assert lost
+    assert all("connection refused" in item.reason for item in lost)
+    if backend_for is away:
+        assert report.findings.verdict.outcome is Outcome.INCONCLUSIVE
+    else:
+        assert report.findings.verdict.entity == "database:shopdb"
+        assert report.run.probes_by_status["unavailable"] == 6
+
+
+def test_a_question_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
+    database = BundleDatabase(tmp_path, scratch=tmp_path, threads=1, memory_mb=200, query_seconds=0.2)
+    endless = "SELECT count(*) FROM range(1000000) a, range(1000000) b WHERE (a.range * b.range) % 7 = 3"
+    with pytest.raises(SlowBundleError, match="took longer"):
+        database.fetch(endless, {}, file=tmp_path / "f.parquet")
+    assert database.fetch("SELECT 1", {}, file=tmp_path)[0][0] == 1
+    database.close()
