@@ -27,9 +27,9 @@ def observe(ledger: Ledger, backend: TelemetryBackend, probe: Probe) -> Observat
     try:
         answer = ask(backend, probe)
     except SlowBundleError as error:
-        answer = Answer(status=ObservationStatus.TIMEOUT, detail=str(error))
+        answer = Answer(status=ObservationStatus.TIMEOUT, detail=error.brief)
     except BundleError as error:
-        answer = Answer(status=ObservationStatus.ERROR, detail=str(error))
+        answer = Answer(status=ObservationStatus.ERROR, detail=error.brief)
     except (ValueError, ArithmeticError, LookupError, TypeError, PolarsError) as error:
         LOG.exception("probe.failed", probe_id=probe.key)
         answer = Answer(status=ObservationStatus.ERROR, detail=f"the answer cannot be read: {error}".splitlines()[0])

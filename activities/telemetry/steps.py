@@ -136,7 +136,7 @@ def _unanswered(error: BackendUnavailableError | BundleError) -> Answer:
         BackendUnavailableError: it is one, and there are attempts left.
     """
     if isinstance(error, BundleError):
-        return Answer(status=ObservationStatus.ERROR, detail=str(error))
+        return Answer(status=ObservationStatus.ERROR, detail=error.brief)
     if activity.info().attempt < TELEMETRY_ATTEMPTS:
         raise error
     return Answer(status=ObservationStatus.UNAVAILABLE, detail=str(error))

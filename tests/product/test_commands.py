@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from infra.database import DATABASE
 from tests.conftest import PROJECT, RECORDINGS, own_data_dir, recorded
+from workers.installation import Installation
 from workflows.contracts.report import Report
 
 COMMAND = [str(Path(sys.executable).parent / "inquest")]
@@ -153,6 +155,26 @@ def test_up_finishes_what_a_killed_command_began() -> None:
 
 def _output(environment: dict[str, str], *arguments: str) -> str:
     return subprocess.run([*COMMAND, *arguments], env=environment, capture_output=True, text=True, timeout=60).stdout
+
+
+def test_two_settings_switch_to_servers_of_ones_own(installation: Installation, tmp_path: Path) -> None:
+    database = installation.stack.database_url.replace("/postgres?", f"/{DATABASE}?")
+    servers = {"INQUEST_TEMPORAL_ADDRESS": installation.stack.temporal_address, "INQUEST_DATABASE_URL": database}
+    environment = {**os.environ, **servers, "INQUEST_DATA_DIR": str(tmp_path / "data"), "COLUMNS": "160"}
+    done = subprocess.run(
+        [*COMMAND, "investigate", "--json", str(default_bundle())],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    report = Report.model_validate_json(done.stdout)
+    assert report.findings.verdict.entity == "service:payment"
+    assert installation.ledger(report.run.investigation_id).report() == report
+    assert not (tmp_path / "data" / "postgres").exists(), "no embedded server was started"
+    healthy = subprocess.run([*COMMAND, "doctor"], env=environment, capture_output=True, text=True, timeout=60)
+    assert healthy.returncode == 0, healthy.stdout
 
 
 def test_doctor_and_settings(run: Run) -> None:

@@ -210,7 +210,7 @@ class RecordedBackend:
             try:
                 return list(source())
             except BundleError as error:
-                problems.append(str(error))
+                problems.append(error.brief)
                 return []
 
         kinds: dict[str, str] = {}

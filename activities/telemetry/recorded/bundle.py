@@ -40,6 +40,11 @@ class BundleError(Exception):
         self.problem = problem
         self.remedy = remedy
 
+    @property
+    def brief(self) -> str:
+        """The message without the folder: equal bundles give equal reports wherever they lie."""
+        return f"{self.file.name}: {self.problem}. {self.remedy}"
+
 
 class SlowBundleError(BundleError):
     """A question to a bundle took longer than it may."""

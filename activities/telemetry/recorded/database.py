@@ -40,6 +40,7 @@ class BundleDatabase:
         if scratch is not None:
             scratch.mkdir(parents=True, exist_ok=True)
         self._scratch = tempfile.TemporaryDirectory(prefix="inquest-bundle-", dir=scratch)
+        self._folder = folder
         self._memory_mb = memory_mb
         self._query_seconds = query_seconds
         self._alone = threading.Lock()
@@ -103,7 +104,8 @@ class BundleDatabase:
                 file, "took longer to read than it may", "Record a shorter window, or give more --seconds."
             ) from error
         except duckdb.Error as error:
-            problem = f"cannot be read ({str(error).splitlines()[0]})"
+            told = str(error).splitlines()[0].replace(f"{self._folder}/", "")
+            problem = f"cannot be read ({told})"
             raise BundleError(file, problem, "Copy or write the file again.") from error
 
     @contextmanager
