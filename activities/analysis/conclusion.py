@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from itertools import pairwise
 
-from activities.analysis.evidence import Evidence
+from activities.analysis.evidence import TELEMETRY, Evidence
 from activities.analysis.parameters import DEFAULT, Parameters
 from activities.analysis.ranking import rank
 from activities.analysis.verification import evaluate
@@ -37,7 +37,6 @@ TELLING = 0.15
 """Strength from which a finding is worth a line of the timeline or a place in the blast radius."""
 
 RULED_OUT_LENGTH = 10
-TELEMETRY = frozenset(("metrics", "logs", "traces"))
 
 
 @dataclass(frozen=True, kw_only=True)

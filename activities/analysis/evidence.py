@@ -12,6 +12,9 @@ from workflows.contracts.finding import EvidenceRef
 from workflows.contracts.identifiers import Digest, EntityId, ProbeKey
 from workflows.contracts.probe import Modality, Probe, Window, entity_of
 
+TELEMETRY: frozenset[Modality] = frozenset(("metrics", "logs", "traces"))
+"""Modalities with a course in time, in which before and after can be compared."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class AnsweredProbe:
@@ -56,11 +59,13 @@ class Evidence:
         return {item.probe.key: item.rows for item in self.answers}
 
     def window(self) -> Window:
-        """From the earliest row to the moment of the question."""
+        """From the earliest metric, line or span to the moment of the question."""
         earliest = [
             moment
             for item in self.answers
-            if "ts" in item.rows.columns and item.rows.height and isinstance(moment := item.rows["ts"].min(), datetime)
+            if item.probe.tool in TELEMETRY
+            and item.rows.height
+            and isinstance(moment := item.rows["ts"].min(), datetime)
         ]
         return Window(start=min([*earliest, self.alert_at]), end=self.as_of)
 

@@ -33,7 +33,8 @@ def find_in_logs(evidence: Evidence, parameters: Parameters, facts: FactMaker) -
     lines = _most_telling(lines, evidence)
     anchors = pl.concat([lines.select("ts", "count", "owner", anchor="signal"), _operations(evidence)])
     collected: dict[tuple[EntityId, bool], Average] = {}
-    for split in splits_of(evidence, parameters):
+    splits = splits_of(evidence, parameters)
+    for split in splits:
         strongest: dict[tuple[EntityId, bool], dict[str, object]] = {}
         for row in (
             broken_ratios(lines.select("ts", "count", "owner", "signal"), anchors, split, parameters)
@@ -48,7 +49,7 @@ def find_in_logs(evidence: Evidence, parameters: Parameters, facts: FactMaker) -
             collected.setdefault(key, Average()).add(strength, split, row)
     found = []
     for (entity, severe), average in sorted(collected.items(), key=lambda item: item[0]):
-        average.total /= len(parameters.lags)
+        average.total /= len(splits)
         if average.best > 0:
             found.append(_finding(facts, lines, entity, average, severe=severe))
     return found

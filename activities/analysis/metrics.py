@@ -42,7 +42,8 @@ def find_in_metrics(evidence: Evidence, parameters: Parameters, facts: FactMaker
         return []
     samples = pl.concat(frames).filter(pl.col("value").is_finite()).sort(*KEYS, "ts")
     collected: dict[tuple[str, str], Average] = {}
-    for split in splits_of(evidence, parameters):
+    splits = splits_of(evidence, parameters)
+    for split in splits:
         for row in _deviations(samples, split, parameters).iter_rows(named=True):
             kind = kind_of(row["metric"])
             fallen = row["deviation"] < 0 and not fall_is_bad(row["metric"], kind)
@@ -56,7 +57,7 @@ def find_in_metrics(evidence: Evidence, parameters: Parameters, facts: FactMaker
     groups: dict[tuple[str, FaultKind], list[Finding]] = {}
     series = {key: rows for key, rows in samples.group_by(KEYS, maintain_order=True)}
     for (entity, metric), average in sorted(collected.items()):
-        average.total /= len(parameters.lags)
+        average.total /= len(splits)
         if average.total >= WORTH_TELLING:
             finding = _finding(
                 facts, series[(entity, metric)], EntityId(entity), metric, average, parameters=parameters

@@ -28,8 +28,8 @@ def _metric_weights() -> dict[FaultKind, float]:
 class Parameters:
     """Numbers of the analyses; `README.md` beside this file says where each is used."""
 
-    lags: tuple[timedelta, ...] = tuple(timedelta(seconds=value) for value in (60, 90, 120, 150))
-    """How long before the alert the fault may have begun; evidence is averaged over these splits."""
+    lags: tuple[timedelta, ...] = tuple(timedelta(seconds=value) for value in (60, 120, 240, 480, 960))
+    """How long before the alert the fault may have begun, in equal steps of its logarithm; evidence is averaged."""
 
     chunk: timedelta = timedelta(seconds=60)
     """History is compared in pieces of this length."""

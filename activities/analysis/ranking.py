@@ -24,6 +24,13 @@ SPECIFIC_KINDS = frozenset(
 )
 """Kinds that say why; the others say how it shows."""
 
+INHERITED_KINDS = frozenset(
+    (FaultKind.ERROR, FaultKind.LATENCY, FaultKind.SATURATION, FaultKind.TRAFFIC, FaultKind.BEHAVIOUR)
+)
+"""Kinds that a caller shows when something it calls is at fault."""
+
+NOTED = 0.3
+
 
 @dataclass
 class _Case:
@@ -56,9 +63,9 @@ def rank(
     by_entity: dict[EntityId, list[Finding]] = defaultdict(list)
     for item in findings:
         by_entity[item.entity].append(item)
-    slow = {name: _slowness(items) for name, items in by_entity.items()}
+    own = {name: _own_evidence(items) for name, items in by_entity.items()}
     known = {name for name in (*evidence.graph.kinds, *by_entity) if not name.startswith(("team:", "unknown:"))}
-    cases = {name: _case(name, by_entity.get(name, []), slow, evidence.graph, parameters) for name in sorted(known)}
+    cases = {name: _case(name, by_entity.get(name, []), own, evidence.graph, parameters) for name in sorted(known)}
     for name in evidence.alerting & cases.keys():
         cases[name].alert = parameters.weight_alert
     for text in hints:
@@ -90,10 +97,11 @@ def rank(
 
 
 def _case(
-    name: EntityId, items: list[Finding], slow: Mapping[EntityId, float], graph: Graph, parameters: Parameters
+    name: EntityId, items: list[Finding], own: Mapping[EntityId, float], graph: Graph, parameters: Parameters
 ) -> _Case:
-    """The terms of one entity's score."""
-    behind = max((slow.get(other, 0.0) for other in graph.downstream(name)), default=0.0)
+    """The terms of one entity's score; what may be inherited counts less where a callee has evidence of its own."""
+    behind = max((own.get(other, 0.0) for other in graph.downstream(name)), default=0.0)
+    kept = 1 - parameters.explained * behind**2
     case = _Case()
     families: dict[str, list[Finding]] = defaultdict(list)
     for item in items:
@@ -101,16 +109,21 @@ def _case(
     weights = {
         "slow": parameters.weight_trace,
         "failure": parameters.weight_failure,
-        "structure": parameters.weight_structure * (1 - parameters.explained * behind**2),
+        "structure": parameters.weight_structure,
         "metric": parameters.weight_metric,
         "cluster": parameters.weight_cluster,
         "change": 0.0,
     }
     for family, members in sorted(families.items()):
-        total = weights[family] * (_slowness(members) if family == "slow" else _either(members))
-        strength = sum(item.strength for item in members)
-        note = " (partly explained by what it calls)" if family == "structure" and behind > 0.3 else ""
-        case.terms += [(item, total * item.strength / strength, note) for item in members if strength > 0]
+        strengths = {item.key: item.strength * (kept if _may_be_inherited(item) else 1.0) for item in members}
+        total = weights[family] * (
+            _slowness(members) if family == "slow" else _either(strengths[item.key] for item in members)
+        )
+        whole = sum(strengths.values())
+        for item in members:
+            note = " (partly explained by what it calls)" if _may_be_inherited(item) and behind > NOTED else ""
+            if whole > 0:
+                case.terms.append((item, total * strengths[item.key] / whole, note))
     gained = case.score
     best = max((item for item in families.get("change", [])), key=lambda item: item.strength, default=None)
     if best is not None and gained > 0:
@@ -134,12 +147,28 @@ def _slowness(items: Iterable[Finding]) -> float:
     return min(1.0, math.sqrt(sum(value**2 for value in parts)))
 
 
-def _either(items: Iterable[Finding]) -> float:
+def _either(strengths: Iterable[float]) -> float:
     """At least one of several independent signs."""
     missing = 1.0
-    for item in items:
-        missing *= 1 - 0.9 * item.strength
+    for strength in strengths:
+        missing *= 1 - 0.9 * strength
     return 1 - missing
+
+
+def _may_be_inherited(item: Finding) -> bool:
+    """Whether a caller would show this for no other reason than that something it calls is at fault."""
+    if _family_of(item) == "structure":
+        return True
+    return item.family is FindingFamily.METRIC and INHERITED_KINDS.issuperset(item.fault_kinds)
+
+
+def _own_evidence(items: Iterable[Finding]) -> float:
+    """How strongly an entity shows something that it cannot have inherited."""
+    listed = list(items)
+    rest = [
+        item.strength for item in listed if _family_of(item) not in ("slow", "change") and not _may_be_inherited(item)
+    ]
+    return max([_slowness(listed), *rest], default=0.0)
 
 
 def _unseen_share(unseen: Sequence[Unseen], planned: int) -> float:

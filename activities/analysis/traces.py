@@ -36,7 +36,8 @@ def find_in_traces(evidence: Evidence, parameters: Parameters, facts: FactMaker)
         return []
     spans = _owned(pl.concat(frames))
     slots: Slots = {}
-    for split in splits_of(evidence, parameters):
+    splits = splits_of(evidence, parameters)
+    for split in splits:
         _slowness(spans, evidence, split, parameters, slots)
         _failures(spans, split, parameters, slots)
         _vanished(spans, split, parameters, slots)
@@ -48,7 +49,7 @@ def find_in_traces(evidence: Evidence, parameters: Parameters, facts: FactMaker)
     }
     found = []
     for (entity, slot), average in sorted(slots.items(), key=lambda item: item[0]):
-        average.total /= len(parameters.lags)
+        average.total /= len(splits)
         finding = describe[slot](entity, average) if average.best > 0 else None
         if finding is not None:
             found.append(finding)
