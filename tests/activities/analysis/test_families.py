@@ -1,0 +1,197 @@
+"""Each family on numbers made for it."""
+
+from datetime import UTC, datetime, timedelta
+
+import polars as pl
+
+from activities.analysis.evidence import AnsweredProbe, Evidence
+from activities.analysis.findings import find
+from activities.analysis.graph import Graph
+from activities.analysis.metrics import onset_of
+from activities.analysis.ranking import rank
+from activities.answers import COLUMNS
+from tests.running import an_alert
+from workflows.contracts.change import ChangeKind
+from workflows.contracts.finding import Direction, Finding, FindingFamily
+from workflows.contracts.hypothesis import FaultKind
+from workflows.contracts.identifiers import Digest, EntityId
+from workflows.contracts.probe import ChangeProbe, ClusterProbe, LogProbe, MetricProbe, Probe, Window
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+AS_OF = NOON + timedelta(minutes=1)
+DAY = Window(start=NOON - timedelta(days=1), end=AS_OF)
+FRONT, BACK = EntityId("service:front"), EntityId("service:back")
+FAULT_S = 90
+"""The fault of these tests begins so long before the alert."""
+
+
+def answered(probe: Probe, rows: list[dict[str, object]]) -> AnsweredProbe:
+    return AnsweredProbe(
+        probe=probe, artifact=Digest("0" * 64), rows=pl.DataFrame(rows, schema=COLUMNS[probe.tool], orient="row")
+    )
+
+
+def graph() -> Graph:
+    columns = ["source", "target", "kind", "origin", "confidence"]
+    rows = [
+        (FRONT, "", "service", "declared", 1.0),
+        (BACK, "", "service", "declared", 1.0),
+        (FRONT, BACK, "calls", "declared", 1.0),
+    ]
+    return Graph.from_answer(pl.DataFrame(rows, schema=columns, orient="row"))
+
+
+def evidence(*answers: AnsweredProbe) -> Evidence:
+    return Evidence(alerts=(an_alert(starts_at=NOON),), as_of=AS_OF, answers=answers, graph=graph())
+
+
+def metric(entity: EntityId, name: str, usual: float, faulty: float) -> AnsweredProbe:
+    """An hour of samples every ten seconds, with a little wave, and another level since the fault."""
+    rows = []
+    for number in range(360 + 6):
+        moment = NOON + timedelta(seconds=10 * (number - 360))
+        value = faulty if moment >= NOON - timedelta(seconds=FAULT_S) else usual + 0.01 * usual * (number % 5)
+        rows.append({"metric": name, "ts": moment, "value": float(value)})
+    return answered(MetricProbe(backend="b", window=DAY, entity=entity), rows)
+
+
+def lines(entity: EntityId, per_bucket: dict[str, tuple[int, int]]) -> AnsweredProbe:
+    """Templates with their usual and their faulty count in ten seconds."""
+    rows = []
+    for number in range(360 + 6):
+        moment = NOON + timedelta(seconds=10 * (number - 360))
+        late = moment >= NOON - timedelta(seconds=FAULT_S)
+        for template, (usual, faulty) in per_bucket.items():
+            count = faulty if late else usual
+            if count:
+                rows.append({"severity": "error", "template": template, "ts": moment, "count": count, "example": ""})
+    return answered(LogProbe(backend="b", window=DAY, entity=entity), rows)
+
+
+def changes(*items: tuple[str, int, str, str]) -> AnsweredProbe:
+    """(id, seconds before the alert, title, detail)."""
+    rows = [
+        {
+            "id": name,
+            "ts": NOON - timedelta(seconds=before),
+            "kind": ChangeKind.DEPLOY.value,
+            "target": BACK,
+            "title": title,
+            "detail": detail,
+            "revision": "r",
+        }
+        for name, before, title, detail in items
+    ]
+    return answered(ChangeProbe(backend="b", window=DAY), rows)
+
+
+def of_family(findings: list[Finding], family: FindingFamily) -> list[Finding]:
+    return [item for item in findings if item.family is family]
+
+
+def test_a_metric_that_leaves_its_range_is_found_with_its_onset() -> None:
+    (found,) = find(evidence(metric(BACK, "cpu_usage", 0.2, 0.9)))
+    assert (found.family, found.entity, found.direction) == (FindingFamily.METRIC, BACK, Direction.UP)
+    assert found.fault_kinds == {FaultKind.CPU: 1.0}
+    assert found.onset is not None
+    assert abs((found.onset - (NOON - timedelta(seconds=FAULT_S))).total_seconds()) <= 10
+
+
+def test_a_steady_metric_is_no_finding() -> None:
+    assert find(evidence(metric(BACK, "cpu_usage", 0.2, 0.203))) == []
+
+
+def test_a_units_scale_does_not_matter() -> None:
+    small, large = (find(evidence(metric(BACK, "cpu_usage", 0.2 * k, 0.9 * k)))[0] for k in (1, 1000))
+    assert abs(small.strength - large.strength) < 1e-6
+
+
+def test_a_slow_ramp_is_dated_from_its_foot() -> None:
+    points = [(NOON + timedelta(minutes=n), 1.0 + (n % 3) * 0.01 + max(0, n - 30) * 0.2) for n in range(60)]
+    onset = onset_of(points, NOON + timedelta(minutes=50))
+    assert onset is not None
+    assert abs((onset - NOON).total_seconds() / 60 - 31) <= 2
+
+
+def test_a_new_template_appears_and_a_vanished_one_is_missed() -> None:
+    found = of_family(find(evidence(lines(BACK, {"served": (8, 8), "boom": (0, 5)}))), FindingFamily.LOG)
+    assert found[0].direction is Direction.APPEARED
+    assert "boom" in found[0].summary
+    found = of_family(
+        find(evidence(lines(BACK, {"accepted": (8, 8), "served": (8, 8), "saved": (8, 0)}))), FindingFamily.LOG
+    )
+    assert found[0].direction is Direction.VANISHED
+    assert "saved" in found[0].summary
+
+
+def test_more_traffic_alone_breaks_no_ratio() -> None:
+    assert of_family(find(evidence(lines(BACK, {"served": (8, 24), "saved": (8, 24)}))), FindingFamily.LOG) == []
+
+
+def test_a_condition_that_recovered_counts_little() -> None:
+    def condition(reason: str, seconds: int, *, healthy: bool) -> dict[str, object]:
+        return {
+            "ts": NOON - timedelta(seconds=seconds),
+            "object_kind": "Pod",
+            "object_name": "back-0",
+            "entity": BACK,
+            "type": "Ready",
+            "healthy": healthy,
+            "reason": reason,
+            "message": "",
+            "count": 1,
+        }
+
+    probe = ClusterProbe(backend="b", window=DAY)
+    (lasting,) = find(evidence(answered(probe, [condition("OOMKilled", 60, healthy=False)])))
+    (over,) = find(
+        evidence(answered(probe, [condition("OOMKilled", 60, healthy=False), condition("", 30, healthy=True)]))
+    )
+    assert lasting.fault_kinds == {FaultKind.MEMORY: 1.0}
+    assert over.strength < 0.5 * lasting.strength
+    assert over.note == "since recovered"
+
+
+def test_a_change_has_to_fit_in_time_and_words() -> None:
+    symptom = metric(BACK, "cache_lookup_errors", 0.1, 5.0)
+    told = changes(
+        ("fits", FAULT_S + 60, "shorten the cache lifetime", "cache lookup lifetime 60 to 1"),
+        ("docs", FAULT_S + 30, "docs: describe the cache lookup", "README of the cache lookup"),
+        ("old", FAULT_S + 7200, "rewrite the cache lookup", "cache lookup"),
+        ("late", FAULT_S - 80, "cache lookup again", "cache lookup"),
+    )
+    found = {
+        item.signal: item.strength for item in find(evidence(symptom, told)) if item.family is FindingFamily.CHANGE
+    }
+    assert found["fits"] > 0.5
+    assert found.get("docs", 0) < found["fits"]
+    assert "old" not in found
+    assert "late" not in found
+    hypotheses = rank(find(evidence(symptom, told)), evidence(symptom, told), unseen=[], planned=3)
+    assert (hypotheses[0].entity, hypotheses[0].change_id) == (BACK, "fits")
+
+
+def test_no_change_did_it_is_an_answer() -> None:
+    symptom = metric(BACK, "cpu_usage", 0.2, 0.9)
+    told = changes(("unrelated", FAULT_S + 1200, "chore: tidy names", "rename a variable"))
+    assert rank(find(evidence(symptom, told)), evidence(symptom, told), unseen=[], planned=3)[0].change_id is None
+
+
+def test_a_callee_explains_its_caller() -> None:
+    both = evidence(
+        metric(FRONT, "request_errors", 0.1, 5.0),
+        metric(BACK, "request_errors", 0.1, 5.0),
+        metric(BACK, "cpu_usage", 0.2, 0.9),
+    )
+    hypotheses = rank(find(both), both, unseen=[], planned=3)
+    assert hypotheses[0].entity == BACK
+    front = next(item for item in hypotheses if item.entity == FRONT)
+    assert any("explained by what it calls" in part.reason for part in front.supporting)
+
+
+def test_contributions_add_up_to_the_odds_and_probabilities_to_one() -> None:
+    one = evidence(metric(BACK, "cpu_usage", 0.2, 0.9))
+    hypotheses = rank(find(one), one, unseen=[], planned=3)
+    assert abs(sum(item.probability for item in hypotheses) - 1) < 1e-4
+    assert next(item for item in hypotheses if item.entity == BACK).supporting
+    assert [item.rank for item in hypotheses] == list(range(1, len(hypotheses) + 1))
