@@ -9,7 +9,8 @@ from activities.analysis.conclusion import conclude
 from activities.analysis.findings import find
 from activities.analysis.ranking import rank
 from activities.evidence_loading import load_evidence
-from activities.memory.ledger import Ledger, Writes
+from activities.memory.ledger import Ledger
+from activities.memory.writes import Writes
 from activities.step import Outcome, run_step
 from workflows.contracts.investigation import ConcludeResult, FindingsResult, RankResult, StepInput
 from workflows.contracts.version import ENGINE_VERSION

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import structlog
-from polars.exceptions import PolarsError
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as SqlTimeoutError
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from activities.memory.ledger import Ledger, Writes
+from activities.memory.ledger import Ledger
+from activities.memory.writes import Writes
 from activities.telemetry.backend import BackendUnavailableError
 from workflows.contracts.contract import Contract
 from workflows.contracts.investigation import StepInput
@@ -28,7 +28,14 @@ LOG = structlog.stdlib.get_logger(__name__)
 ATTEMPTS_OF_A_DEFECT = 3
 """An error that is neither the database's nor a backend's is our own; it is tried this often."""
 
+OUTAGE_CLASSES = frozenset(("08", "25", "53", "57", "58"))
+"""SQLSTATE classes: connection, transaction state (read-only), resources, operator, system."""
+
 BEATS_PER_TIMEOUT = 4
+
+
+class StepInterruptedError(Exception):
+    """This attempt ends without a result, and the next one goes on from what is stored."""
 
 
 class StepDefectError(Exception):
@@ -74,13 +81,37 @@ def run_step(engine: Engine, step: Step[Output], given: StepInput, work: Work) -
                 at=datetime.now(UTC),
                 writes=outcome.writes,
             )
-        except (OperationalError, InterfaceError, SqlTimeoutError, BackendUnavailableError) as error:
-            LOG.warning("step.interrupted", attempt=activity.info().attempt, reason=type(error).__name__)
-            raise ApplicationError(_one_line(error), type=type(error).__name__) from error
-        except (DBAPIError, ValueError, ArithmeticError, LookupError, TypeError, AttributeError, PolarsError) as error:
-            LOG.exception("step.failed", attempt=activity.info().attempt)
-            spent = activity.info().attempt >= ATTEMPTS_OF_A_DEFECT
-            raise ApplicationError(_one_line(error), type=StepDefectError.__name__ if spent else "StepError") from error
+        except (InterfaceError, SqlTimeoutError, BackendUnavailableError, StepInterruptedError) as error:
+            raise _interrupted(error) from None
+        except DBAPIError as error:
+            if _is_outage(error):
+                raise _interrupted(error) from None
+            raise _defect(ledger, step.name, error) from None
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is a defect of ours and ends in a report
+            raise _defect(ledger, step.name, error) from None
+
+
+def _interrupted(error: Exception) -> ApplicationError:
+    """Something is away for a while: tried again for as long as it takes."""
+    LOG.warning("step.interrupted", attempt=activity.info().attempt, reason=type(error).__name__)
+    return ApplicationError(_one_line(error), type=type(error).__name__)
+
+
+def _defect(ledger: Ledger, step: str, error: Exception) -> ApplicationError:
+    """An error of our own: tried a few times, then final. Its cause stays out of the workflow's history."""
+    LOG.error("step.failed", attempt=activity.info().attempt, exc_info=error)
+    try:
+        strikes = ledger.strike(f"defect:{step}", sentence=_one_line(error), at=datetime.now(UTC))
+    except DBAPIError:
+        strikes = 0
+    final = strikes >= ATTEMPTS_OF_A_DEFECT
+    return ApplicationError(_one_line(error), type=StepDefectError.__name__ if final else "StepError")
+
+
+def _is_outage(error: DBAPIError) -> bool:
+    """Whether the database is away, starting, stopping, full or read-only, rather than offended by a statement."""
+    state = getattr(error.orig, "sqlstate", None)
+    return isinstance(error, OperationalError) or (state is not None and state[:2] in OUTAGE_CLASSES)
 
 
 def _one_line(error: BaseException) -> str:

@@ -25,6 +25,7 @@ from activities.telemetry.recorded import open_bundle
 from evals.bundles import Recording, write_bundle
 from evals.offline import evidence_of
 from infra.settings import Settings
+from infra.stack import wait_until_stopped
 from workflows.contracts.alert import Alert
 from workflows.contracts.bundle import VisibleWindow
 from workflows.contracts.report import Report
@@ -154,7 +155,7 @@ def bench_investigation() -> None:
     """Seconds of one investigation, and of each of its steps."""
     with scratch() as folder:
         reports = asyncio.run(investigations(folder))
-        time.sleep(5)  # the embedded servers write until they have stopped
+        wait_until_stopped(folder)
     seconds = [(report.run.finished_at - report.run.started_at).total_seconds() for report in reports]
     table = Table("step", "median, s")
     table.add_row("investigation", f"{np.median(seconds):.2f}")

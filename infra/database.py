@@ -14,6 +14,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.engine.interfaces import IsolationLevel
 from sqlalchemy.exc import ArgumentError, OperationalError
 
+from infra.postgres import write_secret
 from infra.stack import Stack
 
 DATABASE = "inquest"
@@ -108,15 +109,14 @@ def _ledger_login(admin: URL, data_dir: Path) -> URL:
     with _connected(admin) as connection:
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
         if not path.exists():
-            path.touch(mode=0o600)
-            path.write_text(secrets.token_urlsafe(24))
+            write_secret(path, secrets.token_urlsafe(24))
         password = path.read_text()
         exists = connection.execute(
             text("SELECT 1 FROM pg_roles WHERE rolname = :name"), {"name": LEDGER_LOGIN}
         ).scalar()
-        if exists is None:
-            create = sql.SQL("CREATE ROLE {} LOGIN PASSWORD {} IN ROLE inquest_ledger").format(
-                sql.Identifier(LEDGER_LOGIN), sql.Literal(password)
-            )
-            connection.exec_driver_sql(create.as_string())
+        login = sql.SQL("CREATE ROLE {} LOGIN PASSWORD {} IN ROLE inquest_ledger")
+        if exists is not None:
+            login = sql.SQL("ALTER ROLE {} PASSWORD {}")
+        statement = login.format(sql.Identifier(LEDGER_LOGIN), sql.Literal(password))
+        connection.exec_driver_sql(statement.as_string())
     return admin.set(username=LEDGER_LOGIN, password=password)

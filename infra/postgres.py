@@ -2,6 +2,7 @@
 
 import importlib.util
 import secrets
+import shutil
 import signal
 import subprocess
 import time
@@ -87,16 +88,34 @@ def start_postgres(folder: Path, socket_folder: Path) -> PostgresServer:
 
 
 def _create_cluster(data: Path, password_file: Path, log: Path) -> None:
-    password_file.touch(mode=0o600)
-    password_file.write_text(secrets.token_urlsafe(24))
+    """Create the data under another name and rename it when it is whole: a kill half-way leaves nothing behind."""
+    write_secret(password_file, secrets.token_urlsafe(24))
+    unfinished = data.with_suffix(".new")
+    shutil.rmtree(unfinished, ignore_errors=True)
     command: list[str | Path] = [
         binaries() / "initdb",
-        *("-D", data, "-U", SUPERUSER),
+        *("-D", unfinished, "-U", SUPERUSER),
         *("--auth=scram-sha-256", f"--pwfile={password_file}"),
         *("--encoding=utf8", "--locale=C"),
     ]
-    if spawn(command, log=log, unprivileged=True).wait(START_LIMIT_S) != 0:
+    process = spawn(command, log=log, unprivileged=True)
+    try:
+        code = process.wait(START_LIMIT_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        code = process.wait()
+    if code != 0:
         raise PostgresStartError(_with_tail(f"could not create a database in {data}", log))
+    unfinished.rename(data)
+
+
+def write_secret(path: Path, secret: str) -> None:
+    """Write a file that only its owner reads, whole or not at all."""
+    unfinished = path.with_suffix(".new")
+    unfinished.unlink(missing_ok=True)
+    unfinished.touch(mode=0o600)
+    unfinished.write_text(secret)
+    unfinished.rename(path)
 
 
 def _wait_until_ready(server: PostgresServer, log: Path) -> None:

@@ -57,7 +57,7 @@ class Settings(BaseSettings):
     """Seconds one investigation may spend in telemetry steps."""
 
     worker_threads: PositiveInt = 8
-    """Activities one worker process runs at once."""
+    """Activities that each queue of one worker process runs at once."""
 
     analysis_threads: PositiveInt = 2
     """Threads of one question to a recorded bundle."""

@@ -1,8 +1,10 @@
 """Leases on the embedded stack: start it, or join it when it already runs."""
 
+import fcntl
 import hashlib
 import os
 import socket
+import stat
 import subprocess
 import sys
 import tempfile
@@ -54,6 +56,27 @@ class Stack:
             self.lease.close()
 
 
+def wait_until_stopped(data_dir: Path, *, limit_s: float = 30.0) -> None:
+    """Return once no supervisor holds `data_dir` any more: its servers have stopped and write no more.
+
+    Raises:
+        TimeoutError: one still runs after `limit_s` seconds; somebody holds a lease.
+    """
+    deadline = time.monotonic() + limit_s
+    path = data_dir / "supervisor.lock"
+    while path.exists():
+        with path.open("r+") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                pass
+            else:
+                return
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"the servers in {data_dir} still have a user")
+        time.sleep(0.05)
+
+
 def runtime_folder(data_dir: Path) -> Path:
     """A short path for the sockets of `data_dir`: inside it where that fits, else in a private temporary folder."""
     inside = data_dir / "run"
@@ -80,6 +103,8 @@ def hold_stack(settings: Settings) -> Stack:
             data_dir=settings.data_dir,
         )
     data_dir = settings.data_dir.expanduser().absolute()
+    _private_folder(data_dir)
+    _private_folder(runtime_folder(data_dir))
     plan = Plan(
         data_dir=data_dir,
         runtime_dir=runtime_folder(data_dir),
@@ -110,6 +135,23 @@ def hold_stack(settings: Settings) -> Stack:
     )
 
 
+def _private_folder(folder: Path) -> None:
+    """Create a folder that only its owner enters, or make sure that it is one.
+
+    Raises:
+        StackError: it cannot be created, or belongs to somebody else, who could stand in for our servers.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        status = folder.lstat()
+    except OSError as error:
+        raise StackError(f"cannot use {folder} ({error.strerror}): set INQUEST_DATA_DIR") from error
+    if status.st_uid != os.geteuid() or not stat.S_ISDIR(status.st_mode):
+        raise StackError(f"{folder} is not a folder of this user: remove it, or set INQUEST_DATA_DIR")
+    if stat.S_IMODE(status.st_mode) & 0o077:
+        folder.chmod(0o700)
+
+
 def _acquire(plan: Plan) -> tuple[socket.socket, Endpoints]:
     """Connect to the folder's supervisor, starting one when none answers; races and endings are retried."""
     deadline = time.monotonic() + START_LIMIT_S
@@ -137,7 +179,6 @@ def _acquire(plan: Plan) -> tuple[socket.socket, Endpoints]:
 def _start_supervisor(plan: Plan) -> None:
     """Start a supervisor that is nobody's child; it ends at once when another one holds the folder."""
     try:
-        plan.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         log = (plan.data_dir / "supervisor.log").open("ab")
     except OSError as error:
         raise StackError(f"cannot write to {plan.data_dir} ({error.strerror}): set INQUEST_DATA_DIR") from error

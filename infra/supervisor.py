@@ -114,11 +114,11 @@ class Supervisor:
                     return
             for key, _ in events:
                 if key.fileobj is listener:
-                    lease, _address = listener.accept()
-                    lease.sendall(self._endpoints(error))
-                    leases.add(lease)
-                    selector.register(lease, selectors.EVENT_READ)
-                    had_lease = True
+                    lease = self._grant(listener, error)
+                    if lease is not None:
+                        leases.add(lease)
+                        selector.register(lease, selectors.EVENT_READ)
+                        had_lease = True
                 else:
                     lease = next(item for item in leases if item is key.fileobj)
                     if not _still_held(lease):
@@ -127,8 +127,24 @@ class Supervisor:
                         lease.close()
             self._revive()
 
+    def _grant(self, listener: socket.socket, error: str | None) -> socket.socket | None:
+        """A new lease; None when its holder has gone before it got the addresses."""
+        lease, _address = listener.accept()
+        try:
+            lease.sendall(self._endpoints(error))
+        except OSError:
+            lease.close()
+            return None
+        return lease
+
     def _revive(self) -> None:
-        """Start a server again that died; its data is on disk and its address stays."""
+        """Start a server again that died; its data is on disk and its address stays. A failure is tried again."""
+        try:
+            self._revive_servers()
+        except (PostgresStartError, TemporalStartError, OSError) as error:
+            print(f"a server does not come back yet: {error}", file=sys.stderr, flush=True)
+
+    def _revive_servers(self) -> None:
         if self._postgres is not None and self._postgres.process.poll() is not None:
             self._postgres = start_postgres(self._plan.data_dir / "postgres", self._plan.runtime_dir)
         if self._temporal is not None and self._temporal.process.poll() is not None:

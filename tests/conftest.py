@@ -1,11 +1,9 @@
 """What many tests need: an embedded installation per process, the shipped recordings, a clean environment."""
 
-import fcntl
 import json
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from infra.settings import Settings
+from infra.stack import wait_until_stopped
 from workers.installation import Installation, open_installation
 
 PROJECT = Path(__file__).parents[1]
@@ -35,20 +34,8 @@ def own_data_dir() -> Iterator[Path]:
     """A data folder with a short path, gone afterwards together with whatever ran in it."""
     folder = Path(tempfile.mkdtemp(prefix="inquest-test-"))
     yield folder
-    deadline = time.monotonic() + 30
-    while (folder / "supervisor.lock").exists() and _held(folder / "supervisor.lock"):
-        assert time.monotonic() < deadline, "a supervisor outlived its last user"
-        time.sleep(0.05)
+    wait_until_stopped(folder)
     shutil.rmtree(folder)
-
-
-def _held(path: Path) -> bool:
-    with path.open("r+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        return False
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,7 @@ from rich.text import Text
 from sqlalchemy.exc import DBAPIError
 
 from activities.answers import decode
-from activities.memory.ledger import list_investigations
+from activities.memory.listing import list_investigations
 from activities.memory.uuid7 import uuid7
 from activities.telemetry.recorded import Bundle, BundleError, RecordedBackend, open_bundle
 from infra.database import DatabaseError
@@ -28,7 +28,7 @@ from infra.stack import StackError
 from workers.connect import TemporalUnreachableError
 from workers.doctor import examine
 from workers.follow import InvestigationEndedError, follow
-from workers.installation import RECORDED, SCRATCH, Installation, open_installation
+from workers.installation import RECORDED, Installation, open_installation
 from workers.intake import Inquiry
 from workers.log import configure_logging
 from workers.rendering.markdown_report import render_markdown
@@ -262,12 +262,7 @@ def _run(work: Coroutine[None, None, Returned]) -> Returned:
 
 def _check(bundle: Bundle, settings: Settings) -> None:
     """Damaged telemetry files are told before anything starts."""
-    backend = RecordedBackend(
-        bundle,
-        scratch=settings.data_dir / SCRATCH,
-        threads=settings.analysis_threads,
-        memory_mb=settings.memory_limit_mb,
-    )
+    backend = RecordedBackend(bundle, threads=settings.analysis_threads, memory_mb=settings.memory_limit_mb)
     try:
         backend.check()
     finally:
@@ -322,10 +317,11 @@ async def _serve(installation: Installation) -> None:
 
 def _write(report: Report, folder: Path) -> Path:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         page = folder / f"{report.run.investigation_id}.html"
-        page.write_text(render_page(report))
-        page.with_suffix(".md").write_text(render_markdown(report))
+        for path, text in ((page, render_page(report)), (page.with_suffix(".md"), render_markdown(report))):
+            path.touch(mode=0o600)
+            path.write_text(text)
     except OSError as error:
         ERR.print(Text(f"error: cannot write the report to {folder} ({error.strerror}): use --out", style="red"))
         raise typer.Exit(1) from error

@@ -88,7 +88,7 @@ def open_installation(settings: Settings) -> Iterator[Installation]:
         DatabaseError: the database cannot be used.
     """
     with hold_stack(settings) as stack:
-        engine = ledger_engine(prepare_database(stack), pool_size=settings.worker_threads + 8)
+        engine = ledger_engine(prepare_database(stack), pool_size=3 * settings.worker_threads + 4)
         try:
             yield Installation(settings=settings, stack=stack, engine=engine)
         finally:

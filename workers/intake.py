@@ -13,6 +13,7 @@ from temporalio.common import (
     WorkflowIDReusePolicy,
 )
 from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.service import RPCError, RPCStatusCode
 
 from activities.memory.incidents import Incidents, OpenedInvestigation, redacted_alert
 from workflows.contracts.alert import Alert
@@ -78,7 +79,11 @@ class Intake:
             handle = self._client.get_workflow_handle_for(
                 Investigation.run, workflow_id_of(opened.request.investigation_id)
             )
-            await handle.signal(Investigation.alert_joined, opened.alert_number)
+            try:
+                await handle.signal(Investigation.alert_joined, opened.alert_number)
+            except RPCError as error:
+                if error.status is not RPCStatusCode.NOT_FOUND:
+                    raise  # a workflow that closed just now needs no further alert
         return opened
 
     async def resume(self) -> int:

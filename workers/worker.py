@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from datetime import timedelta
 
 from sqlalchemy import Engine
@@ -38,7 +38,7 @@ async def running_workers(
         client: connected to Temporal.
         engine: connected as the ledger's role.
         backends: configured telemetry backends by name; each has a queue of its own.
-        threads: activities that run at once, over all queues.
+        threads: activities that each queue runs at once.
         interceptors: passed to every worker.
     """
     memory, diagnosis = MemoryActivities(engine), DiagnosisActivities(engine)
@@ -50,7 +50,7 @@ async def running_workers(
         telemetry = TelemetryActivities(engine, backend_for)
         queues[telemetry_queue(name)] = [telemetry.scope, telemetry.sweep]
     restrictions = SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH)
-    with ThreadPoolExecutor(threads, thread_name_prefix="activity") as pool:
+    with ExitStack() as pools:
         async with AsyncExitStack() as running:
             await running.enter_async_context(
                 Worker(
@@ -63,6 +63,8 @@ async def running_workers(
                 )
             )
             for queue, activities in queues.items():
+                # A pool of its own: a slow queue must not keep the tasks of another waiting without a heartbeat.
+                pool = pools.enter_context(ThreadPoolExecutor(threads, thread_name_prefix=queue))
                 await running.enter_async_context(
                     Worker(
                         client,

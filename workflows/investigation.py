@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import TypeVar
 
 from temporalio import workflow
@@ -13,6 +14,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.contracts.contract import Contract
     from workflows.contracts.identifiers import InvestigationId, workflow_id_of
     from workflows.contracts.investigation import (
+        ConcludeResult,
         HintRef,
         InvestigationRequest,
         InvestigationResult,
@@ -30,6 +32,7 @@ Result = TypeVar("Result")
 ROOT_CAUSE = SearchAttributeKey.for_keyword("RootCause")
 VERDICT = SearchAttributeKey.for_keyword("Verdict")
 LONGEST_ATTRIBUTE = 200
+ANALYSIS_FAILED = "The analysis failed; the answers are in the ledger."
 
 
 @workflow.defn(name="investigation", failure_exception_types=[ApplicationError])
@@ -45,6 +48,7 @@ class Investigation:
         self._hints: list[int] = []
         self._alerts = 1
         self._stopped_by: str | None = None
+        self._asking = True
         self._sentence = ""
         self._sweep: workflow.ActivityHandle[SweepResult] | None = None
 
@@ -57,9 +61,10 @@ class Investigation:
         if workflow.info().workflow_id != workflow_id_of(InvestigationId(request.investigation_id)):
             raise ApplicationError("the workflow id is not the investigation's", non_retryable=True)
         self._scope = await self._undisturbed(self._scoping())
-        await self._undisturbed(self._step(steps.RECALL, "recall past incidents"))
+        await self._undisturbed(self._recalling())
         if self._stopped_by is None:
             self._asked = await self._undisturbed(self._sweeping())
+        self._asking = False
         return await self._undisturbed(self._reporting())
 
     async def _scoping(self) -> ScopeResult:
@@ -68,6 +73,11 @@ class Investigation:
         except ActivityError:
             self._stopped_by = self._stopped_by or "outage"
             return self._scope
+
+    async def _recalling(self) -> None:
+        """Memory helps, and its failure costs nothing else."""
+        with suppress(ActivityError):
+            await self._step(steps.RECALL, "recall past incidents")
 
     async def _sweeping(self) -> int:
         self._enter(Phase.SWEEP)
@@ -95,9 +105,11 @@ class Investigation:
         return result.asked
 
     async def _reporting(self) -> InvestigationResult:
-        findings = await self._step(steps.FINDINGS, f"what {self._asked} answers say")
-        rank = await self._step(steps.RANK, f"which cause explains {findings.findings} findings")
-        conclude = await self._step(steps.CONCLUDE, f"verify what is claimed about {rank.entity or 'no entity'}")
+        given = self._input()
+        try:
+            conclude = await self._analysing(given)
+        except ActivityError:
+            conclude = ConcludeResult(verified=0, refused=0, outcome="inconclusive", sentence=ANALYSIS_FAILED)
         self._sentence = conclude.sentence
         workflow.upsert_search_attributes(
             [
@@ -105,8 +117,8 @@ class Investigation:
                 VERDICT.value_set(conclude.outcome),
             ]
         )
-        published = await self._step(steps.PUBLISH, conclude.sentence[:LONGEST_ATTRIBUTE])
-        await self._step(steps.REMEMBER, "keep it for later incidents")
+        published = await self._step(steps.PUBLISH, conclude.sentence[:LONGEST_ATTRIBUTE], given)
+        await self._step(steps.REMEMBER, "keep it for later incidents", given)
         self._enter(Phase.DONE)
         return InvestigationResult(
             investigation_id=self._request.investigation_id,
@@ -116,11 +128,18 @@ class Investigation:
             partial=published.partial,
         )
 
-    async def _step(self, step: Step[Output], summary: str) -> Output:
+    async def _analysing(self, given: StepInput) -> ConcludeResult:
+        """From answers to a verdict, all on one input: what arrives meanwhile is for the next investigation."""
+        findings = await self._step(steps.FINDINGS, f"what {self._asked} answers say", given)
+        rank = await self._step(steps.RANK, f"which cause explains {findings.findings} findings", given)
+        about = f"verify what is claimed about {rank.entity or 'no entity'}"
+        return await self._step(steps.CONCLUDE, about, given)
+
+    async def _step(self, step: Step[Output], summary: str, given: StepInput | None = None) -> Output:
         self._enter(Phase(step.name))
         result: Output = await workflow.execute_activity(
             step.name,
-            self._input(),
+            given or self._input(),
             result_type=step.output,
             task_queue=step.queue_for(self._request),
             start_to_close_timeout=step.start_to_close,
@@ -142,6 +161,8 @@ class Investigation:
                 self._end_asking("cancel")
 
     def _end_asking(self, by: str) -> None:
+        if not self._asking:
+            return
         self._stopped_by = self._stopped_by or by
         if self._sweep is not None and not self._sweep.done():
             self._sweep.cancel()
@@ -191,7 +212,7 @@ class Investigation:
 
     @add_hint.validator
     def _can_take_hint(self, hint: HintRef) -> None:  # noqa: ARG002 - the update's own signature
-        if self._phase in (Phase.CONCLUDE, Phase.PUBLISH, Phase.REMEMBER, Phase.DONE):
+        if not self._asking:
             raise ApplicationError("too late for a hint: the conclusion is being drawn")
 
     @workflow.update
@@ -202,5 +223,5 @@ class Investigation:
 
     @stop.validator
     def _can_stop(self) -> None:
-        if self._phase in (Phase.PUBLISH, Phase.REMEMBER, Phase.DONE):
-            raise ApplicationError("nothing to stop: the report is being published")
+        if not self._asking:
+            raise ApplicationError("nothing to stop: everything was asked and the conclusion is being drawn")

@@ -46,33 +46,30 @@ class Step(Generic[Output]):
     """None: the queue of the request's telemetry backend."""
 
     start_to_close: timedelta
-    attempts: int = 0
-    """0: until it succeeds. Telemetry is bounded and then becomes a status."""
 
     def queue_for(self, request: InvestigationRequest) -> str:
         """The task queue this step runs on."""
         return self.queue or telemetry_queue(request.backend)
 
     def retry_policy(self, request: InvestigationRequest) -> RetryPolicy:
-        """Exponential, from the request's first interval to half a minute."""
+        """Until it succeeds: exponential, from the request's first interval to half a minute."""
         return RetryPolicy(
             initial_interval=request.retry_interval,
             backoff_coefficient=2.0,
             maximum_interval=max(timedelta(seconds=30), request.retry_interval),
-            maximum_attempts=self.attempts,
+            maximum_attempts=0,
             non_retryable_error_types=list(NEVER_RETRIED),
         )
 
 
-TELEMETRY_ATTEMPTS = 6
-"""Attempts of a telemetry step; the last one gives every unanswered probe a status."""
+TELEMETRY_TRIES = 6
+"""Times that a telemetry step tries an unreachable backend; then every unanswered probe gets a status."""
 
 SCOPE = Step(
     name="scope",
     output=ScopeResult,
     queue=None,
     start_to_close=timedelta(minutes=5),
-    attempts=TELEMETRY_ATTEMPTS,
 )
 RECALL = Step(name="recall", output=RecallResult, queue=MEMORY, start_to_close=timedelta(minutes=1))
 SWEEP = Step(
@@ -80,7 +77,6 @@ SWEEP = Step(
     output=SweepResult,
     queue=None,
     start_to_close=timedelta(hours=1),
-    attempts=TELEMETRY_ATTEMPTS,
 )
 FINDINGS = Step(name="findings", output=FindingsResult, queue=ANALYSIS, start_to_close=timedelta(minutes=10))
 RANK = Step(name="rank", output=RankResult, queue=ANALYSIS, start_to_close=timedelta(minutes=10))

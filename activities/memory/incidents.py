@@ -21,11 +21,13 @@ from activities.memory.tables import (
 from activities.memory.uuid7 import uuid7
 from activities.safety.redaction import REDACTION_VERSION, redact, redact_mapping
 from workflows.contracts.alert import Alert
+from workflows.contracts.canonical import digest_of
 from workflows.contracts.identifiers import IncidentId, InvestigationId, Tenant
 from workflows.contracts.investigation import InvestigationRequest
 
 Joined = Literal["opened", "new_alert", "repeat"]
 RequestFor = Callable[[IncidentId, InvestigationId], InvestigationRequest]
+PUBLISHED = "published"
 EXCERPT_LIMIT = 4_000
 
 
@@ -56,14 +58,27 @@ class PastIncident:
 
 
 def redacted_alert(alert: Alert) -> Alert:
-    """The alert as it may be stored: title, labels and annotations without secrets and personal data."""
-    return alert.model_copy(
-        update={
-            "title": redact(alert.title),
-            "labels": redact_mapping(alert.labels),
-            "annotations": redact_mapping(alert.annotations),
+    """The alert as it may be stored: nothing in it holds a secret or personal datum, and it is within its bounds."""
+    return Alert.model_validate(
+        {
+            **alert.model_dump(),
+            "title": redact(alert.title)[:1024],
+            "labels": _bounded(redact_mapping(alert.labels)),
+            "annotations": _bounded(redact_mapping(alert.annotations)),
+            "entity": redact(alert.entity)[:1024] if alert.entity else None,
+            "fingerprint": _identity(alert.fingerprint),
+            "group_key": _identity(alert.group_key) if alert.group_key else None,
         }
     )
+
+
+def _bounded(values: dict[str, str]) -> dict[str, str]:
+    return {key[:512]: value[:4096] for key, value in values.items()}
+
+
+def _identity(text: str) -> str:
+    """An identity that holds something to redact is replaced by its digest: still the same for the same text."""
+    return text if redact(text) == text else f"redacted:{digest_of(text.encode())}"
 
 
 class Incidents:
@@ -97,11 +112,11 @@ class Incidents:
             incident_id = self._incident(connection, alert, scope, received_at)
             latest = self._latest(connection, incident_id)
             if latest is not None:
-                ended_at = self._ended_at(connection, latest.investigation_id)
-                if ended_at is None or received_at < ended_at + quiet_time:
+                quiet_until = self._quiet_until(connection, latest.investigation_id, quiet_time)
+                if quiet_until is None or received_at < quiet_until:
                     joined, number = self._deliver(connection, alert, latest.investigation_id, received_at)
                     return OpenedInvestigation(
-                        request=latest, joined=joined, open=ended_at is None, alert_number=number
+                        request=latest, joined=joined, open=quiet_until is None, alert_number=number
                     )
             request = request_for(incident_id, InvestigationId(uuid7()))
             self._open(connection, request, latest, engine_version, received_at)
@@ -215,14 +230,19 @@ class Incidents:
         )
         return None if stored is None else InvestigationRequest.model_validate(stored)
 
-    def _ended_at(self, connection: Connection, investigation_id: InvestigationId) -> datetime | None:
-        found: datetime | None = connection.scalar(
-            select(INVESTIGATION_END.c.ended_at).where(
-                INVESTIGATION_END.c.tenant == self._tenant,
-                INVESTIGATION_END.c.investigation_id == investigation_id,
+    def _quiet_until(
+        self, connection: Connection, investigation_id: InvestigationId, quiet_time: timedelta
+    ) -> datetime | None:
+        """Until when a re-fire only counts: a published report has its quiet time, a lost investigation has none."""
+        row = connection.execute(
+            select(INVESTIGATION_END.c.how, INVESTIGATION_END.c.ended_at).where(
+                INVESTIGATION_END.c.tenant == self._tenant, INVESTIGATION_END.c.investigation_id == investigation_id
             )
-        )
-        return found
+        ).first()
+        if row is None:
+            return None
+        ended_at: datetime = row.ended_at
+        return ended_at + quiet_time if row.how == PUBLISHED else ended_at
 
     def _open(
         self,

@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import TypeVar
 
 import zstandard
-from pydantic import JsonValue
 from sqlalchemy import ColumnElement, Connection, Engine, Table, func, select
 from sqlalchemy.dialects.postgresql import insert
 
@@ -19,15 +18,13 @@ from activities.memory.tables import (
     FINDING,
     HINT,
     HYPOTHESIS,
-    INCIDENT,
     INVESTIGATION,
-    INVESTIGATION_END,
     OBSERVATION,
-    PAST,
     PROBE,
     REPORT,
     STEP,
 )
+from activities.memory.writes import Writes
 from activities.safety.redaction import REDACTION_VERSION, redact
 from workflows.contracts.alert import Alert
 from workflows.contracts.canonical import canonical_json, digest_of
@@ -35,8 +32,8 @@ from workflows.contracts.claim import Claim
 from workflows.contracts.contract import Contract
 from workflows.contracts.finding import Finding
 from workflows.contracts.hypothesis import Hypothesis
-from workflows.contracts.identifiers import Digest, EntityId, InvestigationId, ProbeKey, Tenant
-from workflows.contracts.observation import Observation, ObservationStatus
+from workflows.contracts.identifiers import Digest, InvestigationId, ProbeKey, Tenant
+from workflows.contracts.observation import Observation
 from workflows.contracts.probe import PROBE as PROBE_ADAPTER
 from workflows.contracts.probe import Probe, entity_of
 from workflows.contracts.report import ObservationSummary, Report, ReportFindings, ReportRun
@@ -61,19 +58,6 @@ class StoredAlert:
     alert: Alert
     number: int
     deliveries: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class InvestigationRow:
-    """A line of `inquest list`."""
-
-    investigation_id: InvestigationId
-    incident_id: str
-    title: str
-    opened_at: datetime
-    ended: str | None
-    sentence: str | None
-    previous_id: str | None
 
 
 class Ledger:
@@ -192,6 +176,14 @@ class Ledger:
                 .on_conflict_do_nothing()
             )
 
+    def strike(self, kind: str, *, sentence: str, at: datetime) -> int:
+        """Record one more failure of a kind and return how many there are."""
+        query = select(func.count()).select_from(DECISION).where(*self._of(DECISION), DECISION.c.kind == kind)
+        with self._engine.connect() as connection:
+            number = int(connection.scalar(query) or 0) + 1
+        self.decide(f"{kind}:{number}", kind=kind, sentence=redact(sentence)[:500], at=at)
+        return number
+
     # Probes and observations
 
     def probes(self) -> list[Probe]:
@@ -273,7 +265,10 @@ class Ledger:
             packed = connection.scalar(query)
         if packed is None:
             raise ArtifactLostError(f"artifact {digest} is not in the ledger; was an older backup restored?")
-        content = zstandard.ZstdDecompressor().decompress(packed)
+        try:
+            content = zstandard.ZstdDecompressor().decompress(packed)
+        except zstandard.ZstdError as error:
+            raise ArtifactLostError(f"artifact {digest} was damaged in the database") from error
         if digest_of(content) != digest:
             raise ArtifactLostError(f"artifact {digest} was altered in the database")
         return content
@@ -384,138 +379,9 @@ class Ledger:
             connection.execute(insert(table).on_conflict_do_nothing(), chunk)
 
 
-class Writes:
-    """Rows that one step adds, stored together with its output."""
-
-    def __init__(self) -> None:
-        self.rows: list[tuple[Table, list[dict[str, object]]]] = []
-
-    def probes(self, probes: Iterable[Probe]) -> "Writes":
-        """The plan, in order."""
-        rows: list[dict[str, object]] = [
-            {"probe_key": probe.key, "ordinal": number, "backend": probe.backend, "body": _json(probe)}
-            for number, probe in enumerate(probes)
-        ]
-        return self._with(PROBE, rows)
-
-    def findings(self, findings: Iterable[Finding], *, engine_version: str) -> "Writes":
-        """Findings, in canonical order."""
-        rows: list[dict[str, object]] = [
-            {
-                "finding_key": item.key,
-                "ordinal": number,
-                "body": _json(item),
-                "engine_version": engine_version,
-            }
-            for number, item in enumerate(findings)
-        ]
-        return self._with(FINDING, rows)
-
-    def hypotheses(self, hypotheses: Iterable[Hypothesis], *, engine_version: str) -> "Writes":
-        """Hypotheses, best first."""
-        rows: list[dict[str, object]] = [
-            {"ordinal": item.rank, "body": _json(item), "engine_version": engine_version} for item in hypotheses
-        ]
-        return self._with(HYPOTHESIS, rows)
-
-    def claims(self, claims: Iterable[Claim]) -> "Writes":
-        """Claims of every state."""
-        rows: list[dict[str, object]] = [
-            {"claim_key": item.key, "ordinal": number, "state": item.state.value, "body": _json(item)}
-            for number, item in enumerate(claims)
-        ]
-        return self._with(CLAIM, rows)
-
-    def past(
-        self,
-        *,
-        scope: str,
-        known_from: datetime,
-        title: str,
-        entity: EntityId | None,
-        fault_kind: str,
-        probability: float,
-        sentence: str,
-    ) -> "Writes":
-        """What later investigations may recall."""
-        row: dict[str, object] = {
-            "scope": scope,
-            "known_from": known_from,
-            "title": title,
-            "entity": entity,
-            "fault_kind": fault_kind,
-            "probability": probability,
-            "sentence": sentence,
-        }
-        return self._with(PAST, [row])
-
-    def _with(self, table: Table, rows: list[dict[str, object]]) -> "Writes":
-        self.rows.append((table, rows))
-        return self
-
-
-def _json(value: Contract) -> dict[str, JsonValue]:
-    return value.model_dump(mode="json")
-
-
-def list_investigations(engine: Engine, tenant: Tenant, *, limit: int) -> list[InvestigationRow]:
-    """The latest investigations, newest first."""
-    query = (
-        select(
-            INVESTIGATION.c.investigation_id,
-            INVESTIGATION.c.incident_id,
-            INVESTIGATION.c.previous_id,
-            INVESTIGATION.c.opened_at,
-            INCIDENT.c.title,
-            INVESTIGATION_END.c.how,
-            REPORT.c.findings,
-        )
-        .join(
-            INCIDENT,
-            (INCIDENT.c.tenant == INVESTIGATION.c.tenant) & (INCIDENT.c.incident_id == INVESTIGATION.c.incident_id),
-        )
-        .outerjoin(
-            INVESTIGATION_END,
-            (INVESTIGATION_END.c.tenant == INVESTIGATION.c.tenant)
-            & (INVESTIGATION_END.c.investigation_id == INVESTIGATION.c.investigation_id),
-        )
-        .outerjoin(
-            REPORT,
-            (REPORT.c.tenant == INVESTIGATION.c.tenant)
-            & (REPORT.c.investigation_id == INVESTIGATION.c.investigation_id),
-        )
-        .where(INVESTIGATION.c.tenant == tenant)
-        .order_by(INVESTIGATION.c.investigation_id.desc())
-        .limit(limit)
-    )
-    with engine.connect() as connection:
-        return [
-            InvestigationRow(
-                investigation_id=InvestigationId(row.investigation_id),
-                incident_id=row.incident_id,
-                title=row.title,
-                opened_at=row.opened_at,
-                ended=row.how,
-                sentence=ReportFindings.model_validate_json(row.findings).verdict.sentence if row.findings else None,
-                previous_id=row.previous_id,
-            )
-            for row in connection.execute(query)
-        ]
-
-
 def observation_statuses(observations: Iterable[Observation]) -> dict[str, int]:
     """How many observations have each status."""
     counts: dict[str, int] = {}
     for item in observations:
         counts[item.status.value] = counts.get(item.status.value, 0) + 1
     return dict(sorted(counts.items()))
-
-
-__all__ = [
-    "ArtifactLostError",
-    "ArtifactTooLargeError",
-    "InvestigationRow",
-    "Ledger",
-    "ObservationStatus",
-    "Writes",
-]

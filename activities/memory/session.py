@@ -14,6 +14,7 @@ def ledger_engine(url: URL, *, pool_size: int = 10) -> Engine:
         pool_size=pool_size,
         max_overflow=pool_size,
         pool_pre_ping=True,
+        hide_parameters=True,
         connect_args={"connect_timeout": 10, "application_name": "inquest"},
     )
 

@@ -7,14 +7,17 @@ from sqlalchemy import Engine
 from temporalio import activity
 
 from activities.composition import compose
-from activities.memory.incidents import Incidents
-from activities.memory.ledger import Ledger, Writes, observation_statuses
+from activities.memory.incidents import PUBLISHED, Incidents
+from activities.memory.ledger import Ledger, observation_statuses
+from activities.memory.writes import Writes
 from activities.step import Outcome, run_step
 from workflows.contracts.canonical import canonical_json, digest_of
 from workflows.contracts.identifiers import workflow_id_of
 from workflows.contracts.investigation import PublishResult, RecallResult, RememberResult, StepInput
 from workflows.contracts.report import Report, ReportRun, StepTiming
 from workflows.steps import PUBLISH, RECALL, REMEMBER
+
+SENTENCE_LIMIT = 400
 
 
 class MemoryActivities:
@@ -42,7 +45,9 @@ class MemoryActivities:
         request = given.request
         incidents = Incidents(self._engine, request.tenant)
         past = incidents.past(scope=request.memory_scope, as_of=request.as_of)
-        return Outcome(RecallResult(incidents=len(past), sentences=tuple(item.sentence for item in past)))
+        return Outcome(
+            RecallResult(incidents=len(past), sentences=tuple(item.sentence[:SENTENCE_LIMIT] for item in past))
+        )
 
     def _publish(self, ledger: Ledger, given: StepInput) -> Outcome:
         findings = compose(ledger, given)
@@ -62,7 +67,7 @@ class MemoryActivities:
                 at=datetime.now(UTC),
             )
         incidents = Incidents(self._engine, given.request.tenant)
-        incidents.end(given.request.investigation_id, how="published", ended_at=datetime.now(UTC))
+        incidents.end(given.request.investigation_id, how=PUBLISHED, ended_at=datetime.now(UTC))
         return Outcome(PublishResult(findings_sha256=report.findings_sha256, partial=report.findings.verdict.partial))
 
     def _run(self, ledger: Ledger, given: StepInput) -> ReportRun:
@@ -100,6 +105,6 @@ class MemoryActivities:
             entity=verdict.entity,
             fault_kind=verdict.fault_kind.value,
             probability=verdict.probability,
-            sentence=verdict.sentence,
+            sentence=verdict.sentence[:SENTENCE_LIMIT],
         )
         return Outcome(RememberResult(remembered=True), writes)

@@ -30,7 +30,7 @@ def observe(ledger: Ledger, backend: TelemetryBackend, probe: Probe) -> Observat
         answer = Answer(status=ObservationStatus.TIMEOUT, detail=error.brief)
     except BundleError as error:
         answer = Answer(status=ObservationStatus.ERROR, detail=error.brief)
-    except (ValueError, ArithmeticError, LookupError, TypeError, PolarsError) as error:
+    except (ValueError, ArithmeticError, LookupError, TypeError, OSError, PolarsError) as error:
         LOG.exception("probe.failed", probe_id=probe.key)
         answer = Answer(status=ObservationStatus.ERROR, detail=f"the answer cannot be read: {error}".splitlines()[0])
     return commit(ledger, probe, answer)

@@ -5,14 +5,16 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from datetime import UTC, datetime
 
 import polars as pl
 from sqlalchemy import Engine
 from temporalio import activity
 
 from activities.answers import decode
-from activities.memory.ledger import Ledger, Writes, observation_statuses
-from activities.step import Outcome, run_step
+from activities.memory.ledger import Ledger, observation_statuses
+from activities.memory.writes import Writes
+from activities.step import Outcome, StepInterruptedError, run_step
 from activities.telemetry.backend import Answer, BackendUnavailableError, TelemetryBackend
 from activities.telemetry.observe import commit, observe
 from activities.telemetry.plan import plan_probes, topology_probe
@@ -26,7 +28,7 @@ from workflows.contracts.investigation import (
 )
 from workflows.contracts.observation import Observation, ObservationStatus
 from workflows.contracts.probe import Probe
-from workflows.steps import SCOPE, SWEEP, TELEMETRY_ATTEMPTS
+from workflows.steps import SCOPE, SWEEP, TELEMETRY_TRIES
 
 BackendFor = Callable[[InvestigationRequest], TelemetryBackend]
 LOOK_EVERY_S = 0.2
@@ -88,7 +90,7 @@ class TelemetryActivities:
             with self._backend(request) as backend:
                 return observe(ledger, backend, first)
         except (BackendUnavailableError, BundleError) as error:
-            return commit(ledger, first, _unanswered(error))
+            return commit(ledger, first, _unanswered(ledger, SCOPE.name, error))
 
     def _sweep(self, ledger: Ledger, given: StepInput) -> Outcome:
         request = given.request
@@ -114,7 +116,7 @@ class TelemetryActivities:
             with self._backend(request) as backend:
                 _in_parallel(lambda probe: observe(ledger, backend, probe), missing, deadline, backend.interrupt)
         except (BackendUnavailableError, BundleError) as error:
-            answer = _unanswered(error)
+            answer = _unanswered(ledger, SWEEP.name, error)
             answered = ledger.answered_keys()
             for probe in missing:
                 if probe.key not in answered:
@@ -129,15 +131,23 @@ class TelemetryActivities:
             backend.close()
 
 
-def _unanswered(error: BackendUnavailableError | BundleError) -> Answer:
+def _attempt_is_over() -> bool:
+    """Whether this attempt was ended for another reason than that somebody cancelled the asking."""
+    details = activity.cancellation_details()
+    return activity.is_cancelled() and not (details is not None and details.cancel_requested)
+
+
+def _unanswered(ledger: Ledger, step: str, error: BackendUnavailableError | BundleError) -> Answer:
     """The answer that stands for an error.
 
+    Only a backend that could not be reached counts as a try; a worker or a database that was away does not.
+
     Raises:
-        BackendUnavailableError: it is one, and there are attempts left.
+        BackendUnavailableError: it is one, and there are tries left.
     """
     if isinstance(error, BundleError):
         return Answer(status=ObservationStatus.ERROR, detail=error.brief)
-    if activity.info().attempt < TELEMETRY_ATTEMPTS:
+    if ledger.strike(f"unreachable:{step}", sentence=str(error), at=datetime.now(UTC)) < TELEMETRY_TRIES:
         raise error
     return Answer(status=ObservationStatus.UNAVAILABLE, detail=str(error))
 
@@ -159,7 +169,9 @@ def _in_parallel(
     running: set[Future[object]] = set()
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="probe") as pool:
         while waiting or running:
-            if time.monotonic() >= deadline or activity.is_cancelled() or in_a_row >= AWAY_AFTER:
+            if _attempt_is_over():
+                waiting.clear()
+            elif time.monotonic() >= deadline or activity.is_cancelled() or in_a_row >= AWAY_AFTER:
                 waiting.clear()
                 give_up()
             while waiting and len(running) < AT_ONCE:
@@ -171,5 +183,7 @@ def _in_parallel(
                     in_a_row = 0
                 except BackendUnavailableError as error:
                     unreachable, in_a_row = error, in_a_row + 1
+    if _attempt_is_over():
+        raise StepInterruptedError("this worker is going away; what is missing is asked by the next attempt")
     if unreachable is not None:
         raise unreachable

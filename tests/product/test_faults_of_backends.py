@@ -1,5 +1,7 @@
 """A backend that is away, and one that loses its tongue half-way: every question ends in a status."""
 
+import asyncio
+import time
 from pathlib import Path
 
 import pytest
@@ -32,12 +34,41 @@ class LosesItsTongue(RecordedBackend):
         return super().metrics(probe)
 
 
+class TakesItsTime(RecordedBackend):
+    """Needs longer for its questions than a worker has to shut down."""
+
+    def metrics(self, probe: MetricProbe) -> Answer:
+        time.sleep(4)
+        return super().metrics(probe)
+
+
 def away(_request: InvestigationRequest) -> TelemetryBackend:
     raise BackendUnavailableError("connection refused")
 
 
 def half_way(request: InvestigationRequest) -> TelemetryBackend:
     return LosesItsTongue(open_bundle(Path(request.source)))
+
+
+def slow(request: InvestigationRequest) -> TelemetryBackend:
+    return TakesItsTime(open_bundle(Path(request.source)))
+
+
+async def test_a_worker_that_goes_away_leaves_the_rest_to_the_next(installation: Installation) -> None:
+    client = await installation.client()
+    investigation_id = await start(installation, client, recorded("row_lock"))
+    ledger = installation.ledger(investigation_id)
+    async with running_workers(client, installation.engine, backends={RECORDED: slow}, threads=4):
+        while len(ledger.answered_keys()) < 3:
+            await asyncio.sleep(0.1)
+    early = ledger.observations()
+    assert 3 <= len(early) < len(ledger.probes())
+    async with installation.workers(client):
+        report = await finish(installation, client, investigation_id)
+        undisturbed = await finish(installation, client, await start(installation, client, recorded("row_lock")))
+    assert not report.findings.verdict.partial
+    assert report.findings_sha256 == undisturbed.findings_sha256
+    assert all(ledger.observations()[key] == value for key, value in early.items()), "nothing was asked again"
 
 
 async def investigated(installation: Installation, client: Client, backend_for: BackendFor) -> Report:

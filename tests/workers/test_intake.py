@@ -1,6 +1,7 @@
 """Alerts become incidents, and incidents have one open investigation."""
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import select
@@ -9,6 +10,7 @@ from activities.memory.tables import ALERT, REJECTED
 from tests.conftest import recorded
 from tests.running import an_alert, finish, inquiry, quick_intake
 from workers.installation import Installation
+from workflows.contracts.investigation import Budget
 
 
 async def test_fifty_deliveries_at_once_make_one_investigation(installation: Installation) -> None:
@@ -65,7 +67,7 @@ async def test_a_refire_after_the_close_opens_a_linked_investigation(installatio
 
 async def test_a_terminated_investigation_does_not_block_its_incident(installation: Installation) -> None:
     client = await installation.client()
-    intake = quick_intake(installation, client, quiet_time=timedelta(0))
+    intake = quick_intake(installation, client)
     asked = inquiry(recorded("bad_deploy"))
     first = await intake.receive(an_alert(), asked)
     await client.get_workflow_handle(f"inv-{first.request.investigation_id}").terminate()
@@ -99,6 +101,30 @@ async def test_secrets_are_gone_before_the_first_write(installation: Installatio
         assert secret not in body
         assert secret not in history
     await client.get_workflow_handle(f"inv-{opened.request.investigation_id}").terminate()
+
+
+async def test_texts_at_their_limits_survive_redaction_and_recall(installation: Installation) -> None:
+    client = await installation.client()
+    mail = "ann@example.com"
+    alert = an_alert(
+        title=f"{mail} " + "t" * (1024 - len(mail) - 1),
+        labels={"service": f"cart of {mail}"},
+        annotations={"text": f"{mail} " + "x" * (4096 - len(mail) - 1)},
+        group_key=f'{{}}:{{owner="{mail}"}}',
+        entity=f"service:{mail}",
+    )
+    intake, asked = quick_intake(installation, client, quiet_time=timedelta(0)), inquiry(recorded("bad_deploy"))
+    asked = replace(asked, budget=Budget(probes=1))
+    async with installation.workers(client):
+        first = await intake.receive(alert, asked)
+        await finish(installation, client, first.request.investigation_id)
+        second = await intake.receive(alert, asked)
+        report = await finish(installation, client, second.request.investigation_id)
+    assert second.request.incident_id == first.request.incident_id
+    assert len(report.findings.recalled) == 1
+    stored = installation.ledger(first.request.investigation_id).alerts()[0].alert
+    assert mail not in stored.model_dump_json()
+    assert mail not in report.model_dump_json()
 
 
 def test_bad_input_is_kept_and_counted(installation: Installation) -> None:

@@ -174,6 +174,7 @@ class RecordedBackend:
                 "bucket": _microseconds(probe.bucket),
                 "rows": probe.max_rows + queries.LIMIT_MARGIN,
             },
+            self._file("traces"),
         )
         found = self._bounded("traces", rows, probe.max_rows, window)
         lost = self._unusable_spans.get(probe.entity)
@@ -243,7 +244,7 @@ class RecordedBackend:
         if self._bundle.manifest.traces is None:
             return ()
         self._join_spans()
-        rows = self._fetch(queries.TRACE_EDGES, {"rows": limit})
+        rows = self._fetch(queries.TRACE_EDGES, {"rows": limit}, self._file("traces"))
         return [(str(source), str(target), "calls") for source, target in rows]
 
     def _entities(self, modality: Modality, limit: int) -> Iterable[Edge]:
@@ -256,12 +257,13 @@ class RecordedBackend:
         with self._lock:
             if self._joined_spans:
                 return
-            parameters: Parameters = {**self._span(self._visible), "file": self._file("traces")}
+            file = self._file("traces")
+            parameters: Parameters = {**self._span(self._visible), "file": file}
             unusable = self._fetch(queries.UNUSABLE_SPANS, parameters)
             self._unusable_spans = {str(name): count for name, count in unusable if isinstance(count, int)}
             self._fetch(queries.SPANS, parameters)
-            self._fetch(queries.COVERED, {})
-            self._fetch(queries.SPAN_FACTS, {})
+            self._fetch(queries.COVERED, {}, file)
+            self._fetch(queries.SPAN_FACTS, {}, file)
             self._joined_spans = True
 
     def _clamp(self, window: Window) -> Window | None:
@@ -292,8 +294,9 @@ class RecordedBackend:
                     "Write the bundle again as evals/README.md says.",
                 )
 
-    def _fetch(self, sql: str, parameters: Parameters) -> list[Row]:
-        return self._database.fetch(sql, parameters, file=Path(str(parameters.get("file", self._bundle.folder))))
+    def _fetch(self, sql: str, parameters: Parameters, file: str = "") -> list[Row]:
+        """Rows of a query over `file`, which is the parameter of that name when not given."""
+        return self._database.fetch(sql, parameters, file=Path(file or str(parameters["file"])))
 
     def _bounded(self, modality: Modality, rows: Sequence[Row], limit: int, window: Window) -> Answer:
         schema = COLUMNS[modality]

@@ -124,11 +124,16 @@ def _inside(folder: Path, name: str) -> Path:
 
 
 def _parse(path: Path, model: "type[Parsed] | TypeAdapter[Parsed]", limit: int) -> Parsed:
-    size = path.stat().st_size
+    try:
+        size, content = path.stat().st_size, b""
+        if size <= limit:
+            content = path.read_bytes()
+    except OSError as error:
+        raise BundleError(path, f"cannot be read ({error.strerror})", "Check its permissions.") from error
     if size > limit:
         raise BundleError(path, f"has {size:,} bytes, at most {limit:,} are read", "Cut it down to what is needed.")
     try:
-        plain = json.loads(path.read_bytes())
+        plain = json.loads(content)
     except RecursionError as error:
         raise BundleError(path, "is nested too deeply", "Write the bundle again.") from error
     except ValueError as error:

@@ -47,13 +47,15 @@ LIMIT $rows
 """
 
 SPANS = """
-CREATE TABLE span AS
+CREATE OR REPLACE TABLE span AS
 SELECT trace_id, span_id, coalesce(parent_span_id, '') AS parent_span_id, entity, left(operation, 512) AS operation,
        coalesce(peer, '') AS peer, coalesce(error, false) AS error, epoch_us(ts) AS start_us, duration_us
 FROM read_parquet($file)
 WHERE ts >= $start AND duration_us BETWEEN 0 AND 86400000000
       AND epoch_us(ts) + duration_us <= epoch_us($stop::TIMESTAMPTZ)
-QUALIFY row_number() OVER (PARTITION BY trace_id, span_id ORDER BY ts, entity, operation) = 1
+QUALIFY row_number() OVER (
+    PARTITION BY trace_id, span_id ORDER BY ts, entity, operation, duration_us, parent_span_id, peer, error
+) = 1
 """
 
 UNUSABLE_SPANS = """
@@ -68,7 +70,7 @@ SELECT count(*) FROM read_parquet($file)
 """
 
 COVERED = """
-CREATE TABLE covered AS
+CREATE OR REPLACE TABLE covered AS
 WITH child AS (
     SELECT trace_id, parent_span_id AS span_id, entity, error, start_us, start_us + duration_us AS stop_us,
            max(entity) OVER (PARTITION BY trace_id, parent_span_id) AS last_entity,
@@ -86,7 +88,7 @@ FROM child GROUP BY trace_id, span_id
 """
 
 SPAN_FACTS = """
-CREATE TABLE span_fact AS
+CREATE OR REPLACE TABLE span_fact AS
 SELECT s.entity, s.operation, coalesce(p.entity, '') AS caller, coalesce(p.operation, '') AS caller_operation,
        s.peer, s.start_us, s.error, s.error AND NOT coalesce(c.child_failed, false) AS own_error,
        s.peer <> '' AND coalesce(c.children, 0) = 0 AS unanswered, s.duration_us,

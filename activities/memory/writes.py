@@ -1,0 +1,89 @@
+"""Rows that one step adds to the ledger, stored in one transaction together with its output."""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from pydantic import JsonValue
+from sqlalchemy import Table
+
+from activities.memory.tables import CLAIM, FINDING, HYPOTHESIS, PAST, PROBE
+from workflows.contracts.claim import Claim
+from workflows.contracts.contract import Contract
+from workflows.contracts.finding import Finding
+from workflows.contracts.hypothesis import Hypothesis
+from workflows.contracts.identifiers import EntityId
+from workflows.contracts.probe import Probe
+
+
+class Writes:
+    """Rows that one step adds, stored together with its output."""
+
+    def __init__(self) -> None:
+        self.rows: list[tuple[Table, list[dict[str, object]]]] = []
+
+    def probes(self, probes: Iterable[Probe]) -> "Writes":
+        """The plan, in order."""
+        rows: list[dict[str, object]] = [
+            {"probe_key": probe.key, "ordinal": number, "backend": probe.backend, "body": _json(probe)}
+            for number, probe in enumerate(probes)
+        ]
+        return self._with(PROBE, rows)
+
+    def findings(self, findings: Iterable[Finding], *, engine_version: str) -> "Writes":
+        """Findings, in canonical order."""
+        rows: list[dict[str, object]] = [
+            {
+                "finding_key": item.key,
+                "ordinal": number,
+                "body": _json(item),
+                "engine_version": engine_version,
+            }
+            for number, item in enumerate(findings)
+        ]
+        return self._with(FINDING, rows)
+
+    def hypotheses(self, hypotheses: Iterable[Hypothesis], *, engine_version: str) -> "Writes":
+        """Hypotheses, best first."""
+        rows: list[dict[str, object]] = [
+            {"ordinal": item.rank, "body": _json(item), "engine_version": engine_version} for item in hypotheses
+        ]
+        return self._with(HYPOTHESIS, rows)
+
+    def claims(self, claims: Iterable[Claim]) -> "Writes":
+        """Claims of every state."""
+        rows: list[dict[str, object]] = [
+            {"claim_key": item.key, "ordinal": number, "state": item.state.value, "body": _json(item)}
+            for number, item in enumerate(claims)
+        ]
+        return self._with(CLAIM, rows)
+
+    def past(
+        self,
+        *,
+        scope: str,
+        known_from: datetime,
+        title: str,
+        entity: EntityId | None,
+        fault_kind: str,
+        probability: float,
+        sentence: str,
+    ) -> "Writes":
+        """What later investigations may recall."""
+        row: dict[str, object] = {
+            "scope": scope,
+            "known_from": known_from,
+            "title": title,
+            "entity": entity,
+            "fault_kind": fault_kind,
+            "probability": probability,
+            "sentence": sentence,
+        }
+        return self._with(PAST, [row])
+
+    def _with(self, table: Table, rows: list[dict[str, object]]) -> "Writes":
+        self.rows.append((table, rows))
+        return self
+
+
+def _json(value: Contract) -> dict[str, JsonValue]:
+    return value.model_dump(mode="json")
