@@ -28,6 +28,9 @@ from pydantic import BaseModel
 from evals.lab.shop import DATABASE, Operation
 
 CALL_TIMEOUT_S = 2.0
+REMEMBER = "remember-answers"
+"""The feature flag under which a service keeps every answer it ever gave."""
+
 STATEMENTS = {
     "read_products": "SELECT sku, price FROM product ORDER BY sku LIMIT 20",
     "read_basket": "SELECT count(*) FROM basket WHERE shopper = %(shopper)s",
@@ -60,8 +63,11 @@ class Configuration(BaseModel):
     database: str
     logs: Path
     spans: Path
+    flags: list[str] = []
+    """Feature flags that are on at the start."""
+
     defect: str | None = None
-    """A bug that this revision ships with: `throws` or `leaks`."""
+    """A bug that this revision ships with: `throws`."""
 
 
 class _SpanFile(SpanExporter):
@@ -130,7 +136,10 @@ class App:
     pool: ConnectionPool
     log: logging.Logger
     tracer: trace.Tracer
-    leaked: list[bytearray]
+    remembered: list[bytearray]
+    flags: set[str]
+    """Feature flags that are on."""
+
     rng: random.Random
 
     def serve(self, name: str, operation: Operation, query: dict[str, str]) -> None:
@@ -141,8 +150,8 @@ class App:
             psycopg.Error: a statement failed.
         """
         self._work(operation.work_ms)
-        if self.config.defect == "leaks":
-            self.leaked.append(bytearray(self.rng.randbytes(1_200_000)))
+        if REMEMBER in self.flags:
+            self.remembered.append(bytearray(self.rng.randbytes(1_200_000)))
         if self.config.defect == "throws" and self.rng.random() < 0.6:
             rate = {"standard": 0.19}
             self.log.debug("tax rate %s", rate["reduced"])
@@ -203,6 +212,10 @@ class _Handler(BaseHTTPRequestHandler):
         path, _, raw = self.path.lstrip("/").partition("?")
         if path == "metrics":
             self._answer(200, generate_latest(REGISTRY))
+            return
+        if path.startswith("flags/"):
+            self.app.flags.add(path.removeprefix("flags/"))
+            self._answer(200, b"")
             return
         operation = self.app.config.operations.get(path)
         if operation is None:
@@ -267,7 +280,8 @@ def main() -> None:
         pool=pool,
         log=log,
         tracer=provider.get_tracer("shop"),
-        leaked=[],
+        remembered=[],
+        flags=set(config.flags),
         rng=random.Random(),  # noqa: S311 - jitter of a load, not a secret
     )
     log.info("%s %s listening", config.name, config.revision)

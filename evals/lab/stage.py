@@ -12,7 +12,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -56,6 +56,7 @@ class RunningService:
     revision: str
     defect: str | None
     process: subprocess.Popen[bytes]
+    flags: list[str] = field(default_factory=list)
     kept: bool = True
     """False once a fault wants it to stay down."""
 
@@ -116,6 +117,21 @@ class Stage:
             self.running[name] = self._start(name, revision=revision, defect=defect)
         return change
 
+    def flip(self, name: str, flag: str, *, title: str) -> Change:
+        """Turn a feature flag on in the running service, and record the flag event."""
+        change = Change(
+            id=f"flag-{name}-{flag}",
+            at=now(),
+            kind=ChangeKind.FLAG,
+            target=entity_id(EntityKind.SERVICE, name),
+            title=title,
+            detail=f"{flag}: off -> on",
+        )
+        self.changes.append(change)
+        self.running[name].flags.append(flag)
+        visit(self.ports[name], f"/flags/{flag}")
+        return change
+
     def signal(self, name: str, number: signal.Signals) -> None:
         """Send a signal to a service's process."""
         self.running[name].process.send_signal(number)
@@ -129,7 +145,7 @@ class Stage:
         self._threads.append(thread)
         thread.start()
 
-    def _start(self, name: str, *, revision: str, defect: str | None) -> RunningService:
+    def _start(self, name: str, *, revision: str, defect: str | None, flags: Sequence[str] = ()) -> RunningService:
         config = Configuration(
             name=name,
             port=self.ports[name],
@@ -140,6 +156,7 @@ class Stage:
             logs=self.folder / f"{name}.log",
             spans=self.folder / f"{name}.spans",
             defect=defect,
+            flags=list(flags),
         )
         process = spawn(
             [sys.executable, "-m", "evals.lab.service"],
@@ -147,7 +164,14 @@ class Stage:
             standard_input=config.model_dump_json(),
             environment={**os.environ, "OTEL_SDK_DISABLED": "false"},
         )
-        return RunningService(name=name, port=self.ports[name], revision=revision, defect=defect, process=process)
+        return RunningService(
+            name=name,
+            port=self.ports[name],
+            revision=revision,
+            defect=defect,
+            process=process,
+            flags=list(flags),
+        )
 
     def _keep(self) -> None:
         """What a kubelet does: kill what exceeds its memory, start again what died, and say so."""
@@ -165,7 +189,9 @@ class Stage:
     def _restart(self, service: RunningService) -> None:
         self._condition(service, "BackOff", "restarting a container that ended")
         if not self._ending.wait(RESTART_AFTER_S):
-            self.running[service.name] = self._start(service.name, revision=service.revision, defect=service.defect)
+            self.running[service.name] = self._start(
+                service.name, revision=service.revision, defect=service.defect, flags=service.flags
+            )
 
     def _condition(self, service: RunningService, reason: str, message: str) -> None:
         self.conditions.append(
@@ -187,10 +213,11 @@ class Stage:
         journeys, weights = zip(*self.shop.journeys.items(), strict=True)
         while not self._ending.wait(rng.expovariate(self.requests_per_second)):
             path = f"/{rng.choices(journeys, weights)[0]}?shopper={rng.randint(1, 500)}&sku={rng.randint(1, 40)}"
-            threading.Thread(target=_visit, args=(self.ports[self.shop.entry], path), daemon=True).start()
+            threading.Thread(target=visit, args=(self.ports[self.shop.entry], path), daemon=True).start()
 
 
-def _visit(port: int, path: str) -> None:
+def visit(port: int, path: str) -> None:
+    """One request, whatever becomes of it."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     try:
         connection.request("GET", path)

@@ -91,7 +91,7 @@ def test_without_answers_the_verdict_is_inconclusive(evidence: Evidence) -> None
     ("case", "entity", "kind", "change"),
     [
         ("bad_deploy", "service:payment", FaultKind.ERROR, "deploy-payment-r2"),
-        ("memory_leak", "service:recommend", FaultKind.MEMORY, "deploy-recommend-r2"),
+        ("memory_leak", "service:recommend", FaultKind.MEMORY, "flag-recommend-remember-answers"),
         ("row_lock", "database:shopdb", FaultKind.LOCK, None),
         ("slow_dependency", "service:shipping", None, None),
         ("stopped_process", "service:catalog", FaultKind.CRASH, None),
