@@ -83,8 +83,3 @@ class Settings(BaseSettings):
             env_settings,
             TomlConfigSettingsSource(settings_cls, toml_file=settings_file()),
         )
-
-    @property
-    def embedded(self) -> bool:
-        """True when any of the two servers is ours to start."""
-        return self.temporal_address is None or self.database_url is None

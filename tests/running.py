@@ -6,7 +6,7 @@ from pathlib import Path
 from temporalio.client import Client
 
 from activities.memory.uuid7 import uuid7
-from activities.telemetry.recorded import open_bundle
+from activities.telemetry.recorded import RecordedBackend, open_bundle
 from workers.installation import RECORDED, Installation
 from workers.intake import Inquiry, Intake
 from workflows.contracts.alert import Alert, Severity
@@ -69,3 +69,12 @@ async def finish(installation: Installation, client: Client, investigation_id: I
     report = installation.ledger(investigation_id).report()
     assert report is not None
     return report
+
+
+def check(folder: Path) -> None:
+    """What the command line looks at before it starts anything."""
+    backend = RecordedBackend(open_bundle(folder))
+    try:
+        backend.check()
+    finally:
+        backend.close()

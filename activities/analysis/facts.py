@@ -10,7 +10,7 @@ from activities.analysis.splits import Split, chart
 from workflows.contracts.canonical import digest_of, rounded
 from workflows.contracts.finding import Direction, EvidenceRef, Finding, FindingFamily
 from workflows.contracts.hypothesis import FaultKind
-from workflows.contracts.identifiers import EntityId, ProbeKey
+from workflows.contracts.identifiers import EntityId
 from workflows.contracts.predicate import Predicate, SeriesShift, probes_of
 
 ONSET_SHARE = 0.5
@@ -175,8 +175,3 @@ def _onset(points: list[tuple[datetime, float]], before: float, after: float, sp
     """The first moment from a little before the split at which the series passes half of the way up."""
     level = before + ONSET_SHARE * (after - before)
     return next((ts for ts, value in points if ts >= split.at - timedelta(seconds=10) and value >= level), None)
-
-
-def probe_of(rows: pl.DataFrame) -> ProbeKey:
-    """The probe that rows of one probe came from."""
-    return ProbeKey(rows["probe"][0])

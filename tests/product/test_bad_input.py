@@ -15,9 +15,9 @@ import polars as pl
 import pytest
 from temporalio.client import Client
 
-from activities.telemetry.recorded import BundleError, RecordedBackend, open_bundle
+from activities.telemetry.recorded import BundleError
 from tests.conftest import own_data_dir, recorded
-from tests.running import finish, start
+from tests.running import check, finish, start
 from workers.installation import Installation
 from workers.rendering.markdown_report import render_markdown
 from workers.rendering.page import render_page
@@ -51,14 +51,6 @@ def corrupt_pages(folder: Path, name: str) -> None:
     content = bytearray(path.read_bytes())
     content[200 : len(content) // 2] = os.urandom(len(content) // 2 - 200)
     path.write_bytes(content)
-
-
-def check(folder: Path) -> None:
-    backend = RecordedBackend(open_bundle(folder))
-    try:
-        backend.check()
-    finally:
-        backend.close()
 
 
 async def report_on(installation: Installation, client: Client, folder: Path) -> Report:

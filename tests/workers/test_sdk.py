@@ -82,6 +82,15 @@ async def test_from_a_payload_to_a_report(installation: Installation) -> None:
             await inquest.investigation("01a1fd3b-4ac0-7956-966f-de0c92a72f00")
 
 
+async def test_a_payload_that_cannot_be_used_is_kept_and_counted(installation: Installation) -> None:
+    before = installation.incidents().rejected_count()
+    async with Inquest.connect(installation.settings) as inquest_:
+        with pytest.raises(PayloadError):
+            await inquest_.alerts("{")
+        assert len(await inquest_.alerts(json.dumps(PAYLOAD))) == 1
+    assert installation.incidents().rejected_count() == before + 1
+
+
 def test_the_sdks_surface_is_documented() -> None:
     for name in inquest.__all__:
         assert getattr(inquest, name).__doc__, name

@@ -72,7 +72,6 @@ class StepInput(Contract):
 
     request: InvestigationRequest
     round: int = 0
-    seconds_left: float | None = None
     stopped_by: str | None = None
     hints: tuple[int, ...] = ()
     """References to hints in the ledger, by their number."""

@@ -11,7 +11,7 @@ from activities.answers import COLUMNS, decode, encode
 from activities.telemetry.backend import Answer, ask
 from activities.telemetry.recorded import BundleError, RecordedBackend, open_bundle
 from evals.bundles import Recording, write_bundle
-from tests.running import an_alert
+from tests.running import an_alert, check
 from workflows.contracts.bundle import VisibleWindow
 from workflows.contracts.change import Change, ChangeKind
 from workflows.contracts.identifiers import EntityId
@@ -59,14 +59,6 @@ def answer(folder: Path, probe: Probe) -> Answer:
     backend = RecordedBackend(open_bundle(folder))
     try:
         return ask(backend, probe)
-    finally:
-        backend.close()
-
-
-def check(folder: Path) -> None:
-    backend = RecordedBackend(open_bundle(folder))
-    try:
-        backend.check()
     finally:
         backend.close()
 

@@ -10,6 +10,7 @@ from temporalio.client import Client, WorkflowUpdateFailedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from infra.settings import Settings
+from inquest.alertmanager import PayloadError, alerts_from_alertmanager
 from workers.follow import InvestigationEndedError, News, follow
 from workers.installation import RECORDED, Installation, open_installation
 from workers.intake import LIVE_SCOPE, Inquiry
@@ -127,6 +128,25 @@ class Inquest:
             if workers:
                 await stack.enter_async_context(installation.workers(client))
             yield cls(installation, client)
+
+    async def alerts(self, payload: bytes | str) -> list[Alert]:
+        """The alerts in the body of one Alertmanager webhook call; a body that cannot be used is kept and counted.
+
+        Raises:
+            PayloadError: it cannot be used; the message says what to send instead.
+        """
+        try:
+            return alerts_from_alertmanager(payload)
+        except PayloadError as error:
+            content = payload if isinstance(payload, bytes) else payload.encode(errors="replace")
+            await asyncio.to_thread(
+                self._installation.incidents().reject,
+                source="alertmanager",
+                reason=str(error),
+                content=content,
+                received_at=datetime.now(UTC),
+            )
+            raise
 
     async def start(
         self,
