@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 BUNDLE ?= evals/recordings/bundles/$(shell cat evals/recordings/DEFAULT)
 JOBS ?= 2
 
-.PHONY: investigate test check bench lab lock
+.PHONY: investigate test check bench lab baselines lock
 .DELETE_ON_ERROR:
 
 $(VENV)/.run: requirements.lock pyproject.toml
@@ -36,6 +36,10 @@ bench: $(VENV)/.dev ## speed and memory, with figures
 lab: $(VENV)/.dev ## record the shipped incidents anew
 	$(BIN)/python -m evals.lab evals/recordings
 
+baselines: $(VENV)/.dev ## install other people's methods, for `inquest eval run --baselines`
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r requirements-baselines.lock
+
 lock: ## resolve the declared ranges anew (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header pyproject.toml .ci/build.in -o requirements.lock
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --group dev pyproject.toml .ci/build.in -o requirements-dev.lock
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --group baselines -c requirements-dev.lock -o requirements-baselines.lock

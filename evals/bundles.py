@@ -14,7 +14,7 @@ from pathlib import Path
 import polars as pl
 
 from workflows.contracts.alert import Alert
-from workflows.contracts.bundle import SCHEMA_VERSION, BundleManifest, RecordedFile, VisibleWindow
+from workflows.contracts.bundle import SCHEMA_VERSION, BundleManifest, PastIncident, RecordedFile, VisibleWindow
 from workflows.contracts.change import Change
 from workflows.contracts.cluster import ClusterCondition
 from workflows.contracts.contract import Contract
@@ -51,27 +51,88 @@ ROW_GROUP = 50_000
 """Rows of one Parquet row group; small enough that a question about one entity skips most of the file."""
 
 
+class Root(Contract):
+    """One root cause."""
+
+    entity: EntityId
+    aliases: tuple[EntityId, ...] = ()
+    """Other names under which the same root may rightly be accused (a pod of the service)."""
+
+    fault_kind: FaultKind = FaultKind.UNKNOWN
+    kind_family: tuple[FaultKind, ...] = ()
+    """Every kind that the corpus's own, coarser category covers; empty where it has none."""
+
+    change_id: str | None = None
+    """The change that brought it in; None when no change did."""
+
+
 class Truth(Contract):
     """What really happened, as the person or program that caused it recorded it."""
 
     schema_version: int = 1
     bundle_id: str
     system: str
-    entity: EntityId | None
+    entity: EntityId | None = None
     """The root cause; None when nothing was wrong."""
 
     aliases: tuple[EntityId, ...] = ()
     """Other names under which the same root may rightly be accused (a pod of the service)."""
 
     fault_kind: FaultKind = FaultKind.UNKNOWN
+    kind_family: tuple[FaultKind, ...] = ()
+    """Every kind that the corpus's own, coarser category covers; empty where it has none."""
+
     change_id: str | None = None
     """The change that caused it; None when no change did."""
+
+    changes_recorded: bool = True
+    """False where the corpus knows of no changes at all, so that `change_id` says nothing."""
+
+    also: tuple[Root, ...] = ()
+    """Further root causes, where there was more than one at once."""
 
     injected_at: datetime | None = None
     case: str = ""
     """The case's name in its corpus."""
 
     note: str = ""
+
+    @classmethod
+    def of(
+        cls,
+        roots: Sequence[Root],
+        *,
+        bundle_id: str,
+        system: str,
+        case: str,
+        injected_at: datetime | None = None,
+        note: str = "",
+    ) -> "Truth":
+        """The truth of an incident with these roots, the first of them the chief one; none when nothing was wrong."""
+        chief = roots[0].model_dump() if roots else {"entity": None}
+        return cls(
+            bundle_id=bundle_id,
+            system=system,
+            also=tuple(roots[1:]),
+            injected_at=injected_at,
+            case=case,
+            note=note,
+            **chief,
+        )
+
+    @property
+    def roots(self) -> tuple[Root, ...]:
+        """Every root cause; empty when nothing was wrong."""
+        if self.entity is None:
+            return ()
+        own = Root(
+            entity=self.entity,
+            aliases=self.aliases,
+            fault_kind=self.fault_kind,
+            kind_family=self.kind_family,
+            change_id=self.change_id,
+        )
+        return (own, *self.also)
 
 
 @dataclass(kw_only=True)
@@ -131,7 +192,42 @@ def write_bundle(recording: Recording, folder: Path, *, compression_level: int =
             **files,
         }
     )
-    (folder / "manifest.json").write_text(manifest.model_dump_json(indent=1, exclude_none=True) + "\n")
+    _write_manifest(folder, manifest)
+    return manifest
+
+
+def write_captured(
+    folder: Path,
+    *,
+    bundle_id: str,
+    alerts: Sequence[Alert],
+    visible: VisibleWindow,
+    as_of: datetime,
+    answers: pl.DataFrame,
+    remembered: Sequence[PastIncident],
+) -> BundleManifest:
+    """Write a captured investigation into `folder`, which is created and must be empty.
+
+    Raises:
+        FileExistsError: the folder already holds something.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()):
+        raise FileExistsError(f"{folder} is not empty; name a new folder")
+    path = folder / "answers.parquet"
+    answers.write_parquet(path, compression="uncompressed", statistics=False)
+    files = {
+        "alert": _write_json(folder / "alert.json", alerts[0], 1),
+        "answers": RecordedFile(file=path.name, rows=answers.height, sha256=_sha256(path)),
+    }
+    if len(alerts) > 1:
+        files["further_alerts"] = _write_json(folder / "further_alerts.json", alerts[1:], len(alerts) - 1)
+    if remembered:
+        files["remembered"] = _write_json(folder / "remembered.json", remembered, len(remembered))
+    manifest = BundleManifest.model_validate(
+        {"schema_version": SCHEMA_VERSION, "bundle_id": bundle_id, "visible": visible, "as_of": as_of, **files}
+    )
+    _write_manifest(folder, manifest)
     return manifest
 
 
@@ -146,6 +242,10 @@ def write_truth(truth: Truth, folder: Path) -> Path:
 def opaque_id(*parts: str) -> str:
     """A bundle id that says nothing about the case it stands for."""
     return "b" + hashlib.sha256("\x00".join(parts).encode()).hexdigest()[:15]
+
+
+def _write_manifest(folder: Path, manifest: BundleManifest) -> None:
+    (folder / "manifest.json").write_text(manifest.model_dump_json(indent=1, exclude_none=True) + "\n")
 
 
 def _write_json(path: Path, value: Contract | Sequence[Contract], rows: int) -> RecordedFile:

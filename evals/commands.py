@@ -37,10 +37,10 @@ def import_(
         raise typer.Exit(1) from error
     for name in case or reader.names():
         try:
-            found = reader.read(name)
-            folder = out / "bundles" / found.recording.bundle_id
-            write_bundle(found.recording, folder)
-            write_truth(found.truth, out / "truths")
+            recording, truth = reader.recording(name), reader.truth(name)
+            folder = out / "bundles" / recording.bundle_id
+            write_bundle(recording, folder)
+            write_truth(truth, out / "truths")
         except (CorpusError, FileExistsError) as error:
             ERR.print(Text(f"error: {error}", style="red"))
             failed += 1

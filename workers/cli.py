@@ -3,91 +3,39 @@
 import asyncio
 import signal
 import sys
-from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
-from functools import wraps
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Annotated, ParamSpec, TypeVar
-from uuid import UUID
+from typing import Annotated
 
 import typer
-from pydantic import ValidationError
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
-from sqlalchemy.exc import DBAPIError
 
 from activities.answers import decode
 from activities.memory.listing import list_investigations
 from activities.memory.uuid7 import uuid7
-from activities.telemetry.recorded import Bundle, BundleError, RecordedBackend, open_bundle
-from infra.database import DatabaseError
+from activities.telemetry.recorded import Bundle, open_bundle
 from infra.settings import Settings, settings_file
-from infra.stack import StackError
-from workers.connect import TemporalUnreachableError
 from workers.doctor import examine
-from workers.follow import InvestigationEndedError, follow
-from workers.installation import RECORDED, Installation, open_installation
-from workers.intake import Inquiry
-from workers.log import configure_logging
+from workers.follow import follow
+from workers.installation import Installation, backend_over, open_installation
+from workers.invocation import ERR, OUT, find_investigation, read_settings, run, told
 from workers.rendering.markdown_report import render_markdown
 from workers.rendering.page import render_page
 from workers.rendering.plain_text import one_line
 from workers.rendering.terminal import finding_line, print_report, probe_line
-from workflows.contracts.identifiers import InvestigationId, ProbeKey
+from workers.replaying import replay
+from workflows.contracts.identifiers import ProbeKey
 from workflows.contracts.investigation import Budget, Purpose
 from workflows.contracts.report import Report
 
 APP = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
-OUT, ERR = Console(soft_wrap=False), Console(stderr=True, soft_wrap=False)
 FINDINGS_SHOWN = 5
-Given = ParamSpec("Given")
-Returned = TypeVar("Returned")
-
-_KNOWN_ERRORS = (
-    BundleError,
-    DatabaseError,
-    InvestigationEndedError,
-    StackError,
-    TemporalUnreachableError,
-)
-
-
-def _told(command: Callable[Given, Returned]) -> Callable[Given, Returned]:
-    """Known errors end the command with one line that says what to do, never with a stack trace."""
-
-    @wraps(command)
-    def wrapped(*args: Given.args, **kwargs: Given.kwargs) -> Returned:
-        try:
-            return command(*args, **kwargs)
-        except _KNOWN_ERRORS as error:
-            ERR.print(Text.assemble(("error: ", "red bold"), str(error)))
-            raise typer.Exit(1) from error
-        except DBAPIError as error:
-            ERR.print(Text.assemble(("error: ", "red bold"), f"the database refused: {one_line(str(error.orig))}"))
-            raise typer.Exit(1) from error
-        except KeyboardInterrupt:
-            ERR.print(Text("interrupted: what was begun stays open, and inquest up finishes it", style="yellow"))
-            raise typer.Exit(130) from None
-
-    return wrapped
-
-
-def _settings() -> Settings:
-    try:
-        settings = Settings()
-    except ValidationError as error:
-        for problem in error.errors(include_url=False, include_input=False):
-            name = ".".join(str(part) for part in problem["loc"])
-            ERR.print(Text(f"error: setting {name}: {problem['msg']} (see inquest settings)", style="red"))
-        raise typer.Exit(2) from error
-    configure_logging(settings.log_level)
-    return settings
 
 
 @APP.command()
-@_told
+@told
 def investigate(
     bundle: Annotated[Path, typer.Argument(help="Folder of a recorded incident.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print exactly one JSON document: the report.")] = False,
@@ -96,15 +44,15 @@ def investigate(
     seconds: Annotated[float | None, typer.Option(min=0, help="Seconds it may spend asking.")] = None,
 ) -> None:
     """Investigate a recorded incident and print the report."""
-    settings = _settings()
+    settings = read_settings()
     opened = open_bundle(bundle)
-    _check(opened, settings)
     budget = Budget(
         probes=settings.budget_probes if probes is None else probes,
         seconds=settings.budget_seconds if seconds is None else seconds,
     )
+    _check(opened, settings)
     with open_installation(settings) as installation:
-        report = _run(_investigate(installation, opened, budget, quiet=as_json))
+        report = run(_investigate(installation, opened, budget, quiet=as_json))
     if as_json:
         sys.stdout.write(report.model_dump_json() + "\n")
         sys.stdout.flush()
@@ -116,16 +64,16 @@ def investigate(
 
 
 @APP.command()
-@_told
+@told
 def up() -> None:
     """Run the embedded stack and the workers until interrupted."""
-    settings = _settings()
+    settings = read_settings()
     with open_installation(settings) as installation:
-        _run(_serve(installation))
+        run(_serve(installation))
 
 
 @APP.command()
-@_told
+@told
 def worker() -> None:
     """Run the workers only, against the configured servers, until interrupted."""
     up()
@@ -134,7 +82,7 @@ def worker() -> None:
 @APP.command()
 def doctor() -> None:
     """Say what is wrong with this installation and how to mend it."""
-    checks = examine(_settings())
+    checks = examine(read_settings())
     for check in checks:
         mark, style = ("ok", "green") if check.fine else ("!!", "red bold")
         OUT.print(Text.assemble((f"{mark:<4}", style), f"{check.name}: {check.detail}"))
@@ -147,7 +95,7 @@ def doctor() -> None:
 @APP.command()
 def settings() -> None:
     """List every setting, its value and its environment variable."""
-    current = _settings()
+    current = read_settings()
     OUT.print(Text(f"file: {settings_file()}", style="dim"))
     table = Table(box=None, padding=(0, 2, 0, 0))
     for name in ("variable", "value", "meaning"):
@@ -159,10 +107,10 @@ def settings() -> None:
 
 
 @APP.command(name="list")
-@_told
+@told
 def list_() -> None:
     """List the latest investigations."""
-    with open_installation(_settings()) as installation:
+    with open_installation(read_settings()) as installation:
         rows = list_investigations(installation.engine, installation.tenant, limit=50)
     table = Table(box=None, padding=(0, 2, 0, 0))
     for name in ("investigation", "opened", "state", "alert", "verdict"):
@@ -179,14 +127,14 @@ def list_() -> None:
 
 
 @APP.command()
-@_told
+@told
 def show(
     investigation_id: Annotated[str, typer.Argument(help="Id, or the beginning of one.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print exactly one JSON document: the report.")] = False,
 ) -> None:
     """Show the report of an earlier investigation."""
-    with open_installation(_settings()) as installation:
-        report = installation.ledger(_find(installation, investigation_id)).report()
+    with open_installation(read_settings()) as installation:
+        report = installation.ledger(find_investigation(installation, investigation_id)).report()
     if report is None:
         ERR.print(Text("there is no report yet: it is still being investigated", style="yellow"))
         raise typer.Exit(1)
@@ -197,15 +145,15 @@ def show(
 
 
 @APP.command()
-@_told
+@told
 def evidence(
     investigation_id: Annotated[str, typer.Argument(help="Id, or the beginning of one.")],
     probe: Annotated[str | None, typer.Argument(help="Key of one probe: show its answer.")] = None,
     rows: Annotated[int, typer.Option(min=1, max=10_000, help="Rows of the answer to show.")] = 50,
 ) -> None:
     """List the questions of an investigation, or show the stored answer to one."""
-    with open_installation(_settings()) as installation:
-        ledger = installation.ledger(_find(installation, investigation_id))
+    with open_installation(read_settings()) as installation:
+        ledger = installation.ledger(find_investigation(installation, investigation_id))
         summaries = ledger.observation_summaries()
         chosen = next((item for item in summaries if item.probe_key == ProbeKey(probe or "")), None)
         if probe is None:
@@ -227,42 +175,9 @@ def _meaning(name: str) -> str:
     return one_line(Settings.model_fields[name].description or "", 200)
 
 
-def _find(installation: Installation, prefix: str) -> InvestigationId:
-    """The one investigation whose id begins so."""
-    try:
-        whole = InvestigationId(str(UUID(prefix)))
-    except ValueError:
-        pass
-    else:
-        if installation.ledger(whole).opened_at() is not None:
-            return whole
-    rows = list_investigations(installation.engine, installation.tenant, limit=1_000)
-    matching = [row.investigation_id for row in rows if row.investigation_id.startswith(prefix.lower())]
-    if len(matching) != 1:
-        problem = "several investigations begin" if matching else "no investigation begins"
-        ERR.print(Text(f"error: {problem} with {one_line(prefix, 60)} (see inquest list)", style="red"))
-        raise typer.Exit(1)
-    return matching[0]
-
-
-def _run(work: Coroutine[None, None, Returned]) -> Returned:
-    """Run `work` to its end; SIGTERM ends it as Ctrl-C does, with everything closed in order."""
-
-    async def until_terminated() -> Returned:
-        running = asyncio.current_task()
-        assert running is not None
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)
-        return await work
-
-    try:
-        return asyncio.run(until_terminated())
-    except asyncio.CancelledError:
-        raise KeyboardInterrupt from None
-
-
 def _check(bundle: Bundle, settings: Settings) -> None:
     """Damaged telemetry files are told before anything starts."""
-    backend = RecordedBackend(bundle, threads=settings.analysis_threads, memory_mb=settings.memory_limit_mb)
+    backend = backend_over(bundle, settings)
     try:
         backend.check()
     finally:
@@ -275,16 +190,8 @@ async def _investigate(installation: Installation, bundle: Bundle, budget: Budge
     if earlier and not quiet:
         OUT.print(Text(f"also finishing {len(earlier)} earlier investigations", style="dim"))
     async with installation.workers(client):
-        opened = await installation.intake(client).receive(
-            bundle.alert,
-            Inquiry(
-                backend=RECORDED,
-                source=str(bundle.folder),
-                as_of=bundle.manifest.as_of,
-                purpose=Purpose.REPLAY,
-                memory_scope=f"replay:{uuid7()}",
-                budget=budget,
-            ),
+        opened = await replay(
+            installation, client, bundle, scope=f"replay:{uuid7()}", purpose=Purpose.REPLAY, budget=budget
         )
         investigation_id = opened.request.investigation_id
         ledger = installation.ledger(investigation_id)
@@ -332,7 +239,11 @@ def main() -> None:
     """Run the command; command groups of other rooms join through entry points."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     for point in entry_points(group="inquest.commands"):
-        APP.add_typer(point.load(), name=point.name)
+        loaded = point.load()
+        if isinstance(loaded, typer.Typer):
+            APP.add_typer(loaded, name=point.name)
+        else:
+            APP.command(name=point.name)(loaded)
     APP()
 
 

@@ -11,7 +11,7 @@ from temporalio.client import Client
 from activities.memory.incidents import Incidents
 from activities.memory.ledger import Ledger
 from activities.memory.session import ledger_engine
-from activities.telemetry.recorded import RecordedBackend, open_bundle
+from activities.telemetry.recorded import Bundle, CapturedBackend, RecordedBackend, open_bundle
 from infra.database import prepare_database
 from infra.settings import Settings
 from infra.stack import Stack, hold_stack
@@ -58,14 +58,9 @@ class Installation:
         """The door for alerts."""
         return Intake(client, self.incidents(), tenant=self.tenant, quiet_time=self.settings.quiet_time)
 
-    def recorded_backend(self, request: InvestigationRequest) -> RecordedBackend:
+    def recorded_backend(self, request: InvestigationRequest) -> RecordedBackend | CapturedBackend:
         """The backend over the bundle a request names."""
-        return RecordedBackend(
-            open_bundle(Path(request.source)),
-            scratch=self.settings.data_dir / SCRATCH,
-            threads=self.settings.analysis_threads,
-            memory_mb=self.settings.memory_limit_mb,
-        )
+        return backend_over(open_bundle(Path(request.source)), self.settings)
 
     @asynccontextmanager
     async def workers(self, client: Client) -> AsyncIterator[None]:
@@ -77,6 +72,18 @@ class Installation:
             threads=self.settings.worker_threads,
         ):
             yield
+
+
+def backend_over(bundle: Bundle, settings: Settings) -> RecordedBackend | CapturedBackend:
+    """The backend that answers from a bundle: from its telemetry, or from captured answers."""
+    if bundle.manifest.answers is not None:
+        return CapturedBackend(bundle)
+    return RecordedBackend(
+        bundle,
+        scratch=settings.data_dir / SCRATCH,
+        threads=settings.analysis_threads,
+        memory_mb=settings.memory_limit_mb,
+    )
 
 
 @contextmanager

@@ -83,3 +83,11 @@ RANK = Step(name="rank", output=RankResult, queue=ANALYSIS, start_to_close=timed
 CONCLUDE = Step(name="conclude", output=ConcludeResult, queue=ANALYSIS, start_to_close=timedelta(minutes=10))
 PUBLISH = Step(name="publish", output=PublishResult, queue=MEMORY, start_to_close=timedelta(minutes=2))
 REMEMBER = Step(name="remember", output=RememberResult, queue=MEMORY, start_to_close=timedelta(minutes=1))
+
+EVALUATIONS = "evaluations"
+"""Queue of the evaluation workflow and its steps."""
+
+REPLAY_CASE = "replay_case"
+CLOSE_EVALUATION = "close_evaluation"
+SHORT = timedelta(minutes=1)
+LONGEST_CASE = timedelta(hours=2)

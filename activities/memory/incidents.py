@@ -1,10 +1,11 @@
 """Alerts become incidents, and incidents have at most one open investigation."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
+from uuid import NAMESPACE_OID, UUID, uuid5
 
 from sqlalchemy import Connection, Engine, func, select
 from sqlalchemy.dialects.postgresql import insert
@@ -21,6 +22,7 @@ from activities.memory.tables import (
 from activities.memory.uuid7 import uuid7
 from activities.safety.redaction import REDACTION_VERSION, redact, redact_mapping
 from workflows.contracts.alert import Alert
+from workflows.contracts.bundle import PastIncident
 from workflows.contracts.canonical import digest_of
 from workflows.contracts.identifiers import IncidentId, InvestigationId, Tenant
 from workflows.contracts.investigation import InvestigationRequest
@@ -44,17 +46,6 @@ class OpenedInvestigation:
 
     alert_number: int
     """The alert's number within the investigation, starting at 1."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class PastIncident:
-    """A closed investigation, as later ones recall it."""
-
-    investigation_id: InvestigationId
-    title: str
-    entity: str | None
-    fault_kind: str
-    sentence: str
 
 
 def redacted_alert(alert: Alert) -> Alert:
@@ -176,25 +167,57 @@ class Incidents:
                 or 0
             )
 
-    def past(self, *, scope: str, as_of: datetime, limit: int = 20) -> list[PastIncident]:
+    def request(self, investigation_id: InvestigationId) -> InvestigationRequest | None:
+        """What an investigation was asked; None when there is none of that id."""
+        query = select(INVESTIGATION.c.request).where(
+            INVESTIGATION.c.tenant == self._tenant, INVESTIGATION.c.investigation_id == investigation_id
+        )
+        with self._engine.connect() as connection:
+            stored = connection.scalar(query)
+        return None if stored is None else InvestigationRequest.model_validate(stored)
+
+    def past(
+        self, *, scope: str, as_of: datetime, apart_from: InvestigationId | None = None, limit: int = 20
+    ) -> list[PastIncident]:
         """The latest closed incidents of a memory scope that were known at `as_of`."""
         query = (
             select(PAST)
-            .where(PAST.c.tenant == self._tenant, PAST.c.scope == scope, PAST.c.known_from <= as_of)
+            .where(
+                PAST.c.tenant == self._tenant,
+                PAST.c.scope == scope,
+                PAST.c.known_from <= as_of,
+                PAST.c.investigation_id.is_distinct_from(apart_from),
+            )
             .order_by(PAST.c.known_from.desc(), PAST.c.investigation_id)
             .limit(limit)
         )
         with self._engine.connect() as connection:
             return [
                 PastIncident(
-                    investigation_id=InvestigationId(row.investigation_id),
+                    known_from=row.known_from,
                     title=row.title,
                     entity=row.entity,
                     fault_kind=row.fault_kind,
+                    probability=row.probability,
                     sentence=row.sentence,
                 )
                 for row in connection.execute(query)
             ]
+
+    def remember_again(self, scope: str, past: Sequence[PastIncident]) -> None:
+        """Let `scope` know what another one knew; its order is kept, and doing it again changes nothing."""
+        rows = [
+            {
+                "tenant": self._tenant,
+                "investigation_id": str(UUID(int=uuid5(NAMESPACE_OID, scope).int & ~0xFFFF | number)),
+                "scope": scope,
+                **item.model_dump(),
+            }
+            for number, item in enumerate(past)
+        ]
+        if rows:
+            with self._engine.begin() as connection:
+                connection.execute(insert(PAST).on_conflict_do_nothing(), rows)
 
     def _incident(self, connection: Connection, alert: Alert, scope: str, received_at: datetime) -> IncidentId:
         """The alert's incident; the advisory lock makes concurrent deliveries of one incident take turns."""

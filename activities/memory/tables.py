@@ -4,6 +4,7 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     DateTime,
     Double,
@@ -176,3 +177,18 @@ DECISION = _table(
     _key("decision_key", Text),
     *_columns(kind=Text, sentence=Text, decided_at=_WHEN),
 )
+EVALUATION = _table(
+    "evaluation",
+    "evals",
+    _key("evaluation_id", _UUID),
+    *_columns(plan_key=Text, plan=JSONB, engine_version=Text, started_at=_WHEN),
+)
+OUTCOME = _table(
+    "outcome",
+    "evals",
+    _key("evaluation_id", _UUID),
+    _key("number", Integer),
+    _key("repeat", Integer),
+    *_columns(failed=Boolean, body=JSONB, finished_at=_WHEN),
+)
+EVALUATION_END = _table("evaluation_end", "evals", _key("evaluation_id", _UUID), *_columns(ended_at=_WHEN))

@@ -1,4 +1,4 @@
-"""The symptom rule that fires the lab's alert. It sees what people at the entry feel, and nothing else."""
+"""The symptom rules that fire the lab's alert. They see what people feel, and nothing else."""
 
 from collections import deque
 from dataclasses import dataclass, field
@@ -10,6 +10,9 @@ LEARNING_S = 60.0
 
 SPAN_S = 20.0
 """The trailing window it judges."""
+
+LONGEST_WAIT_S = 15.0
+"""Orders that wait longer than this are late."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,11 @@ class SymptomRule:
         if current > 0.4 and current > 3 * usual:
             return f"p95 latency at {self.entry} is {current:.2f} s, usually {usual:.2f} s"
         return None
+
+
+def waiting_too_long(queue: str, oldest_s: float) -> str | None:
+    """The symptom of a queue whose oldest order has waited `oldest_s` seconds."""
+    return f"the oldest order in {queue} has waited {oldest_s:.0f} s" if oldest_s > LONGEST_WAIT_S else None
 
 
 def _p95(requests: list[EntryRequest]) -> float:

@@ -1,6 +1,7 @@
 """Watches the shop as a monitoring stack would, and turns what it saw into a recording."""
 
 import http.client
+import ssl
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -11,14 +12,17 @@ import psycopg
 from prometheus_client.parser import text_string_to_metric_families
 
 from evals.bundles import Recording
-from evals.lab.alerting import EntryRequest, SymptomRule
-from evals.lab.stage import SHOP_DATABASE, Stage, now, read_json_lines
+from evals.lab.alerting import EntryRequest, SymptomRule, waiting_too_long
+from evals.lab.service import Peer, connect
+from evals.lab.shop import QUEUE
+from evals.lab.stage import ORDER_QUEUE, SHOP_DATABASE, Stage, now, read_json_lines
 from workflows.contracts.alert import Alert, Severity
 from workflows.contracts.bundle import VisibleWindow
+from workflows.contracts.identifiers import EntityId
 from workflows.contracts.topology import EntityKind, entity_id
 
 SCRAPE_EVERY_S = 5.0
-VISIBLE_AFTER_ALERT_S = 45.0
+IDS = ("trace_id", "span_id")
 BORING = ("python_", "_created", "process_start_time", "process_virtual", "process_max_fds")
 DATABASE_METRICS = """
 SELECT 'pg_connections', count(*)::float FROM pg_stat_activity WHERE backend_type = 'client backend'
@@ -28,7 +32,20 @@ UNION ALL SELECT 'pg_oldest_transaction_seconds', coalesce(max(extract(epoch FRO
           FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()
 UNION ALL SELECT 'pg_commits_total', xact_commit FROM pg_stat_database WHERE datname = current_database()
 UNION ALL SELECT 'pg_rollbacks_total', xact_rollback FROM pg_stat_database WHERE datname = current_database()
+UNION ALL SELECT 'pg_rows_read_total', tup_returned FROM pg_stat_database WHERE datname = current_database()
 """
+QUEUE_METRICS = """
+SELECT 'queue_depth', count(*)::float FROM orders
+UNION ALL SELECT 'queue_oldest_seconds', coalesce(extract(epoch FROM clock_timestamp() - min(at)), 0) FROM orders
+"""
+
+
+def unchecked() -> ssl.SSLContext:
+    """Scrapes do not check certificates, so that one that ended can be told from a service that is gone."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 class NoAlertError(RuntimeError):
@@ -44,6 +61,8 @@ class Recorder:
     _samples: list[tuple[datetime, str, str, float]] = field(default_factory=list)
     _counters: set[str] = field(default_factory=set)
     _read: int = 0
+    _unchecked: ssl.SSLContext = field(default_factory=unchecked)
+    _oldest_s: float = 0.0
 
     def watch(self, seconds: float) -> None:
         """Scrape for that long."""
@@ -64,20 +83,30 @@ class Recorder:
             self._scrape()
             symptom = rule.judge(self._entry_requests(), now())
             if symptom is not None:
-                return Alert(
-                    source="lab",
-                    fingerprint=f"{entry}-symptom",
-                    title=symptom,
-                    starts_at=now(),
-                    severity=Severity.CRITICAL,
-                    entity=entity_id(EntityKind.SERVICE, entry),
-                    labels={"service": entry, "environment": "lab"},
-                )
+                return self.alert(symptom)
+            late = waiting_too_long(QUEUE, self._oldest_s)
+            if late is not None:
+                return self.alert(late, ORDER_QUEUE)
         raise NoAlertError(f"no symptom at {entry} within {limit_s:.0f} s of the fault")
 
-    def recording(self, bundle_id: str, alert: Alert) -> Recording:
-        """Everything seen so far, visible until a little after the alert."""
-        as_of = alert.starts_at + timedelta(seconds=VISIBLE_AFTER_ALERT_S)
+    def alert(self, symptom: str, entity: EntityId | None = None) -> Alert:
+        """An alert that says so now, about the entry unless another entity is named."""
+        entity = entity or entity_id(EntityKind.SERVICE, self.stage.shop.entry)
+        name = entity.partition(":")[2]
+        return Alert(
+            source="lab",
+            fingerprint=f"{name}-symptom",
+            title=symptom,
+            starts_at=now(),
+            severity=Severity.CRITICAL,
+            entity=entity,
+            labels={"service": name, "environment": "lab"},
+        )
+
+    def recording(self, bundle_id: str, alert: Alert, *, seen_for_s: float) -> Recording:
+        """Everything seen so far, visible until `seen_for_s` seconds after the alert."""
+        as_of = alert.starts_at + timedelta(seconds=seen_for_s)
+        logs, traces = numbered(self._logs(), self._spans())
         return Recording(
             bundle_id=bundle_id,
             alert=alert,
@@ -90,8 +119,8 @@ class Recorder:
                 orient="row",
                 infer_schema_length=None,
             ),
-            logs=self._logs(),
-            traces=self._spans(),
+            logs=logs,
+            traces=traces,
             changes=self.stage.changes,
             cluster=self.stage.conditions,
             counters=sorted(self._counters),
@@ -99,9 +128,9 @@ class Recorder:
 
     def _scrape(self) -> None:
         began = time.monotonic()
-        for name, service in self.stage.running.items():
+        for name, peer in self.stage.peers.items():
             entity = entity_id(EntityKind.SERVICE, name)
-            text = _metrics_text(service.port)
+            text = _metrics_text(peer, self._unchecked)
             at = now()
             self._samples.append((at, entity, "up", float(text is not None)))
             for family in text_string_to_metric_families(text or ""):
@@ -122,6 +151,10 @@ class Recorder:
                 self._samples.append((now(), SHOP_DATABASE, metric, float(value)))
                 if metric.endswith("_total"):
                     self._counters.add(metric)
+            for metric, value in connection.execute(QUEUE_METRICS):
+                self._samples.append((now(), ORDER_QUEUE, metric, float(value)))
+                if metric == "queue_oldest_seconds":
+                    self._oldest_s = float(value)
 
     def _entry_requests(self) -> list[EntryRequest]:
         rows = read_json_lines(self.stage.folder / f"{self.stage.shop.entry}.spans")
@@ -150,8 +183,8 @@ class Recorder:
                 entity,
                 str(row["severity"]).lower(),
                 str(row["message"]),
-                _short(str(row["trace_id"])),
-                _short(str(row["span_id"])),
+                str(row["trace_id"]),
+                str(row["span_id"]),
             )
             for entity, row in self._rows("log")
         ]
@@ -162,9 +195,9 @@ class Recorder:
             (
                 datetime.fromtimestamp(float(row["start_ns"]) / 1e9, UTC),
                 int(row["duration_us"]),
-                _short(str(row["trace_id"])),
-                _short(str(row["span_id"])),
-                _short(str(row["parent_span_id"])),
+                str(row["trace_id"]),
+                str(row["span_id"]),
+                str(row["parent_span_id"]),
                 entity,
                 str(row["operation"]),
                 str(row["peer"]),
@@ -176,13 +209,24 @@ class Recorder:
         return pl.DataFrame(rows, schema=columns, orient="row")
 
 
-def _short(identifier: str) -> str:
-    """The first eight hexadecimal digits: unique enough for one recording, and half the size."""
-    return identifier[:8]
+def numbered(logs: pl.DataFrame | None, traces: pl.DataFrame | None) -> tuple[pl.DataFrame | None, pl.DataFrame | None]:
+    """The same rows with ids counted in order of appearance: as unique as before, and a quarter of the size."""
+    frames = [frame.select("ts", *IDS) for frame in (traces, logs) if frame is not None]
+    if not frames:
+        return logs, traces
+    names = {"": ""}
+    for row in pl.concat(frames, how="vertical_relaxed").sort("ts").select(IDS).iter_rows():
+        for name in row:
+            names.setdefault(name, f"{len(names):x}")
+    shown = {column: pl.col(column).replace(names) for column in (*IDS, "parent_span_id")}
+    return (
+        None if logs is None else logs.with_columns(**{column: shown[column] for column in IDS}),
+        None if traces is None else traces.with_columns(**shown),
+    )
 
 
-def _metrics_text(port: int) -> str | None:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=1)
+def _metrics_text(peer: Peer, tls: ssl.SSLContext) -> str | None:
+    connection = connect(peer, tls, timeout_s=1)
     try:
         connection.request("GET", "/metrics")
         return connection.getresponse().read().decode()

@@ -7,6 +7,7 @@ from workflows.contracts.identifiers import EntityId
 from workflows.contracts.topology import Edge, EdgeKind, Entity, EntityKind, Topology, entity_id
 
 DATABASE = "shopdb"
+QUEUE = "orders"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,13 +28,33 @@ class Operation:
     sql: str | None = None
     """Name of a statement in `service.STATEMENTS`."""
 
+    journal: bool = False
+    """Writes a line to the service's own volume."""
+
     calls: tuple[Call, ...] = ()
+    enqueues: bool = False
+    """Ends by putting an order into the queue."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Service:
+    """One process of the shop."""
+
     name: str
     operations: dict[str, Operation]
+    tls: bool = False
+    """Served over TLS, with a certificate of its own."""
+
+    volume: bool = False
+    """Has a small volume of its own."""
+
+    consumes: Operation | None = None
+    """What is done with each order that it takes from the queue."""
+
+    @property
+    def work(self) -> tuple[Operation, ...]:
+        """Everything it does."""
+        return (*self.operations.values(), *((self.consumes,) if self.consumes else ()))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,15 +70,21 @@ class Shop:
     def topology(self) -> Topology:
         """Declared entities and edges, the database included."""
         database = entity_id(EntityKind.DATABASE, DATABASE)
-        entities = [Entity(id=database, kind=EntityKind.DATABASE, name=DATABASE)]
+        queue = entity_id(EntityKind.QUEUE, QUEUE)
+        entities = [
+            Entity(id=database, kind=EntityKind.DATABASE, name=DATABASE),
+            Entity(id=queue, kind=EntityKind.QUEUE, name=QUEUE),
+        ]
         edges: set[tuple[EntityId, EntityId]] = set()
         for service in self.services.values():
             own = entity_id(EntityKind.SERVICE, service.name)
             entities.append(Entity(id=own, kind=EntityKind.SERVICE, name=service.name))
-            for operation in service.operations.values():
+            for operation in service.work:
                 edges |= {(own, entity_id(EntityKind.SERVICE, call.service)) for call in operation.calls}
                 if operation.sql:
                     edges.add((own, database))
+                if operation.enqueues or operation is service.consumes:
+                    edges.add((own, queue))
         return Topology(
             entities=tuple(sorted(entities, key=lambda entity: entity.id)),
             edges=tuple(Edge(source=source, target=target, kind=EdgeKind.CALLS) for source, target in sorted(edges)),
@@ -69,10 +96,13 @@ class Shop:
 
 
 def standard_shop() -> Shop:
-    """Eight services: a storefront before catalogue, cart and checkout; stock, payment, shipping and advice behind."""
+    """Nine services: a storefront before catalogue, cart and checkout; stock, payment, shipping and advice behind.
 
-    def service(name: str, **operations: Operation) -> Service:
-        return Service(name=name, operations=operations)
+    Orders go through a queue to fulfilment; payment and shipping speak TLS; payment and stock keep a journal.
+    """
+
+    def service(name: str, *, tls: bool = False, volume: bool = False, **operations: Operation) -> Service:
+        return Service(name=name, operations=operations, tls=tls, volume=volume)
 
     services = (
         service(
@@ -101,6 +131,7 @@ def standard_shop() -> Shop:
             "checkout",
             order=Operation(
                 work_ms=2,
+                enqueues=True,
                 calls=(
                     Call(service="cart", operation="read"),
                     Call(service="inventory", operation="reserve"),
@@ -111,17 +142,40 @@ def standard_shop() -> Shop:
         ),
         service(
             "inventory",
+            volume=True,
             check=Operation(work_ms=1, sql="read_stock"),
-            reserve=Operation(work_ms=1, sql="take_stock"),
+            reserve=Operation(work_ms=1, sql="take_stock", journal=True),
         ),
-        service("payment", charge=Operation(work_ms=5, sql="write_payment")),
-        service("shipping", quote=Operation(work_ms=3)),
+        service("payment", tls=True, volume=True, charge=Operation(work_ms=5, sql="write_payment", journal=True)),
+        service("shipping", tls=True, quote=Operation(work_ms=3)),
+        Service(name="fulfilment", operations={}, consumes=Operation(work_ms=6)),
     )
     return Shop(
         services={item.name: item for item in services},
         entry="storefront",
         journeys={"browse": 0.5, "basket": 0.25, "buy": 0.25},
     )
+
+
+def grown_shop(services: int, seed: int) -> Shop:
+    """The standard shop with further services below it, each called by one that was there before.
+
+    Args:
+        services: how many there shall be in all; the standard shop when that many are there already.
+        seed: of the drawn graph.
+    """
+    rng = random.Random(seed)  # noqa: S311 - a drawn graph, not a secret
+    shop = standard_shop()
+    grown = dict(shop.services)
+    callers = ["catalog", "recommend", "cart", "shipping"]
+    while len(grown) < services:
+        name, caller = f"part{len(grown):02d}", rng.choice(callers)
+        grown[name] = Service(name=name, operations={"fetch": Operation(work_ms=rng.uniform(0.5, 3))})
+        path, operation = rng.choice(sorted(grown[caller].operations.items()))
+        longer = replace(operation, calls=(*operation.calls, Call(service=name, operation="fetch")))
+        grown[caller] = replace(grown[caller], operations={**grown[caller].operations, path: longer})
+        callers.append(name)
+    return replace(shop, services=grown)
 
 
 def renamed(shop: Shop, seed: int) -> Shop:
@@ -135,7 +189,8 @@ def renamed(shop: Shop, seed: int) -> Shop:
             drawn = "".join(rng.choices(syllables, k=3))
         names[name] = drawn
     services = {
-        names[item.name]: Service(
+        names[item.name]: replace(
+            item,
             name=names[item.name],
             operations={
                 path: replace(

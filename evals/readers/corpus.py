@@ -1,6 +1,10 @@
-"""What every reader offers."""
+"""What every reader offers.
 
-from dataclasses import dataclass
+A recording is made without the labels: a reader's `recording` opens no file, column or key that holds only the
+truth, so that a blind run cannot see one by mistake.
+"""
+
+from datetime import timedelta
 from pathlib import Path
 from typing import Protocol
 
@@ -21,19 +25,15 @@ class CorpusError(Exception):
         self.problem = problem
 
 
-@dataclass(frozen=True, kw_only=True)
-class Case:
-    """One recorded incident of a corpus, and what really happened."""
-
-    recording: Recording
-    truth: Truth
-
-
 class Reader(Protocol):
     """Reads one format."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, visible_for: timedelta | None = None) -> None:
         """Look at the corpus in `root`.
+
+        Args:
+            root: the corpus's folder.
+            visible_for: how long after the alert things are seen; None: as the corpus's stated clock has it.
 
         Raises:
             CorpusError: it is not there, or not of this format.
@@ -43,10 +43,22 @@ class Reader(Protocol):
         """Names of the cases, in a stated order."""
         ...
 
-    def read(self, name: str) -> Case:
-        """One case.
+    def system(self, name: str) -> str:
+        """The system that a case is about, so that figures are never pooled over systems."""
+        ...
+
+    def recording(self, name: str) -> Recording:
+        """What could be seen of one case.
 
         Raises:
             CorpusError: there is no such case, or its files are damaged.
+        """
+        ...
+
+    def truth(self, name: str) -> Truth:
+        """What really happened in one case.
+
+        Raises:
+            CorpusError: it is missing or damaged.
         """
         ...

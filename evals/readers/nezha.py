@@ -8,6 +8,7 @@ import csv
 import json
 import random
 import re
+from collections import Counter
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -15,7 +16,7 @@ from pathlib import Path
 import polars as pl
 
 from evals.bundles import Recording, Truth, opaque_id
-from evals.readers.corpus import Case, CorpusError
+from evals.readers.corpus import CorpusError
 from workflows.contracts.alert import Alert, Severity
 from workflows.contracts.bundle import VisibleWindow
 from workflows.contracts.hypothesis import FaultKind
@@ -43,38 +44,70 @@ _CLOCK = re.compile(r"^\d\d:\d\d:\d\d\.\d+ ")
 class Nezha:
     """Reads `cases.csv` and one folder a day."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, visible_for: timedelta | None = None) -> None:
         path = root / "cases.csv"
         if not path.is_file():
             raise CorpusError(path, "is missing; name the folder that holds cases.csv")
         self._root = root
+        self._visible_for = VISIBLE_AFTER_ALERT if visible_for is None else visible_for
         with path.open(newline="") as handle:
-            self._cases = {row["case_id"]: row for row in csv.DictReader(handle)}
+            rows = list(csv.DictReader(handle))
+        named = Counter(row.get("case_id") or "" for row in rows)
+        self._repeated = {name for name, count in named.items() if count > 1}
+        self._cases = {row.get("case_id") or "": row for row in rows}
 
     def names(self) -> list[str]:
         """Case ids, in the order of cases.csv."""
         return list(self._cases)
 
-    def read(self, name: str) -> Case:
-        """One injected fault with everything of its day before it."""
-        row = self._cases.get(name)
-        if row is None:
-            raise CorpusError(self._root / "cases.csv", f"has no case {name}")
+    def system(self, name: str) -> str:
+        """One of the two systems."""
+        return f"nezha-{self._row(name).get('system') or 'unknown'}"
+
+    def recording(self, name: str) -> Recording:
+        """One injected fault with everything of its day before it; of the row only its times are read."""
+        row = self._row(name)
         try:
             injected_at = datetime.fromisoformat(row["inject_time_utc"])
             day = self._root / date.fromisoformat(row["date"]).isoformat()
-            return self._case(row, injected_at, day)
+            if not day.is_dir():
+                raise CorpusError(day, f"is missing, so case {name} has no data")
+            return self._recording(name, injected_at, day)
         except (KeyError, ValueError, pl.exceptions.PolarsError, OSError) as error:
             raise CorpusError(self._root, f"case {name} cannot be read: {error}") from error
 
-    def _case(self, row: dict[str, str], injected_at: datetime, day: Path) -> Case:
-        jitter = random.Random(row["case_id"]).uniform(0, JITTER_S)  # noqa: S311 - a stated, seeded clock
+    def truth(self, name: str) -> Truth:
+        """The pod and service of the injection."""
+        row = self._row(name)
+        try:
+            return Truth(
+                bundle_id=opaque_id("nezha", name),
+                system=self.system(name),
+                entity=entity_id(EntityKind.SERVICE, row["root_service"]),
+                aliases=(entity_id(EntityKind.POD, row["root_pod"]),),
+                fault_kind=_KINDS.get(row["fault_type"], FaultKind.UNKNOWN),
+                changes_recorded=False,
+                injected_at=datetime.fromisoformat(row["inject_time_utc"]),
+                case=name,
+            )
+        except (KeyError, ValueError) as error:
+            raise CorpusError(self._root / "cases.csv", f"the row of {name} cannot be read: {error}") from error
+
+    def _row(self, name: str) -> dict[str, str]:
+        row = self._cases.get(name)
+        if row is None:
+            raise CorpusError(self._root / "cases.csv", f"has no case {name}")
+        if name in self._repeated:
+            raise CorpusError(self._root / "cases.csv", f"names case {name} more than once")
+        return row
+
+    def _recording(self, name: str, injected_at: datetime, day: Path) -> Recording:
+        jitter = random.Random(name).uniform(0, JITTER_S)  # noqa: S311 - a stated, seeded clock
         alert_at = injected_at + ALERT_DELAY + timedelta(seconds=round(jitter))
-        until = alert_at + VISIBLE_AFTER_ALERT
+        until = alert_at + self._visible_for
         visible = VisibleWindow(start=datetime.combine(alert_at.date(), datetime.min.time(), UTC), end=until)
-        bundle_id = opaque_id("nezha", row["case_id"])
-        traces = _traces(day)
-        recording = Recording(
+        bundle_id = opaque_id("nezha", name)
+        return Recording(
             bundle_id=bundle_id,
             alert=Alert(
                 source="corpus",
@@ -88,18 +121,8 @@ class Nezha:
             topology=_topology(day),
             metrics=_metrics(day),
             logs=_logs(day),
-            traces=traces,
+            traces=_traces(day),
         )
-        truth = Truth(
-            bundle_id=bundle_id,
-            system=f"nezha-{row['system']}",
-            entity=entity_id(EntityKind.SERVICE, row["root_service"]),
-            aliases=(entity_id(EntityKind.POD, row["root_pod"]),),
-            fault_kind=_KINDS.get(row["fault_type"], FaultKind.UNKNOWN),
-            injected_at=injected_at,
-            case=row["case_id"],
-        )
-        return Case(recording=recording, truth=truth)
 
 
 def _service(column: str) -> pl.Expr:

@@ -5,14 +5,14 @@ What the alert's author wrote about the cause is left out: the title is the metr
 
 import csv
 import json
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import polars as pl
 from pydantic import AwareDatetime, BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from evals.bundles import Recording, Truth, opaque_id
-from evals.readers.corpus import Case, CorpusError
+from evals.readers.corpus import CorpusError
 from workflows.contracts.alert import Alert, Severity
 from workflows.contracts.bundle import VisibleWindow
 from workflows.contracts.change import Change, ChangeKind
@@ -81,8 +81,9 @@ _SPANS = TypeAdapter(list[_Span])
 class RootCauseBench:
     """Reads one folder a case."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, visible_for: timedelta | None = None) -> None:
         self._root = root
+        self._visible_for = timedelta(0) if visible_for is None else visible_for
         if not self.names():
             raise CorpusError(root, "holds no folder with an alert.json")
 
@@ -90,25 +91,49 @@ class RootCauseBench:
         """Names of the case folders, sorted."""
         return sorted(path.parent.name for path in self._root.glob("*/alert.json"))
 
-    def read(self, name: str) -> Case:
+    def system(self, name: str) -> str:  # noqa: ARG002 - its incidents stand for one kind of system
+        """Always the same."""
+        return "rootcausebench"
+
+    def recording(self, name: str) -> Recording:
         """One incident, visible until its alert fired."""
-        folder = self._root / name
-        if name not in self.names():
-            raise CorpusError(folder, "has no alert.json")
+        folder = self._folder(name)
         try:
-            return _case(folder)
+            return _recording(folder, name, self._visible_for)
         except (OSError, ValueError, KeyError, ValidationError) as error:
             raise CorpusError(folder, f"cannot be read: {error}") from error
 
+    def truth(self, name: str) -> Truth:
+        """The first service to fail, and the commit that made it, or none."""
+        folder = self._folder(name)
+        try:
+            found = _Truth.model_validate_json((folder / "ground_truth.json").read_bytes())
+        except (OSError, ValidationError) as error:
+            raise CorpusError(folder / "ground_truth.json", f"cannot be read: {error}") from error
+        return Truth(
+            bundle_id=opaque_id("rootcausebench", name),
+            system=self.system(name),
+            entity=entity_id(EntityKind.SERVICE, found.first_failing_service),
+            change_id=None if found.root_cause_commit == NO_COMMIT else found.root_cause_commit,
+            case=name,
+        )
 
-def _case(folder: Path) -> Case:
+    def _folder(self, name: str) -> Path:
+        if name not in self.names():
+            raise CorpusError(self._root / name, "has no alert.json")
+        return self._root / name
+
+
+def _recording(folder: Path, name: str, visible_for: timedelta) -> Recording:
     alert = _Alert.model_validate_json((folder / "alert.json").read_bytes())
-    truth = _Truth.model_validate_json((folder / "ground_truth.json").read_bytes())
     metrics, logs, spans = _metrics(folder), _logs(folder), _spans(folder)
     earliest = [frame["ts"].min() for frame in (metrics, logs, spans) if frame is not None and frame.height]
-    start = min(moment for moment in earliest if isinstance(moment, datetime))
-    bundle_id = opaque_id("rootcausebench", folder.name)
-    recording = Recording(
+    start = min((moment for moment in earliest if isinstance(moment, datetime)), default=None)
+    if start is None:
+        raise CorpusError(folder, "holds no telemetry")
+    until = alert.fired_at + visible_for
+    bundle_id = opaque_id("rootcausebench", name)
+    return Recording(
         bundle_id=bundle_id,
         alert=Alert(
             source="corpus",
@@ -119,23 +144,12 @@ def _case(folder: Path) -> Case:
             entity=entity_id(EntityKind.SERVICE, alert.service),
             labels={"service": alert.service},
         ),
-        visible=VisibleWindow(start=start, end=alert.fired_at),
-        as_of=alert.fired_at,
+        visible=VisibleWindow(start=start, end=until),
+        as_of=until,
         metrics=metrics,
         logs=logs,
         traces=spans,
         changes=_changes(folder),
-    )
-    commit = truth.root_cause_commit
-    return Case(
-        recording=recording,
-        truth=Truth(
-            bundle_id=bundle_id,
-            system="rootcausebench",
-            entity=entity_id(EntityKind.SERVICE, truth.first_failing_service),
-            change_id=None if commit == NO_COMMIT else commit,
-            case=folder.name,
-        ),
     )
 
 

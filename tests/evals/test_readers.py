@@ -58,8 +58,8 @@ def write_nezha(root: Path) -> Path:
 
 
 def test_nezhas_clock_and_clean_up(tmp_path: Path) -> None:
-    case = Nezha(write_nezha(tmp_path)).read("case-1")
-    recording, truth = case.recording, case.truth
+    reader = Nezha(write_nezha(tmp_path))
+    recording, truth = reader.recording("case-1"), reader.truth("case-1")
     delay = recording.alert.starts_at - INJECTED
     assert timedelta(seconds=60) <= delay <= timedelta(seconds=120)
     assert recording.as_of == recording.visible.end == recording.alert.starts_at + timedelta(seconds=60)
@@ -87,10 +87,10 @@ def test_nezhas_damage_is_named(tmp_path: Path) -> None:
         Nezha(tmp_path)
     root = write_nezha(tmp_path)
     with pytest.raises(CorpusError, match="no case absent"):
-        Nezha(root).read("absent")
+        Nezha(root).recording("absent")
     (root / DAY.date().isoformat() / "faults_log.parquet").write_bytes(b"PAR1")
     with pytest.raises(CorpusError, match="case-1"):
-        Nezha(root).read("case-1")
+        Nezha(root).recording("case-1")
 
 
 def write_benchmark(root: Path) -> Path:
@@ -149,14 +149,14 @@ def write_benchmark(root: Path) -> Path:
 
 def test_rootcausebench_is_cut_at_the_alert_and_tells_no_cause(tmp_path: Path) -> None:
     reader = RootCauseBench(write_benchmark(tmp_path))
-    case = reader.read(reader.names()[0])
-    assert "abc" not in case.recording.alert.model_dump_json()
-    assert case.truth.change_id == "abc"
-    manifest = write_bundle(case.recording, tmp_path / "out")
+    recording, truth = reader.recording("some-case"), reader.truth("some-case")
+    assert "abc" not in recording.alert.model_dump_json()
+    assert truth.change_id == "abc"
+    manifest = write_bundle(recording, tmp_path / "out")
     assert manifest.metrics is not None
     assert manifest.metrics.rows == 1
-    assert case.recording.changes is not None
-    assert case.recording.changes[0].target == "service:pay"
+    assert recording.changes is not None
+    assert recording.changes[0].target == "service:pay"
 
 
 def test_rootcausebench_damage_is_named(tmp_path: Path) -> None:
@@ -165,4 +165,4 @@ def test_rootcausebench_damage_is_named(tmp_path: Path) -> None:
     root = write_benchmark(tmp_path)
     (root / "some-case" / "traces.json").write_text("{")
     with pytest.raises(CorpusError, match="some-case"):
-        RootCauseBench(root).read("some-case")
+        RootCauseBench(root).recording("some-case")

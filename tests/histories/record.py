@@ -14,11 +14,14 @@ from pathlib import Path
 
 from temporalio.client import WorkflowHistory
 
+from evals.evaluation import begin_or_resume
+from evals.plan import Plan
 from infra.settings import Settings
 from tests.conftest import own_data_dir, recorded
 from tests.running import finish, start
 from workers.installation import Installation, open_installation
-from workflows.contracts.identifiers import InvestigationId
+from workflows.contracts.evaluation import EvaluationId, evaluation_workflow_id
+from workflows.contracts.identifiers import workflow_id_of
 from workflows.contracts.investigation import HintRef
 from workflows.investigation import Investigation
 
@@ -33,26 +36,26 @@ def written(history: WorkflowHistory) -> str:
     return _MACHINE.sub("", text) + "\n"
 
 
-async def normal(installation: Installation, bundle: Path) -> InvestigationId:
+async def normal(installation: Installation, bundle: Path) -> str:
     """From start to end, undisturbed."""
     client = await installation.client()
     async with installation.workers(client):
         investigation_id = await start(installation, client, bundle)
         await finish(installation, client, investigation_id)
-    return investigation_id
+    return workflow_id_of(investigation_id)
 
 
-async def cancelled(installation: Installation, bundle: Path) -> InvestigationId:
+async def cancelled(installation: Installation, bundle: Path) -> str:
     """Cancelled before any worker took it up."""
     client = await installation.client()
     investigation_id = await start(installation, client, bundle)
     await client.get_workflow_handle(f"inv-{investigation_id}").cancel()
     async with installation.workers(client):
         await finish(installation, client, investigation_id)
-    return investigation_id
+    return workflow_id_of(investigation_id)
 
 
-async def spoken_to(installation: Installation, bundle: Path) -> InvestigationId:
+async def spoken_to(installation: Installation, bundle: Path) -> str:
     """A hint, a further alert and a stop."""
     client = await installation.client()
     investigation_id = await start(installation, client, bundle)
@@ -65,10 +68,21 @@ async def spoken_to(installation: Installation, bundle: Path) -> InvestigationId
     async with installation.workers(client):
         await asyncio.gather(hint, stop)
         await finish(installation, client, investigation_id)
-    return investigation_id
+    return workflow_id_of(investigation_id)
 
 
-RECORDINGS = {"normal": normal, "cancelled": cancelled, "spoken_to": spoken_to}
+async def evaluation(installation: Installation, bundle: Path) -> str:
+    """Two replays of one case."""
+    suite = bundle.parent / f"{bundle.name}-suite"
+    shutil.copytree(bundle, suite / "bundles" / bundle.name, dirs_exist_ok=True)
+    plan = Plan(suite=str(suite), cases=(bundle.name,), repeat=2, blind=True)
+    async with begin_or_resume(installation, plan, fresh=True) as results:
+        found = await results
+    shutil.rmtree(suite)
+    return evaluation_workflow_id(EvaluationId(found.evaluation_id))
+
+
+RECORDINGS = {"normal": normal, "cancelled": cancelled, "spoken_to": spoken_to, "evaluation": evaluation}
 
 
 async def record(installation: Installation, names: list[str]) -> None:
@@ -80,8 +94,8 @@ async def record(installation: Installation, names: list[str]) -> None:
         path = FOLDER / f"{name}_v1.json"
         if path.exists():
             raise FileExistsError(f"{path} exists; a recorded history is never replaced")
-        investigation_id = await RECORDINGS[name](installation, bundle)
-        path.write_text(written(await client.get_workflow_handle(f"inv-{investigation_id}").fetch_history()))
+        workflow_id = await RECORDINGS[name](installation, bundle)
+        path.write_text(written(await client.get_workflow_handle(workflow_id).fetch_history()))
     shutil.rmtree(bundle)
 
 

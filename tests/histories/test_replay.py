@@ -11,6 +11,7 @@ from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
 from temporalio.workflow import NondeterminismError
 
 import workflows.investigation
+from workflows.evaluation import Evaluation
 from workflows.investigation import Investigation
 
 FOLDER = Path(__file__).parent
@@ -55,7 +56,7 @@ def test_there_are_histories() -> None:
 
 @pytest.mark.parametrize("name", HISTORIES)
 async def test_history_replays(name: str) -> None:
-    await replay(name, Investigation)
+    await replay(name, Evaluation if name.startswith("evaluation") else Investigation)
 
 
 async def test_a_changed_order_of_commands_fails(tmp_path: Path) -> None:

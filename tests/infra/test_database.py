@@ -18,7 +18,7 @@ def test_tables_are_as_the_migrations_say(installation: Installation) -> None:
             connection,
             opts={
                 "include_schemas": True,
-                "include_name": lambda name, kind, _: kind != "schema" or name in ("ledger", "incidents"),
+                "include_name": lambda name, kind, _: kind != "schema" or name in ("ledger", "incidents", "evals"),
                 "include_object": lambda _, name, kind, reflected, __: (
                     not (
                         kind == "foreign_key_constraint"

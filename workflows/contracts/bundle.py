@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints, model_validator
 
 from workflows.contracts.contract import Contract, Instant
-from workflows.contracts.identifiers import Digest
+from workflows.contracts.identifiers import Digest, EntityName
 
 BundleId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
 FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
@@ -20,6 +20,17 @@ class RecordedFile(Contract):
     file: FileName
     rows: Annotated[int, Field(ge=0)]
     sha256: Digest
+
+
+class PastIncident(Contract):
+    """A closed investigation, as later ones recall it."""
+
+    known_from: Instant
+    title: str
+    entity: EntityName | None = None
+    fault_kind: str
+    probability: float
+    sentence: str
 
 
 class VisibleWindow(Contract):
@@ -53,6 +64,15 @@ class BundleManifest(Contract):
     traces: RecordedFile | None = None
     changes: RecordedFile | None = None
     cluster: RecordedFile | None = None
+    answers: RecordedFile | None = None
+    """A captured investigation: the answers it got, instead of what they were made of."""
+
+    further_alerts: RecordedFile | None = None
+    """Alerts that joined the incident after the first."""
+
+    remembered: RecordedFile | None = None
+    """Past incidents that the captured investigation recalled."""
+
     counters: tuple[str, ...] = ()
     """Metrics that are cumulative counters; a reader turns them into rates per second."""
 

@@ -25,6 +25,9 @@ class FaultKind(OpenEnum):
     EXPIRY = "expiry"
     """Something with a deadline (a certificate, a lease, a quota's period) reached it."""
 
+    CONFIGURATION = "configuration"
+    """It was set up in a way that cannot work: an image, a name, a limit or a probe that does not fit."""
+
     UNKNOWN = "unknown"
 
 

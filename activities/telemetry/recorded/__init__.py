@@ -2,5 +2,6 @@
 
 from activities.telemetry.recorded.backend import RecordedBackend
 from activities.telemetry.recorded.bundle import Bundle, BundleError, open_bundle
+from activities.telemetry.recorded.captured import ANSWERS, CapturedBackend
 
-__all__ = ["Bundle", "BundleError", "RecordedBackend", "open_bundle"]
+__all__ = ["ANSWERS", "Bundle", "BundleError", "CapturedBackend", "RecordedBackend", "open_bundle"]

@@ -9,7 +9,7 @@ from typing import TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from workflows.contracts.alert import Alert
-from workflows.contracts.bundle import BundleManifest, RecordedFile
+from workflows.contracts.bundle import BundleManifest, PastIncident, RecordedFile
 from workflows.contracts.change import Change
 from workflows.contracts.cluster import ClusterCondition
 from workflows.contracts.probe import Modality
@@ -20,8 +20,21 @@ MANIFEST_LIMIT = 4 * 1024 * 1024
 ALERT_LIMIT = 1024 * 1024
 JSON_LIMIT = 64 * 1024 * 1024
 Parsed = TypeVar("Parsed")
+_FILES = (
+    "topology",
+    "metrics",
+    "logs",
+    "traces",
+    "changes",
+    "cluster",
+    "answers",
+    "further_alerts",
+    "remembered",
+)
 
 _CHANGES: TypeAdapter[tuple[Change, ...]] = TypeAdapter(tuple[Change, ...])
+_ALERTS: TypeAdapter[tuple[Alert, ...]] = TypeAdapter(tuple[Alert, ...])
+_REMEMBERED: TypeAdapter[tuple[PastIncident, ...]] = TypeAdapter(tuple[PastIncident, ...])
 _CLUSTER: TypeAdapter[tuple[ClusterCondition, ...]] = TypeAdapter(tuple[ClusterCondition, ...])
 
 
@@ -86,6 +99,16 @@ class Bundle:
         found = self.manifest.cluster
         return () if found is None else _parse(self.path(found), _CLUSTER, JSON_LIMIT)
 
+    def further_alerts(self) -> tuple[Alert, ...]:
+        """Alerts that joined after the first."""
+        found = self.manifest.further_alerts
+        return () if found is None else _parse(self.path(found), _ALERTS, JSON_LIMIT)
+
+    def remembered(self) -> tuple[PastIncident, ...]:
+        """Past incidents that the captured investigation recalled, newest first."""
+        found = self.manifest.remembered
+        return () if found is None else _parse(self.path(found), _REMEMBERED, JSON_LIMIT)
+
 
 def open_bundle(folder: Path) -> Bundle:
     """Open the bundle in `folder`.
@@ -104,8 +127,8 @@ def open_bundle(folder: Path) -> Bundle:
         manifest=manifest,
         alert=_parse(_inside(folder, manifest.alert.file), Alert, ALERT_LIMIT),
     )
-    for modality in ("topology", "metrics", "logs", "traces", "changes", "cluster"):
-        recorded = bundle.recorded(modality)
+    for name in _FILES:
+        recorded: RecordedFile | None = getattr(manifest, name)
         if recorded is not None:
             bundle.path(recorded)
     return bundle

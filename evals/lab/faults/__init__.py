@@ -1,4 +1,8 @@
-"""The catalogue of faults, one file each. A fault is really done to the running shop."""
+"""The catalogue of faults, one file each. A fault is really done to the running shop.
+
+A module says in which `ROLE` of the shop it is played unless told otherwise, and has `inject(stage, name)`; where it
+needs something before the shop starts, also `arrange(stage, name)`.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,12 +22,29 @@ class Injected:
     fault_kind: FaultKind
     aliases: tuple[EntityId, ...] = ()
     change_id: str | None = None
+    undo: Callable[[], None] | None = None
+    """Ends the fault, where it can be ended."""
 
 
-Fault = Callable[[Stage], Injected]
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """One kind of trouble."""
+
+    role: str
+    inject: Callable[[Stage, str], Injected]
+    arrange: Callable[[Stage, str], None]
 
 
 def catalogue() -> dict[str, Fault]:
-    """Every fault by name: each module of this package has one function `inject`."""
-    names = sorted(module.name for module in iter_modules(__path__))
-    return {name: import_module(f"{__name__}.{name}").inject for name in names}
+    """Every fault by name."""
+    modules = {item.name: import_module(f"{__name__}.{item.name}") for item in iter_modules(__path__)}
+    return {
+        name: Fault(
+            role=modules[name].ROLE, inject=modules[name].inject, arrange=getattr(modules[name], "arrange", _nothing)
+        )
+        for name in sorted(modules)
+    }
+
+
+def _nothing(_stage: Stage, _name: str) -> None:
+    """Most faults need nothing arranged."""

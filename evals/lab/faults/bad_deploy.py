@@ -5,10 +5,11 @@ from evals.lab.stage import Stage
 from workflows.contracts.hypothesis import FaultKind
 from workflows.contracts.topology import EntityKind, entity_id
 
+ROLE = "payment"
 
-def inject(stage: Stage) -> Injected:
-    """Roll payment out with a defect."""
-    name = stage.shop.service_for("payment")
+
+def inject(stage: Stage, name: str) -> Injected:
+    """Roll it out with a defect."""
     change = stage.redeploy(
         name,
         revision="r2",

@@ -6,9 +6,10 @@ from evals.lab.stage import Stage
 from workflows.contracts.hypothesis import FaultKind
 from workflows.contracts.topology import EntityKind, entity_id
 
+ROLE = "recommend"
 
-def inject(stage: Stage) -> Injected:
-    """Turn the flag on in the recommendations."""
-    name = stage.shop.service_for("recommend")
+
+def inject(stage: Stage, name: str) -> Injected:
+    """Turn the flag on."""
     change = stage.flip(name, REMEMBER, title=f"Turn {REMEMBER} on for {name}")
     return Injected(entity=entity_id(EntityKind.SERVICE, name), fault_kind=FaultKind.MEMORY, change_id=change.id)

@@ -8,8 +8,10 @@ from evals.lab.faults import Injected
 from evals.lab.stage import SHOP_DATABASE, Stage
 from workflows.contracts.hypothesis import FaultKind
 
+ROLE = "shopdb"
 
-def inject(stage: Stage) -> Injected:
+
+def inject(stage: Stage, _name: str) -> Injected:
     """Hold a lock on every stock row."""
 
     def hold(ending: threading.Event) -> None:

@@ -8,10 +8,11 @@ from evals.lab.stage import Stage
 from workflows.contracts.hypothesis import FaultKind
 from workflows.contracts.topology import EntityKind, entity_id
 
+ROLE = "shipping"
 
-def inject(stage: Stage) -> Injected:
-    """Freeze shipping for most of every second."""
-    name = stage.shop.service_for("shipping")
+
+def inject(stage: Stage, name: str) -> Injected:
+    """Freeze it for most of every second."""
 
     def stall(ending: threading.Event) -> None:
         while not ending.is_set():

@@ -7,9 +7,14 @@ from evals.lab.stage import Stage
 from workflows.contracts.hypothesis import FaultKind
 from workflows.contracts.topology import EntityKind, entity_id
 
+ROLE = "catalog"
 
-def inject(stage: Stage) -> Injected:
-    """Stop the catalogue."""
-    name = stage.shop.service_for("catalog")
+
+def inject(stage: Stage, name: str) -> Injected:
+    """Stop it."""
     stage.signal(name, signal.SIGSTOP)
-    return Injected(entity=entity_id(EntityKind.SERVICE, name), fault_kind=FaultKind.CRASH)
+    return Injected(
+        entity=entity_id(EntityKind.SERVICE, name),
+        fault_kind=FaultKind.CRASH,
+        undo=lambda: stage.signal(name, signal.SIGCONT),
+    )

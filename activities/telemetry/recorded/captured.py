@@ -1,0 +1,116 @@
+"""Answers a captured investigation got, given again to the same questions."""
+
+from pathlib import Path
+
+import polars as pl
+import zstandard
+from polars.exceptions import PolarsError
+from pydantic import ValidationError
+from zstandard import ZstdError
+
+from activities.answers import decode
+from activities.telemetry.backend import Answer
+from activities.telemetry.recorded.bundle import Bundle, BundleError
+from workflows.contracts.observation import Observation, ObservationStatus
+from workflows.contracts.probe import (
+    PROBE,
+    ChangeProbe,
+    ClusterProbe,
+    LogProbe,
+    MetricProbe,
+    Probe,
+    TopologyProbe,
+    TraceProbe,
+)
+
+ANSWERS = pl.Schema({"probe_key": pl.String(), "probe": pl.String(), "observation": pl.String(), "answer": pl.Binary()})
+"""One row a question: its key and body, the observation, and the answer's bytes (zstd), null without any."""
+
+LARGEST_ANSWER = 512 * 1024 * 1024
+NEVER_ASKED = "the captured investigation did not ask this"
+
+
+class CapturedBackend:
+    """Gives each question the answer it got when the incident was live; a new question was not recorded."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        recorded = bundle.manifest.answers
+        assert recorded is not None
+        self._path = bundle.path(recorded)
+        try:
+            table = pl.read_parquet(self._path)
+        except (PolarsError, OSError) as error:
+            raise self._damaged(str(error)) from error
+        if dict(table.schema) != dict(ANSWERS):
+            raise self._damaged("its columns are not those of captured answers")
+        self._probes = table["probe"].to_list()
+        self._rows = {str(key): (str(body), answer) for key, _, body, answer in table.iter_rows()}
+
+    def check(self) -> None:
+        """Every answer can be read.
+
+        Raises:
+            BundleError: one cannot.
+        """
+        for body, content in self._rows.values():
+            self._answer(body, content)
+
+    def probes(self) -> list[Probe]:
+        """Every question that was asked.
+
+        Raises:
+            BundleError: one cannot be read.
+        """
+        try:
+            return [PROBE.validate_json(text) for text in self._probes]
+        except ValidationError as error:
+            raise self._damaged("a question cannot be read") from error
+
+    def metrics(self, probe: MetricProbe) -> Answer:
+        """As it was answered."""
+        return self._again(probe)
+
+    def logs(self, probe: LogProbe) -> Answer:
+        """As it was answered."""
+        return self._again(probe)
+
+    def traces(self, probe: TraceProbe) -> Answer:
+        """As it was answered."""
+        return self._again(probe)
+
+    def changes(self, probe: ChangeProbe) -> Answer:
+        """As it was answered."""
+        return self._again(probe)
+
+    def cluster(self, probe: ClusterProbe) -> Answer:
+        """As it was answered."""
+        return self._again(probe)
+
+    def topology(self, probe: TopologyProbe) -> Answer:
+        """As it was answered."""
+        return self._again(probe)
+
+    def interrupt(self) -> None:
+        """Nothing here takes long."""
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    def _again(self, probe: Probe) -> Answer:
+        found = self._rows.get(probe.key)
+        if found is None:
+            return Answer(status=ObservationStatus.NOT_RECORDED, detail=NEVER_ASKED)
+        return self._answer(*found)
+
+    def _answer(self, body: str, content: bytes | None) -> Answer:
+        try:
+            observation = Observation.model_validate_json(body)
+            rows = None
+            if content is not None:
+                rows = decode(zstandard.ZstdDecompressor().decompress(content, max_output_size=LARGEST_ANSWER))
+        except (ValidationError, ZstdError, PolarsError, OSError, ValueError) as error:
+            raise self._damaged(f"an answer cannot be read ({error})".splitlines()[0]) from error
+        return Answer(status=observation.status, rows=rows, coverage=observation.coverage, detail=observation.detail)
+
+    def _damaged(self, problem: str) -> BundleError:
+        return BundleError(Path(self._path), problem, "Capture the investigation again.")

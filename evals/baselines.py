@@ -1,0 +1,307 @@
+"""Plain methods beside ours, on the same bundle with the same information.
+
+Each reduces every modality to series per entity (metrics as they are; log lines, spans, failures and mean durations
+per interval), because that is what such methods read. BARO is told the true moment of the injection; nothing else is.
+"""
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import structlog
+from numpy.typing import NDArray
+
+from activities.analysis.graph import Graph
+from activities.answers import COLUMNS
+from activities.telemetry.backend import ask
+from activities.telemetry.plan import topology_probe
+from activities.telemetry.recorded import Bundle, CapturedBackend, RecordedBackend, open_bundle
+from evals.results import Ranked
+from workflows.contracts.identifiers import EntityId
+from workflows.contracts.probe import MetricProbe, TopologyProbe, entity_of
+
+LOG = structlog.stdlib.get_logger(__name__)
+NOTES = {
+    "random": "a seeded shuffle of the entities",
+    "n-sigma": "largest deviation of any series after a fixed split, in standard deviations",
+    "onset-first": "the entity whose series deviates first by over three standard deviations",
+    "random-walk": "personalised PageRank from the alert along calls, weighted by n-sigma",
+    "baro": "BARO's robust scorer (FSE'24) by fse-baro; told the true time of the injection, which we are not",
+}
+RECENT = timedelta(minutes=5)
+"""The fixed split: what is newer is suspect, what is older is usual."""
+
+SIGMAS = 3.0
+DAMPING = 0.85
+STEPS = 100
+SHORT = timedelta(minutes=30)
+KEPT = 50
+SERIES = pl.Schema(
+    {"entity": pl.String(), "signal": pl.String(), "ts": pl.Datetime("us", "UTC"), "value": pl.Float64()}
+)
+
+Scores = Mapping[EntityId, float]
+"""Higher is more suspect."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """What a method may look at."""
+
+    entities: tuple[EntityId, ...]
+    series: pl.DataFrame
+    """(entity, signal, ts, value), sorted."""
+
+    graph: Graph
+    alerting: EntityId | None
+    alert_at: datetime
+    injected_at: datetime | None
+    """For the one method that is told."""
+
+    seed: str
+
+
+def question_of(folder: Path, injected_at: datetime | None) -> Question:
+    """Read a bundle, clamped to what was visible."""
+    bundle = open_bundle(folder)
+    if bundle.manifest.answers is not None:
+        series, graph, asked = _captured(CapturedBackend(bundle))
+    else:
+        series, graph, asked = _series(bundle), _graph(bundle), set()
+    named = asked | set(series["entity"].unique().to_list()) | set(graph.kinds)
+    if bundle.alert.entity:
+        named.add(bundle.alert.entity)
+    named |= {item.entity for item in bundle.cluster() if item.entity}
+    return Question(
+        entities=tuple(EntityId(name) for name in sorted(named)),
+        series=series,
+        graph=graph,
+        alerting=bundle.alert.entity,
+        alert_at=bundle.alert.starts_at,
+        injected_at=injected_at,
+        seed=bundle.manifest.bundle_id,
+    )
+
+
+def rank_all(question: Question) -> dict[str, tuple[Ranked, ...]]:
+    """The ranking of every method that can be run here."""
+    found: dict[str, tuple[Ranked, ...]] = {}
+    for name, method in METHODS.items():
+        scores = method(question)
+        if scores is not None:
+            found[name] = _ranking(question.entities, scores)
+    return found
+
+
+def _ranking(entities: tuple[EntityId, ...], scores: Scores) -> tuple[Ranked, ...]:
+    floor = min([*scores.values(), 0.0]) - 1.0
+    rows = [Ranked(entity=name, probability=float(scores.get(name, floor))) for name in entities]
+    return tuple(sorted(rows, key=lambda row: (-row.probability, row.entity))[:KEPT])
+
+
+def _random(question: Question) -> Scores:
+    rng = random.Random(question.seed)  # noqa: S311 - a stated, seeded baseline
+    return {name: rng.random() for name in question.entities}
+
+
+def _n_sigma(question: Question) -> Scores:
+    deviations = _deviations(question)
+    found = deviations.group_by("entity").agg(pl.col("z").max())
+    return {EntityId(name): float(z) for name, z in found.iter_rows()}
+
+
+def _onset_first(question: Question) -> Scores:
+    """Minus the seconds between the split and the first large deviation."""
+    large = _deviations(question).filter(pl.col("z") > SIGMAS)
+    found = large.group_by("entity").agg(pl.col("ts").min())
+    split = _split(question)
+    return {EntityId(name): -(at - split).total_seconds() for name, at in found.iter_rows()}
+
+
+def _random_walk(question: Question) -> Scores:
+    names = list(question.entities)
+    index = {name: number for number, name in enumerate(names)}
+    weight = np.array([_n_sigma_of(question).get(name, 0.0) for name in names]) + 1e-3
+    moves = np.zeros((len(names), len(names)))
+    for name in names:
+        for callee in question.graph.downstream(name):
+            if callee in index:
+                moves[index[name], index[callee]] = weight[index[callee]]
+                moves[index[callee], index[name]] += 0.1 * weight[index[name]]
+        moves[index[name], index[name]] += weight[index[name]]
+    moves /= moves.sum(axis=1, keepdims=True)
+    start = np.zeros(len(names))
+    start[index[question.alerting] if question.alerting in index else slice(None)] = 1.0
+    start /= start.sum()
+    standing: NDArray[np.float64] = start.copy()
+    for _ in range(STEPS):
+        standing = (1 - DAMPING) * start + DAMPING * standing @ moves
+    return {name: float(value) for name, value in zip(names, standing, strict=True)}
+
+
+def _n_sigma_of(question: Question) -> Scores:
+    return {name: min(value, 1e3) for name, value in _n_sigma(question).items()}
+
+
+def _baro(question: Question) -> Scores | None:
+    """None where the package is not installed, or the time is not known."""
+    try:
+        import pandas  # noqa: PLC0415 - comes with the optional package
+        from baro.root_cause_analysis import robust_scorer  # noqa: PLC0415
+    except ImportError:
+        return None
+    if question.injected_at is None or question.series.is_empty():
+        return None
+    keyed = question.series.with_columns(
+        column=pl.format("c{}", pl.struct("entity", "signal").rank("dense")),
+        bucket=pl.col("ts").dt.truncate(_bucket(question.series)),
+    )
+    owner = dict(keyed.select("column", "entity").unique().iter_rows())
+    wide = (
+        keyed.pivot("column", index="bucket", values="value", aggregate_function="mean")
+        .sort("bucket")
+        .with_columns(pl.col(list(owner)).forward_fill().fill_null(0.0))
+        .select(pl.col("bucket").dt.epoch("s").alias("time"), *owner)
+    )
+    table = pandas.DataFrame(wide.to_dict(as_series=False))
+    try:
+        ranks = robust_scorer(table, inject_time=int(question.injected_at.timestamp()))["ranks"]
+    except (ValueError, KeyError, IndexError) as error:
+        LOG.warning("baseline.failed", method="baro", case=question.seed, reason=str(error)[:200])
+        ranks = []  # it ranks nobody, and is scored so
+    scores: dict[EntityId, float] = {}
+    for place, column in enumerate(ranks):
+        scores.setdefault(EntityId(owner[column]), -float(place))
+    return scores
+
+
+METHODS: dict[str, Callable[[Question], Scores | None]] = {
+    "random": _random,
+    "n-sigma": _n_sigma,
+    "onset-first": _onset_first,
+    "random-walk": _random_walk,
+    "baro": _baro,
+}
+
+
+def _split(question: Question) -> datetime:
+    """Five minutes before the alert; two thirds into what there is, where that leaves too little before."""
+    early, late = question.series["ts"].min(), question.series["ts"].max()
+    split = question.alert_at - RECENT
+    if not isinstance(early, datetime) or not isinstance(late, datetime):
+        return split
+    return split if split - early > RECENT else early + (late - early) * 2 / 3
+
+
+def _deviations(question: Question) -> pl.DataFrame:
+    """(entity, signal, ts, z) of everything after the split."""
+    split = _split(question)
+    usual = (
+        question.series.filter(pl.col("ts") < split)
+        .group_by("entity", "signal")
+        .agg(mean=pl.col("value").mean(), spread=pl.col("value").std())
+    )
+    return (
+        question.series.filter(pl.col("ts") >= split)
+        .join(usual, on=["entity", "signal"])
+        .filter(pl.col("spread") > 0)
+        .with_columns(z=((pl.col("value") - pl.col("mean")) / pl.col("spread")).abs())
+        .filter(pl.col("z").is_finite())
+        .select("entity", "signal", "ts", "z")
+    )
+
+
+def _bucket(frame: pl.DataFrame) -> str:
+    early, late = frame["ts"].min(), frame["ts"].max()
+    assert isinstance(early, datetime)
+    assert isinstance(late, datetime)
+    return "15s" if late - early < SHORT else "1m"
+
+
+def _captured(backend: CapturedBackend) -> tuple[pl.DataFrame, Graph, set[str]]:
+    """Of captured answers: the metrics that were answered, the graph, and every entity that was asked about."""
+    probes = backend.probes()
+    parts = [SERIES.to_frame()]
+    graph = Graph.from_answer(pl.DataFrame(schema=COLUMNS["topology"]))
+    for probe in probes:
+        rows = ask(backend, probe).rows
+        if rows is not None and isinstance(probe, MetricProbe):
+            named = rows.select("ts", "value", entity=pl.lit(probe.entity), signal=pl.col("metric"))
+            parts.append(named.select(pl.col(name).cast(kind) for name, kind in SERIES.items()))
+        elif rows is not None and isinstance(probe, TopologyProbe):
+            graph = Graph.from_answer(rows)
+    asked: set[str] = {entity for probe in probes if (entity := entity_of(probe)) is not None}
+    return pl.concat(parts).sort("entity", "signal", "ts"), graph, asked
+
+
+def _series(bundle: Bundle) -> pl.DataFrame:
+    """Every modality as series."""
+    parts = [part for part in (_metrics(bundle), _logs(bundle), _spans(bundle)) if part is not None]
+    frames = [part.select(pl.col(name).cast(kind) for name, kind in SERIES.items()) for part in parts]
+    return pl.concat([SERIES.to_frame(), *frames]).sort("entity", "signal", "ts")
+
+
+def _rows(bundle: Bundle, modality: str) -> pl.DataFrame | None:
+    recorded = getattr(bundle.manifest, modality)
+    if recorded is None:
+        return None
+    return pl.read_parquet(bundle.path(recorded)).filter(
+        pl.col("ts") >= bundle.manifest.visible.start, pl.col("ts") < bundle.manifest.as_of
+    )
+
+
+def _metrics(bundle: Bundle) -> pl.DataFrame | None:
+    rows = _rows(bundle, "metrics")
+    if rows is None:
+        return None
+    rows = rows.sort("entity", "metric", "ts")
+    counter = pl.col("metric").is_in(list(bundle.manifest.counters))
+    step = pl.col("value").diff().over("entity", "metric").clip(lower_bound=0)
+    return (
+        rows.with_columns(value=pl.when(counter).then(step).otherwise(pl.col("value")))
+        .drop_nulls("value")
+        .rename({"metric": "signal"})
+    )
+
+
+def _logs(bundle: Bundle) -> pl.DataFrame | None:
+    rows = _rows(bundle, "logs")
+    if rows is None or rows.is_empty():
+        return None
+    bad = pl.col("severity").str.to_lowercase().is_in(["error", "fatal", "critical", "warn", "warning"])
+    counted = (
+        rows.with_columns(ts=pl.col("ts").dt.truncate(_bucket(rows)))
+        .group_by("entity", "ts")
+        .agg(lines=pl.len().cast(pl.Float64), bad_lines=bad.sum().cast(pl.Float64))
+    )
+    return counted.unpivot(index=["entity", "ts"], variable_name="signal")
+
+
+def _spans(bundle: Bundle) -> pl.DataFrame | None:
+    rows = _rows(bundle, "traces")
+    if rows is None or rows.is_empty():
+        return None
+    counted = (
+        rows.with_columns(ts=pl.col("ts").dt.truncate(_bucket(rows)))
+        .group_by("entity", "ts")
+        .agg(
+            spans=pl.len().cast(pl.Float64),
+            failures=pl.col("error").sum().cast(pl.Float64),
+            duration=pl.col("duration_us").mean(),
+        )
+    )
+    return counted.unpivot(index=["entity", "ts"], variable_name="signal")
+
+
+def _graph(bundle: Bundle) -> Graph:
+    backend = RecordedBackend(bundle)
+    try:
+        rows = ask(backend, topology_probe("recorded", bundle.manifest.as_of)).rows
+    finally:
+        backend.close()
+    assert rows is not None
+    return Graph.from_answer(rows)

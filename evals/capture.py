@@ -1,0 +1,116 @@
+"""`inquest capture`: any finished investigation becomes a bundle that can be replayed.
+
+What is kept are the answers it got, so that it works whatever the backend was: the telemetry itself may be gone by
+now. A replay by the same engine asks the same questions and ends in the same findings.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import polars as pl
+import typer
+import zstandard
+from rich.text import Text
+
+from activities.memory.incidents import Incidents
+from activities.memory.ledger import ArtifactLostError, Ledger
+from activities.telemetry.recorded import ANSWERS
+from evals.bundles import write_captured
+from evals.suites import BUNDLES
+from workers.installation import Installation, open_installation
+from workers.invocation import ERR, OUT, find_investigation, read_settings, told
+from workflows.contracts.bundle import BundleManifest, PastIncident, VisibleWindow
+from workflows.contracts.identifiers import InvestigationId
+from workflows.contracts.investigation import InvestigationRequest, RecallResult
+from workflows.steps import RECALL
+
+LEVEL = 10
+
+
+class NotCapturedError(Exception):
+    """An investigation cannot be captured; the message says why."""
+
+
+@told
+def capture(
+    investigation_id: Annotated[str, typer.Argument(help="Id, or the beginning of one.")],
+    out: Annotated[Path, typer.Argument(help="Folder of captured bundles; it gets bundles/<id>.")],
+) -> None:
+    """Keep a finished investigation as a bundle, to replay it with another version."""
+    with open_installation(read_settings()) as installation:
+        whole = find_investigation(installation, investigation_id)
+        try:
+            folder, notes = capture_investigation(installation, whole, out)
+        except (NotCapturedError, ArtifactLostError, FileExistsError) as error:
+            ERR.print(Text(f"error: {error}", style="red"))
+            raise typer.Exit(1) from error
+    for note in notes:
+        ERR.print(Text(note, style="yellow"))
+    OUT.print(Text(str(folder)))
+
+
+def capture_investigation(
+    installation: Installation, investigation_id: InvestigationId, out: Path
+) -> tuple[Path, list[str]]:
+    """Write the bundle of a finished investigation; returns its folder, and why a replay may differ.
+
+    Raises:
+        NotCapturedError: it has not ended in a report.
+        ArtifactLostError: an answer is no longer in the store.
+        FileExistsError: it was captured there before.
+    """
+    ledger = installation.ledger(investigation_id)
+    report = ledger.report()
+    request = installation.incidents().request(investigation_id)
+    if report is None or request is None:
+        raise NotCapturedError(f"investigation {investigation_id} has no report yet: capture it when it is finished")
+    alerts = [item.alert for item in ledger.alerts()]
+    answers = _answers(ledger)
+    window = VisibleWindow(
+        start=min(probe.window.start for probe in ledger.probes()), end=max(request.as_of, alerts[0].starts_at)
+    )
+    bundle_id = f"c{investigation_id.replace('-', '')}"
+    manifest = write_captured(
+        out / BUNDLES / bundle_id,
+        bundle_id=bundle_id,
+        alerts=alerts,
+        visible=window,
+        as_of=request.as_of,
+        answers=answers,
+        remembered=_remembered(installation.incidents(), ledger, request),
+    )
+    return out / BUNDLES / bundle_id, _notes(report.findings.hints, report.run.stopped_by, manifest)
+
+
+def _answers(ledger: Ledger) -> pl.DataFrame:
+    observations = ledger.observations()
+    compressor = zstandard.ZstdCompressor(level=LEVEL)
+    rows = []
+    for probe in ledger.probes():
+        observation = observations.get(probe.key)
+        if observation is None:
+            continue
+        content = None
+        if observation.artifact is not None:
+            content = compressor.compress(ledger.artifact(observation.artifact))
+        rows.append((probe.key, probe.model_dump_json(), observation.model_dump_json(), content))
+    return pl.DataFrame(rows, schema=ANSWERS, orient="row")
+
+
+def _remembered(incidents: Incidents, ledger: Ledger, request: InvestigationRequest) -> list[PastIncident]:
+    """The past incidents that were recalled then, in that order."""
+    recalled = ledger.step(f"{RECALL.name}:0", RecallResult) or RecallResult()
+    known = incidents.past(scope=request.memory_scope, as_of=request.as_of, apart_from=request.investigation_id)
+    by_sentence = {item.sentence: item for item in reversed(known)}
+    return [by_sentence[sentence] for sentence in recalled.sentences if sentence in by_sentence]
+
+
+def _notes(hints: tuple[str, ...], stopped_by: str | None, manifest: BundleManifest) -> list[str]:
+    notes = []
+    if hints:
+        notes.append(f"people gave {len(hints)} hints: a replay is without them and may say something else")
+    if stopped_by is not None:
+        notes.append(f"it was ended early ({stopped_by}): a replay asks everything that was asked, and ends by itself")
+    if manifest.answers is not None and not manifest.answers.rows:
+        notes.append("it got no answers: a replay can find nothing")
+    return notes

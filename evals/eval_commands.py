@@ -1,0 +1,200 @@
+"""`inquest eval`: replay suites, score, compare, look."""
+
+import asyncio
+from contextlib import ExitStack
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.text import Text
+
+from evals.bundles import Root, Truth, write_truth
+from evals.comparison import compare
+from evals.evaluation import Running, begin_or_resume
+from evals.page import render_evaluation
+from evals.plan import Plan
+from evals.readers import CorpusError
+from evals.replay import truth_of, with_truth
+from evals.results import EvaluationFile, ResultsError, read_results, write_results
+from evals.scoring import score as score_cases
+from evals.suites import TRUTHS, BundleSuite, open_suite
+from evals.tables import comparison_lines, score_lines
+from workers.installation import open_installation
+from workers.invocation import ERR, OUT, read_settings, run, told
+from workflows.contracts.hypothesis import FaultKind
+from workflows.contracts.identifiers import EntityId
+from workflows.contracts.investigation import Budget
+
+eval_group = typer.Typer(no_args_is_help=True, help="Replay past incidents and measure how often the answer is right.")
+LOOK_EVERY_S = 0.5
+
+
+def _tell(results: EvaluationFile) -> None:
+    for line in score_lines(results):
+        OUT.print(line, soft_wrap=True)
+
+
+def _fail(error: Exception) -> typer.Exit:
+    ERR.print(Text(f"error: {error}", style="red"))
+    return typer.Exit(1)
+
+
+@eval_group.command(name="run")
+@told
+def run_(
+    suite: Annotated[str, typer.Argument(help="lab, a corpus (see bundle import), or a folder of bundles.")],
+    *,
+    root: Annotated[Path | None, typer.Option(help="Folder of the corpus.")] = None,
+    jobs: Annotated[int, typer.Option(min=1, max=64, help="Cases replayed at once.")] = 2,
+    repeat: Annotated[int, typer.Option(min=1, max=100, help="Replays of each case.")] = 1,
+    json: Annotated[Path | None, typer.Option("--json", help="File for all results.")] = None,
+    blind: Annotated[bool, typer.Option("--blind", help="Open no truth; write rankings only.")] = False,
+    baselines: Annotated[bool, typer.Option("--baselines", help="Plain methods beside ours.")] = False,
+    visible_until: Annotated[
+        float | None, typer.Option(min=0, help="Seconds after the alert that are visible; default: as stated.")
+    ] = None,
+    case: Annotated[list[str] | None, typer.Option(help="Only this case; may be given again.")] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Begin anew though an equal run is unfinished.")] = False,
+) -> None:
+    """Replay a suite: one investigation a case, through the same door as a live alert."""
+    settings = read_settings()
+    visible_for = None if visible_until is None else timedelta(seconds=visible_until)
+    try:
+        root = root.resolve() if root else None
+        name = str(Path(suite).resolve()) if Path(suite).is_dir() and "/" in suite else suite
+        plan = Plan(
+            suite=name,
+            root=root,
+            visible_for=visible_for,
+            cases=tuple(case or open_suite(name, root, visible_for).names()),
+            repeat=repeat,
+            jobs=jobs,
+            blind=blind,
+            baselines=baselines,
+            budget=Budget(probes=settings.budget_probes, seconds=settings.budget_seconds),
+        )
+    except CorpusError as error:
+        raise _fail(error) from error
+    with open_installation(settings) as installation:
+        results = run(_watched(begin_or_resume(installation, plan, fresh=fresh)))
+    if json is not None:
+        write_results(results, json)
+    for item in results.cases:
+        problem = item.failed or item.truth_problem
+        if problem:
+            ERR.print(Text(f"{item.case}: {problem}", style="yellow"))
+    if results.scores is not None:
+        _tell(results)
+    OUT.print(Text(f"{len(results.cases)} replays in {results.wall_seconds:.0f} s", style="dim"))
+
+
+async def _watched(running: Running) -> EvaluationFile:
+    """Follow an evaluation with a bar and an estimate of the time left."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with ExitStack() as stack:
+        bar = Progress(*columns, TextColumn("left"), TimeRemainingColumn(), console=ERR)
+        stack.enter_context(bar)
+        task = bar.add_task(running.plan.suite.rpartition("/")[2], total=running.planned)
+        async with running as results:
+            while not results.done():
+                standing = await running.standing()
+                note = f" ({standing.failed} failed)" if standing.failed else ""
+                bar.update(task, completed=standing.finished, description=f"{running.plan.suite}{note}")
+                await asyncio.wait([results], timeout=LOOK_EVERY_S)
+            bar.update(task, completed=running.planned)
+            return results.result()
+
+
+@eval_group.command()
+@told
+def score(
+    results: Annotated[Path, typer.Argument(help="Results of a blind run.")],
+    truth: Annotated[Path, typer.Option(help="Folder of the truths: a corpus's own, or one with truths/.")],
+    out: Annotated[Path | None, typer.Option(help="Where to write; default: over the file itself.")] = None,
+) -> None:
+    """Give a blind run its truths, and score it."""
+    try:
+        blind = read_results(results)
+        suite = (
+            open_suite(blind.suite, truth, None) if not Path(blind.suite).is_dir() else BundleSuite(truth, system="")
+        )
+    except (CorpusError, ResultsError) as error:
+        raise _fail(error) from error
+    cases = []
+    for item in blind.cases:
+        found, problem = truth_of(suite, item.case)
+        fields = with_truth(found, item.entities) if found is not None else {"truth_problem": problem}
+        cases.append(item.model_copy(update=fields))
+        if fields["truth_problem"]:
+            ERR.print(Text(f"{item.case}: {fields['truth_problem']}", style="yellow"))
+    scored = blind.model_copy(update={"cases": tuple(cases), "scores": score_cases(cases), "blind": False})
+    write_results(scored, out or results)
+    _tell(scored)
+
+
+@eval_group.command(name="compare")
+@told
+def compare_(
+    before: Annotated[Path, typer.Argument(help="Results of the earlier version.")],
+    after: Annotated[Path, typer.Argument(help="Results of the later version.")],
+) -> None:
+    """What a change changed: paired differences, and per case which finding moved. Fails on a regression."""
+    try:
+        comparison = compare(read_results(before), read_results(after))
+    except ResultsError as error:
+        raise _fail(error) from error
+    for line in comparison_lines(comparison):
+        OUT.print(line)
+    if comparison.regressed:
+        raise typer.Exit(3)
+
+
+@eval_group.command()
+@told
+def report(
+    results: Annotated[Path, typer.Argument(help="Results of a run.")],
+    out: Annotated[Path | None, typer.Option(help="The page; default: beside the results.")] = None,
+) -> None:
+    """One self-contained page: tables, reliability, every case down to its evidence."""
+    try:
+        found = read_results(results)
+    except ResultsError as error:
+        raise _fail(error) from error
+    with open_installation(read_settings()) as installation:
+        page = render_evaluation(found, installation)
+    target = out or results.with_suffix(".html")
+    target.write_text(page)
+    OUT.print(Text(str(target)))
+
+
+@eval_group.command()
+@told
+def label(
+    bundle_id: Annotated[str, typer.Argument(help="Id of a bundle: the name of its folder.")],
+    *,
+    folder: Annotated[Path, typer.Option(help="The folder with bundles/.")],
+    entity: Annotated[str | None, typer.Option(help="The root cause, as kind:name.")] = None,
+    healthy: Annotated[bool, typer.Option("--healthy", help="Nothing was wrong.")] = False,
+    kind: Annotated[str, typer.Option(help="What was wrong with it.")] = FaultKind.UNKNOWN.value,
+    alias: Annotated[list[str] | None, typer.Option(help="Another right name of it; may be given again.")] = None,
+    change: Annotated[str | None, typer.Option(help="Id of the change that brought it in.")] = None,
+    note: Annotated[str, typer.Option(help="How this is known.")] = "",
+) -> None:
+    """Say what really happened in a captured incident, so that it can be scored."""
+    kinds = [item.value for item in FaultKind]
+    if (entity is None) is not healthy:
+        raise _fail(ValueError("say either --entity kind:name or --healthy"))
+    if kind not in kinds:
+        raise _fail(ValueError(f"{kind} is no fault kind; use one of {', '.join(kinds)}"))
+    try:
+        BundleSuite(folder, system=folder.name).bundle(bundle_id, folder)
+    except CorpusError as error:
+        raise _fail(error) from error
+    roots = []
+    if entity is not None:
+        aliases = tuple(EntityId(name) for name in alias or ())
+        roots = [Root(entity=EntityId(entity), aliases=aliases, fault_kind=FaultKind(kind), change_id=change)]
+    truth = Truth.of(roots, bundle_id=bundle_id, system=folder.resolve().name, case=bundle_id, note=note)
+    OUT.print(Text(str(write_truth(truth, folder / TRUTHS))))

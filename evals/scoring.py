@@ -1,0 +1,268 @@
+"""From replays and truths to figures.
+
+AC@k, Avg@5 and MRR as in Nezha (FSE'23) and RCAEval (ASE'24); with several roots AC@k is the share of them among
+the first min(k, roots) places. Equal probabilities share the mean of their ranks. A replay without a report counts
+as one that ranked nothing. Intervals are percentile bootstraps over cases, seeded.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from statistics import median
+
+import numpy as np
+
+from evals.bundles import Root
+from evals.results import (
+    Abstention,
+    Calibration,
+    CaseResult,
+    CaseTruth,
+    ChangeScores,
+    ClaimCounts,
+    Costs,
+    GroupScores,
+    Interval,
+    Ranked,
+    RankScores,
+    ReliabilityBin,
+    Scores,
+)
+from workflows.contracts.hypothesis import FaultKind
+from workflows.contracts.report import Outcome
+
+RESAMPLES = 2_000
+SEED = 20_26
+BINS = 10
+DEPTH = 5
+Fits = Callable[[Ranked, Root], bool]
+
+
+def score(cases: Sequence[CaseResult]) -> Scores:
+    """Figures of every system, and of every fault kind within it."""
+    systems: dict[str, list[CaseResult]] = defaultdict(list)
+    kinds: dict[str, list[CaseResult]] = defaultdict(list)
+    for case in cases:
+        systems[case.system].append(case)
+        if case.truth is not None and case.truth.entity is not None:
+            kinds[f"{case.system}: {case.truth.fault_kind.value}"].append(case)
+    return Scores(
+        systems=tuple(_group(name, rows) for name, rows in sorted(systems.items())),
+        fault_kinds=tuple(_group(name, rows) for name, rows in sorted(kinds.items())),
+    )
+
+
+def roots_of(truth: CaseTruth) -> tuple[Root, ...]:
+    """Every root cause; empty when nothing was wrong."""
+    if truth.entity is None:
+        return ()
+    chief = Root(
+        entity=truth.entity,
+        aliases=truth.aliases,
+        fault_kind=truth.fault_kind,
+        kind_family=truth.kind_family,
+        change_id=truth.change_id,
+    )
+    return (chief, *truth.also)
+
+
+def names_root(ranked: Ranked, root: Root) -> bool:
+    """Whether an entry accuses a root, by its name or a stated alias."""
+    return ranked.entity == root.entity or ranked.entity in root.aliases
+
+
+def names_root_and_kind(ranked: Ranked, root: Root) -> bool:
+    """Whether it also says what is wrong with it."""
+    return names_root(ranked, root) and ranked.fault_kind == root.fault_kind
+
+
+def ranks(ranking: Sequence[Ranked], roots: Sequence[Root], fits: Fits) -> list[float]:
+    """The rank of each root's best entry, ties at their mean; infinite where no entry fits."""
+    found = []
+    for root in roots:
+        best = max((item.probability for item in ranking if fits(item, root)), default=None)
+        if best is None:
+            found.append(float("inf"))
+            continue
+        above = sum(item.probability > best for item in ranking)
+        level = sum(item.probability == best for item in ranking)
+        found.append(above + (level + 1) / 2)
+    return found
+
+
+def accuracy_at(k: int, found: Sequence[float]) -> float:
+    """AC@k of one replay."""
+    return sum(rank <= k for rank in found) / min(k, len(found))
+
+
+def _group(name: str, rows: Sequence[CaseResult]) -> GroupScores:
+    usable = [row for row in rows if row.truth is not None and row.truth_problem is None]
+    faulty = [row for row in usable if row.truth is not None and row.truth.entity is not None]
+    kinded = [row for row in faulty if row.truth is not None and row.truth.fault_kind is not FaultKind.UNKNOWN]
+    claims = ClaimCounts(
+        verified=sum(row.claims.verified for row in rows),
+        contradicted=sum(row.claims.contradicted for row in rows),
+        unsupported=sum(row.claims.unsupported for row in rows),
+    )
+    made = claims.verified + claims.contradicted + claims.unsupported
+    methods = sorted({method for row in faulty for method in row.baselines})
+    return GroupScores(
+        group=name,
+        cases=len({row.id for row in rows}),
+        replays=len(rows),
+        failed=sum(row.failed is not None for row in rows),
+        unscorable=len(rows) - len(usable),
+        entity=_rank_scores(faulty, names_root, _own),
+        entity_and_kind=_rank_scores(kinded, names_root_and_kind, _own),
+        kind_accuracy=_kind_accuracy(faulty),
+        changes=_changes(usable),
+        abstention=_abstention(usable),
+        calibration=calibration(usable),
+        claims=claims,
+        claim_support=claims.verified / made if made else None,
+        costs=_costs(rows),
+        baselines={
+            method: scores
+            for method in methods
+            if (scores := _rank_scores([row for row in faulty if method in row.baselines], names_root, _of(method)))
+        },
+    )
+
+
+def _own(row: CaseResult) -> Sequence[Ranked]:
+    return row.ranking
+
+
+def _of(method: str) -> Callable[[CaseResult], Sequence[Ranked]]:
+    return lambda row: row.baselines.get(method, ())
+
+
+def _rank_scores(
+    rows: Sequence[CaseResult], fits: Fits, ranking: Callable[[CaseResult], Sequence[Ranked]]
+) -> RankScores | None:
+    if not rows:
+        return None
+    figures: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for row in rows:
+        assert row.truth is not None
+        found = ranks(ranking(row), roots_of(row.truth), fits)
+        at = [accuracy_at(k, found) for k in range(1, DEPTH + 1)]
+        values = {"ac1": at[0], "ac3": at[2], "ac5": at[4], "avg5": sum(at) / DEPTH, "mrr": 1 / min(found)}
+        for name, value in values.items():
+            figures[name][row.id].append(value)
+    return RankScores(**{name: interval(by_case.values()) for name, by_case in figures.items()})
+
+
+def interval(by_case: Iterable[Sequence[float]]) -> Interval:
+    """The mean over cases of their mean over repeats, with its 95 % interval."""
+    means = np.array([np.mean(values) for values in by_case])
+    rng = np.random.default_rng(SEED)
+    draws = means[rng.integers(0, means.size, (RESAMPLES, means.size))].mean(axis=1)
+    low, high = np.percentile(draws, [2.5, 97.5])
+    return Interval(value=float(means.mean()), low=float(low), high=float(high), n=int(means.size))
+
+
+def _kind_accuracy(rows: Sequence[CaseResult]) -> Interval | None:
+    by_case: dict[str, list[float]] = defaultdict(list)
+    for row in rows:
+        assert row.truth is not None
+        wanted = {
+            root.entity: set(root.kind_family) or {root.fault_kind}
+            for root in roots_of(row.truth)
+            if root.kind_family or root.fault_kind is not FaultKind.UNKNOWN
+        }
+        if wanted:
+            kinds = set().union(*wanted.values())
+            by_case[row.id].append(float(bool(row.ranking) and row.ranking[0].fault_kind in kinds))
+    return interval(by_case.values()) if by_case else None
+
+
+def _changes(rows: Sequence[CaseResult]) -> ChangeScores | None:
+    asked = [row for row in rows if row.truth is not None and row.truth.changes_recorded]
+    if not asked:
+        return None
+    outcomes: Counter[tuple[bool, bool]] = Counter()
+    for row in asked:
+        assert row.truth is not None
+        wanted = {root.change_id for root in roots_of(row.truth) if root.change_id is not None}
+        said = row.verdict.change_id if row.verdict is not None else None
+        right = row.failed is None and (said in wanted if wanted else said is None)
+        outcomes[bool(wanted), right] += 1
+    return ChangeScores(
+        n=len(asked),
+        right=outcomes[True, True] + outcomes[False, True],
+        with_change=outcomes[True, True] + outcomes[True, False],
+        right_change=outcomes[True, True],
+        without_change=outcomes[False, True] + outcomes[False, False],
+        right_none=outcomes[False, True],
+    )
+
+
+def accuses(row: CaseResult) -> bool:
+    """Whether the published verdict names one entity."""
+    return row.verdict is not None and row.verdict.outcome is Outcome.CAUSE_FOUND and row.verdict.entity is not None
+
+
+def _abstention(rows: Sequence[CaseResult]) -> Abstention:
+    healthy = [row for row in rows if row.truth is not None and row.truth.entity is None]
+    faulty = [row for row in rows if row.truth is not None and row.truth.entity is not None]
+    accused = [row for row in faulty if accuses(row)]
+    right = sum(_verdict_is_right(row) for row in accused)
+    return Abstention(
+        healthy=len(healthy),
+        falsely_accused=sum(accuses(row) for row in healthy),
+        incidents=len(faulty),
+        right_verdicts=right,
+        wrong_verdicts=len(accused) - right,
+        missed=len(faulty) - len(accused),
+    )
+
+
+def _verdict_is_right(row: CaseResult) -> bool:
+    assert row.verdict is not None
+    assert row.truth is not None
+    said = row.verdict.entity
+    return any(said == root.entity or said in root.aliases for root in roots_of(row.truth))
+
+
+def calibration(rows: Sequence[CaseResult]) -> Calibration | None:
+    """Brier score and expected calibration error of the first hypothesis, in ten equal bins."""
+    pairs = [
+        (row.ranking[0].probability, any(names_root(row.ranking[0], root) for root in roots_of(row.truth)))
+        for row in rows
+        if row.ranking and row.truth is not None
+    ]
+    if not pairs:
+        return None
+    probability = np.array([pair[0] for pair in pairs])
+    right = np.array([pair[1] for pair in pairs], dtype=float)
+    place = np.minimum((probability * BINS).astype(int), BINS - 1)
+    bins = [
+        ReliabilityBin(
+            low=number / BINS,
+            high=(number + 1) / BINS,
+            n=int(inside.sum()),
+            mean_probability=float(probability[inside].mean()),
+            share_right=float(right[inside].mean()),
+        )
+        for number in range(BINS)
+        if (inside := place == number).any()
+    ]
+    return Calibration(
+        n=len(pairs),
+        brier=float(np.mean((probability - right) ** 2)),
+        ece=sum(item.n * abs(item.mean_probability - item.share_right) for item in bins) / len(pairs),
+        bins=tuple(bins),
+    )
+
+
+def _costs(rows: Sequence[CaseResult]) -> Costs:
+    return Costs(
+        wall_seconds_median=median(row.wall_seconds for row in rows),
+        wall_seconds_max=max(row.wall_seconds for row in rows),
+        cpu_seconds_median=median(row.cpu_seconds for row in rows),
+        peak_memory_bytes_max=max(row.peak_memory_bytes for row in rows),
+        probes_median=median(row.probes for row in rows),
+        tokens_total=sum(row.tokens for row in rows),
+        history_events_max=max(row.history_events for row in rows),
+        history_bytes_max=max(row.history_bytes for row in rows),
+    )

@@ -1,0 +1,131 @@
+"""What can be replayed: the lab's recordings, public corpora, captured incidents. One face for all."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Protocol
+
+from pydantic import ValidationError
+
+from activities.telemetry.recorded import BundleError, open_bundle
+from evals.bundles import Truth, write_bundle
+from evals.readers import READERS, CorpusError, Reader
+
+LAB = "lab"
+RECORDINGS = Path(__file__).parent / "recordings"
+BUNDLES, TRUTHS = "bundles", "truths"
+
+
+class Suite(Protocol):
+    """Cases by name. Nothing but `truth` opens a label."""
+
+    def names(self) -> list[str]:
+        """All cases, in a stated order."""
+        ...
+
+    def system(self, name: str) -> str:
+        """The system a case is about."""
+        ...
+
+    def bundle(self, name: str, scratch: Path) -> Path:
+        """The folder of a case's bundle, made under `scratch` where the suite is no folder of bundles.
+
+        Raises:
+            CorpusError: the case cannot be read.
+        """
+        ...
+
+    def truth(self, name: str) -> Truth:
+        """What really happened.
+
+        Raises:
+            CorpusError: nobody has said.
+        """
+        ...
+
+
+def open_suite(name: str, root: Path | None, visible_for: timedelta | None) -> Suite:
+    """A suite by its name, or a folder of bundles.
+
+    Args:
+        name: `lab`, a corpus's format, or a folder with `bundles` and `truths`.
+        root: the corpus's folder; required for a corpus.
+        visible_for: how long after the alert a corpus's cases are seen; None: as stated for the corpus.
+
+    Raises:
+        CorpusError: there is no such suite, or it cannot be read.
+    """
+    if name == LAB:
+        return BundleSuite(root or RECORDINGS, system=LAB)
+    if name in READERS:
+        if root is None:
+            raise CorpusError(Path(name), "is a corpus: name its folder with --root")
+        return CorpusSuite(READERS[name](root, visible_for=visible_for))
+    folder = Path(name)
+    if folder.is_dir():
+        return BundleSuite(folder, system=folder.resolve().name)
+    known = ", ".join((LAB, *READERS))
+    raise CorpusError(folder, f"is neither a suite ({known}) nor a folder of bundles")
+
+
+@dataclass(frozen=True)
+class CorpusSuite:
+    """A public corpus."""
+
+    reader: Reader
+
+    def names(self) -> list[str]:
+        """As the reader has them."""
+        return self.reader.names()
+
+    def system(self, name: str) -> str:
+        """As the reader has it."""
+        return self.reader.system(name)
+
+    def bundle(self, name: str, scratch: Path) -> Path:
+        """Written anew; a half-written one of an earlier attempt is never taken for whole."""
+        recording = self.reader.recording(name)
+        folder = scratch / recording.bundle_id
+        write_bundle(recording, folder)
+        return folder
+
+    def truth(self, name: str) -> Truth:
+        """As the reader has it."""
+        return self.reader.truth(name)
+
+
+class BundleSuite:
+    """A folder with `bundles/<id>` and `truths/<id>.json`."""
+
+    def __init__(self, root: Path, *, system: str) -> None:
+        self._root = root
+        self._system = system
+        if not self.names():
+            raise CorpusError(root / BUNDLES, "holds no bundle")
+
+    def names(self) -> list[str]:
+        """Bundle folders, sorted."""
+        return sorted(path.parent.name for path in (self._root / BUNDLES).glob("*/manifest.json"))
+
+    def system(self, name: str) -> str:  # noqa: ARG002 - a folder is of one system
+        """The folder's own name."""
+        return self._system
+
+    def bundle(self, name: str, scratch: Path) -> Path:  # noqa: ARG002 - it is one already
+        """The bundle as it lies there."""
+        folder = self._root / BUNDLES / name
+        try:
+            open_bundle(folder)
+        except BundleError as error:
+            raise CorpusError(error.file, f"{error.problem}. {error.remedy}") from error
+        return folder
+
+    def truth(self, name: str) -> Truth:
+        """The truth of the same id."""
+        path = self._root / TRUTHS / f"{name}.json"
+        try:
+            return Truth.model_validate_json(path.read_bytes())
+        except FileNotFoundError as error:
+            raise CorpusError(path, f"is missing: say what happened with inquest eval label {name}") from error
+        except (OSError, ValidationError) as error:
+            raise CorpusError(path, f"cannot be read: {error}") from error

@@ -1,0 +1,65 @@
+"""Scores and comparisons for a terminal."""
+
+from collections.abc import Iterator
+
+from rich.text import Text
+
+from evals.comparison import Comparison
+from evals.results import EvaluationFile, GroupScores, Interval, RankScores
+
+
+def score_lines(results: EvaluationFile) -> Iterator[Text]:
+    """Ours and the baselines', by system."""
+    for group in results.scores.systems if results.scores else ():
+        yield Text(f"{group.group}: {group.cases} cases", "bold")
+        for method, scores in _methods(group):
+            figures = (scores.ac1, scores.ac3, scores.ac5, scores.avg5, scores.mrr)
+            names = ("AC@1", "AC@3", "AC@5", "Avg@5", "MRR")
+            cells = "  ".join(f"{name} {_shown(item)}" for name, item in zip(names, figures, strict=True))
+            yield Text(f"  {method:<19} {cells}")
+        abstained = group.abstention
+        if abstained.incidents:
+            yield Text(
+                f"  verdicts: {abstained.right_verdicts} right, {abstained.wrong_verdicts} wrong, "
+                f"{abstained.missed} none of {abstained.incidents}"
+            )
+        if abstained.healthy:
+            yield Text(f"  healthy: {abstained.falsely_accused} of {abstained.healthy} accused somebody")
+        if group.kind_accuracy is not None:
+            yield Text(f"  kind right: {_shown(group.kind_accuracy)}")
+        if group.changes is not None:
+            yield Text(f"  change right: {group.changes.right} of {group.changes.n}")
+        if group.calibration is not None:
+            yield Text(f"  calibration: Brier {group.calibration.brier:.3f}, ECE {group.calibration.ece:.3f}")
+        if group.failed or group.unscorable:
+            yield Text(f"  {group.failed} without a report, {group.unscorable} without a usable truth", "yellow")
+
+
+def comparison_lines(comparison: Comparison) -> Iterator[Text]:
+    """Differences by system, then the cases that changed."""
+    for group in comparison.groups:
+        style = "red bold" if group.regressed else ""
+        yield Text(
+            f"{group.group}: AC@1 {group.before:.3f} -> {group.after:.3f}, difference {group.difference.value:+.3f} "
+            f"[{group.difference.low:+.3f}, {group.difference.high:+.3f}] over {group.difference.n} cases, "
+            f"{group.lost} lost, {group.won} won, McNemar p {group.p_value:.3f}",
+            style,
+        )
+    for case in comparison.cases:
+        yield Text(f"{case.system} {case.case}: {case.sentence}", "yellow" if case.worse else "green")
+        for line in case.moved:
+            yield Text(f"    {line}", "dim")
+    for name in comparison.missing:
+        yield Text(f"{name}: only in one of the two", "yellow")
+
+
+def _methods(group: GroupScores) -> Iterator[tuple[str, RankScores]]:
+    if group.entity is not None:
+        yield "inquest", group.entity
+    if group.entity_and_kind is not None:
+        yield "inquest, and kind", group.entity_and_kind
+    yield from group.baselines.items()
+
+
+def _shown(item: Interval) -> str:
+    return f"{item.value:.3f} [{item.low:.2f}-{item.high:.2f}]"

@@ -1,0 +1,103 @@
+"""What every command of `inquest` does alike: settings, known errors, interrupts, naming an investigation."""
+
+import asyncio
+import signal
+from collections.abc import Callable, Coroutine
+from functools import wraps
+from typing import ParamSpec, TypeVar
+from uuid import UUID
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+from rich.text import Text
+from sqlalchemy.exc import DBAPIError
+
+from activities.memory.listing import list_investigations
+from activities.telemetry.recorded import BundleError
+from infra.database import DatabaseError
+from infra.settings import Settings
+from infra.stack import StackError
+from workers.connect import TemporalUnreachableError
+from workers.follow import InvestigationEndedError
+from workers.installation import Installation
+from workers.log import configure_logging
+from workers.rendering.plain_text import one_line
+from workflows.contracts.identifiers import InvestigationId
+
+OUT, ERR = Console(soft_wrap=False), Console(stderr=True, soft_wrap=False)
+Given = ParamSpec("Given")
+Returned = TypeVar("Returned")
+
+_KNOWN_ERRORS = (
+    BundleError,
+    DatabaseError,
+    InvestigationEndedError,
+    StackError,
+    TemporalUnreachableError,
+)
+
+
+def told(command: Callable[Given, Returned]) -> Callable[Given, Returned]:
+    """Known errors end the command with one line that says what to do, never with a stack trace."""
+
+    @wraps(command)
+    def wrapped(*args: Given.args, **kwargs: Given.kwargs) -> Returned:
+        try:
+            return command(*args, **kwargs)
+        except _KNOWN_ERRORS as error:
+            ERR.print(Text.assemble(("error: ", "red bold"), str(error)))
+            raise typer.Exit(1) from error
+        except DBAPIError as error:
+            ERR.print(Text.assemble(("error: ", "red bold"), f"the database refused: {one_line(str(error.orig))}"))
+            raise typer.Exit(1) from error
+        except KeyboardInterrupt:
+            ERR.print(Text("interrupted: what was begun stays open, and inquest up finishes it", style="yellow"))
+            raise typer.Exit(130) from None
+
+    return wrapped
+
+
+def read_settings() -> Settings:
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        for problem in error.errors(include_url=False, include_input=False):
+            name = ".".join(str(part) for part in problem["loc"])
+            ERR.print(Text(f"error: setting {name}: {problem['msg']} (see inquest settings)", style="red"))
+        raise typer.Exit(2) from error
+    configure_logging(settings.log_level)
+    return settings
+
+
+def find_investigation(installation: Installation, prefix: str) -> InvestigationId:
+    """The one investigation whose id begins so."""
+    try:
+        whole = InvestigationId(str(UUID(prefix)))
+    except ValueError:
+        pass
+    else:
+        if installation.ledger(whole).opened_at() is not None:
+            return whole
+    rows = list_investigations(installation.engine, installation.tenant, limit=1_000)
+    matching = [row.investigation_id for row in rows if row.investigation_id.startswith(prefix.lower())]
+    if len(matching) != 1:
+        problem = "several investigations begin" if matching else "no investigation begins"
+        ERR.print(Text(f"error: {problem} with {one_line(prefix, 60)} (see inquest list)", style="red"))
+        raise typer.Exit(1)
+    return matching[0]
+
+
+def run(work: Coroutine[None, None, Returned]) -> Returned:
+    """Run `work` to its end; SIGTERM ends it as Ctrl-C does, with everything closed in order."""
+
+    async def until_terminated() -> Returned:
+        running = asyncio.current_task()
+        assert running is not None
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)
+        return await work
+
+    try:
+        return asyncio.run(until_terminated())
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None

@@ -1,0 +1,31 @@
+"""Starting a recorded incident over: what it remembered, then every alert, through the one door."""
+
+import asyncio
+
+from temporalio.client import Client
+
+from activities.memory.incidents import OpenedInvestigation
+from activities.telemetry.recorded import Bundle
+from workers.installation import RECORDED, Installation
+from workers.intake import Inquiry
+from workflows.contracts.investigation import Budget, Purpose
+
+
+async def replay(
+    installation: Installation, client: Client, bundle: Bundle, *, scope: str, purpose: Purpose, budget: Budget
+) -> OpenedInvestigation:
+    """Open the investigation of a recorded incident in a memory scope of its own; doing it again finds it."""
+    await asyncio.to_thread(installation.incidents().remember_again, scope, bundle.remembered())
+    inquiry = Inquiry(
+        backend=RECORDED,
+        source=str(bundle.folder),
+        as_of=bundle.manifest.as_of,
+        purpose=purpose,
+        memory_scope=scope,
+        budget=budget,
+    )
+    intake = installation.intake(client)
+    opened = await intake.receive(bundle.alert, inquiry)
+    for alert in bundle.further_alerts():
+        await intake.receive(alert, inquiry)
+    return opened
