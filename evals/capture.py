@@ -4,6 +4,7 @@ What is kept are the answers it got, so that it works whatever the backend was: 
 now. A replay by the same engine asks the same questions and ends in the same findings.
 """
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -41,7 +42,7 @@ def capture(
         whole = find_investigation(installation, investigation_id)
         try:
             folder, notes = capture_investigation(installation, whole, out)
-        except (NotCapturedError, ArtifactLostError, FileExistsError) as error:
+        except (NotCapturedError, ArtifactLostError, OSError) as error:
             ERR.print(Text(f"error: {error}", style="red"))
             raise typer.Exit(1) from error
     for note in notes:
@@ -66,9 +67,8 @@ def capture_investigation(
         raise NotCapturedError(f"investigation {investigation_id} has no report yet: capture it when it is finished")
     alerts = [item.alert for item in ledger.alerts()]
     answers = _answers(ledger)
-    window = VisibleWindow(
-        start=min(probe.window.start for probe in ledger.probes()), end=max(request.as_of, alerts[0].starts_at)
-    )
+    starts = [probe.window.start for probe in ledger.probes()]
+    window = VisibleWindow(start=min(starts, default=request.as_of - timedelta(days=1)), end=request.as_of)
     bundle_id = f"c{investigation_id.replace('-', '')}"
     manifest = write_captured(
         out / BUNDLES / bundle_id,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from math import comb
 
 from evals.results import CaseResult, EvaluationFile, Interval, ResultsError
-from evals.scoring import interval, names_root, ranks, roots_of
+from evals.scoring import accuses, interval, names_root, ranks, roots_of
 
 SIGNIFICANT = 0.05
 MOVED_SHOWN = 5
@@ -98,22 +98,26 @@ def mcnemar(lost: int, won: int) -> float:
 
 
 def _scored(results: EvaluationFile) -> dict[str, list[CaseResult]]:
-    """Replays with a root to be found, by case."""
+    """Replays with a usable truth, by case."""
     rows: dict[str, list[CaseResult]] = defaultdict(list)
     for row in results.cases:
-        if row.truth is not None and row.truth_problem is None and row.truth.entity is not None:
-            rows[f"{row.system}/{row.case}"].append(row)
+        if row.truth is not None and row.truth_problem is None:
+            rows[row.case].append(row)
     return rows
 
 
 def _first(rows: Sequence[CaseResult]) -> float:
-    """Share of a case's replays that had a root first."""
+    """Share of a case's replays that had a root first, or accused nobody where nobody was to blame."""
     return sum(_rank(row) <= 1 for row in rows) / len(rows)
 
 
 def _rank(row: CaseResult) -> float:
+    """Of the root that stands best; where nothing was wrong, 1 for accusing nobody and infinite for anything else."""
     assert row.truth is not None
-    return min(ranks(row.ranking, roots_of(row.truth), names_root))
+    roots = roots_of(row.truth)
+    if not roots:
+        return 1.0 if row.failed is None and not accuses(row) else float("inf")
+    return min(ranks(row.ranking, roots, names_root))
 
 
 def _group(name: str, pairs: Sequence[tuple[float, float]]) -> GroupDifference:

@@ -1,10 +1,12 @@
 """`inquest eval`: replay suites, score, compare, look."""
 
 import asyncio
+from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import timedelta
+from functools import wraps
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ParamSpec
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -12,23 +14,26 @@ from rich.text import Text
 
 from evals.bundles import Root, Truth, write_truth
 from evals.comparison import compare
-from evals.evaluation import Running, begin_or_resume
+from evals.evaluation import EvaluationEndedError, Running, begin_or_resume
 from evals.page import render_evaluation
 from evals.plan import Plan
-from evals.readers import CorpusError
+from evals.readers import READERS, CorpusError
 from evals.replay import truth_of, with_truth
-from evals.results import EvaluationFile, ResultsError, read_results, write_results
+from evals.results import EvaluationFile, ResultsError, check_writable, read_results, write_results
 from evals.scoring import score as score_cases
-from evals.suites import TRUTHS, BundleSuite, open_suite
+from evals.suites import BUNDLES, LAB, TRUTHS, BundleSuite, Suite, TruthsOnly, open_suite
 from evals.tables import comparison_lines, score_lines
 from workers.installation import open_installation
 from workers.invocation import ERR, OUT, read_settings, run, told
+from workflows.contracts.evaluation import MOST_CASES
 from workflows.contracts.hypothesis import FaultKind
 from workflows.contracts.identifiers import EntityId
 from workflows.contracts.investigation import Budget
+from workflows.contracts.topology import EntityKind
 
 eval_group = typer.Typer(no_args_is_help=True, help="Replay past incidents and measure how often the answer is right.")
 LOOK_EVERY_S = 0.5
+Given = ParamSpec("Given")
 
 
 def _tell(results: EvaluationFile) -> None:
@@ -36,13 +41,26 @@ def _tell(results: EvaluationFile) -> None:
         OUT.print(line, soft_wrap=True)
 
 
-def _fail(error: Exception) -> typer.Exit:
-    ERR.print(Text(f"error: {error}", style="red"))
-    return typer.Exit(1)
+def explained(command: Callable[Given, None]) -> Callable[Given, None]:
+    """What can go wrong with suites and files ends a command with one line that says what to do."""
+
+    @wraps(command)
+    def wrapped(*args: Given.args, **kwargs: Given.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+        except (CorpusError, ResultsError, EvaluationEndedError, OSError, ValueError) as error:
+            ERR.print(Text(f"error: {error}", style="red"))
+            raise typer.Exit(1) from error
+        except KeyboardInterrupt:
+            ERR.print(Text("interrupted: the same command goes on where this one was", style="yellow"))
+            raise typer.Exit(130) from None
+
+    return wrapped
 
 
 @eval_group.command(name="run")
 @told
+@explained
 def run_(
     suite: Annotated[str, typer.Argument(help="lab, a corpus (see bundle import), or a folder of bundles.")],
     *,
@@ -53,7 +71,8 @@ def run_(
     blind: Annotated[bool, typer.Option("--blind", help="Open no truth; write rankings only.")] = False,
     baselines: Annotated[bool, typer.Option("--baselines", help="Plain methods beside ours.")] = False,
     visible_until: Annotated[
-        float | None, typer.Option(min=0, help="Seconds after the alert that are visible; default: as stated.")
+        float | None,
+        typer.Option(min=0, max=2_592_000, help="Seconds after the alert that are visible; default: as stated."),
     ] = None,
     case: Annotated[list[str] | None, typer.Option(help="Only this case; may be given again.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Begin anew though an equal run is unfinished.")] = False,
@@ -61,33 +80,48 @@ def run_(
     """Replay a suite: one investigation a case, through the same door as a live alert."""
     settings = read_settings()
     visible_for = None if visible_until is None else timedelta(seconds=visible_until)
-    try:
-        root = root.resolve() if root else None
-        name = str(Path(suite).resolve()) if Path(suite).is_dir() and "/" in suite else suite
-        plan = Plan(
-            suite=name,
-            root=root,
-            visible_for=visible_for,
-            cases=tuple(case or open_suite(name, root, visible_for).names()),
-            repeat=repeat,
-            jobs=jobs,
-            blind=blind,
-            baselines=baselines,
-            budget=Budget(probes=settings.budget_probes, seconds=settings.budget_seconds),
-        )
-    except CorpusError as error:
-        raise _fail(error) from error
-    with open_installation(settings) as installation:
-        results = run(_watched(begin_or_resume(installation, plan, fresh=fresh)))
+    root = root.resolve() if root else None
+    name = suite if suite in (LAB, *READERS) else str(Path(suite).resolve())
+    plan = Plan(
+        suite=name,
+        root=root,
+        visible_for=visible_for,
+        cases=_cases(open_suite(name, root, visible_for), case),
+        repeat=repeat,
+        jobs=jobs,
+        blind=blind,
+        baselines=baselines,
+        budget=Budget(probes=settings.budget_probes, seconds=settings.budget_seconds),
+    )
+    if len(plan.cases) * repeat > MOST_CASES:
+        raise CorpusError(Path(suite), f"makes {len(plan.cases) * repeat} replays, at most {MOST_CASES}: use --case")
     if json is not None:
-        write_results(results, json)
+        check_writable(json)
+    with open_installation(settings) as installation:
+        running = begin_or_resume(installation, plan, fresh=fresh)
+        results = run(_watched(running))
+        if json is not None:
+            write_results(results, json)
+        running.delivered()
     for item in results.cases:
         problem = item.failed or item.truth_problem
         if problem:
             ERR.print(Text(f"{item.case}: {problem}", style="yellow"))
-    if results.scores is not None:
-        _tell(results)
+    _tell(results)
     OUT.print(Text(f"{len(results.cases)} replays in {results.wall_seconds:.0f} s", style="dim"))
+
+
+def _cases(suite: Suite, chosen: list[str] | None) -> tuple[str, ...]:
+    """All cases, or those that were named.
+
+    Raises:
+        CorpusError: there is none, or none of that name.
+    """
+    known = suite.names()
+    unknown = [name for name in chosen or () if name not in known]
+    if unknown or not known:
+        raise CorpusError(Path(", ".join(unknown) or "suite"), f"no such case; there are {', '.join(known[:10])} ...")
+    return tuple(chosen or known)
 
 
 async def _watched(running: Running) -> EvaluationFile:
@@ -109,22 +143,19 @@ async def _watched(running: Running) -> EvaluationFile:
 
 @eval_group.command()
 @told
+@explained
 def score(
     results: Annotated[Path, typer.Argument(help="Results of a blind run.")],
     truth: Annotated[Path, typer.Option(help="Folder of the truths: a corpus's own, or one with truths/.")],
     out: Annotated[Path | None, typer.Option(help="Where to write; default: over the file itself.")] = None,
 ) -> None:
     """Give a blind run its truths, and score it."""
-    try:
-        blind = read_results(results)
-        suite = (
-            open_suite(blind.suite, truth, None) if not Path(blind.suite).is_dir() else BundleSuite(truth, system="")
-        )
-    except (CorpusError, ResultsError) as error:
-        raise _fail(error) from error
+    blind = read_results(results)
+    corpus = blind.suite in READERS
+    truths = open_suite(blind.suite, truth, None) if corpus else TruthsOnly(truth)
     cases = []
     for item in blind.cases:
-        found, problem = truth_of(suite, item.case)
+        found, problem = truth_of(truths, item.case)
         fields = with_truth(found, item.entities) if found is not None else {"truth_problem": problem}
         cases.append(item.model_copy(update=fields))
         if fields["truth_problem"]:
@@ -136,15 +167,13 @@ def score(
 
 @eval_group.command(name="compare")
 @told
+@explained
 def compare_(
     before: Annotated[Path, typer.Argument(help="Results of the earlier version.")],
     after: Annotated[Path, typer.Argument(help="Results of the later version.")],
 ) -> None:
     """What a change changed: paired differences, and per case which finding moved. Fails on a regression."""
-    try:
-        comparison = compare(read_results(before), read_results(after))
-    except ResultsError as error:
-        raise _fail(error) from error
+    comparison = compare(read_results(before), read_results(after))
     for line in comparison_lines(comparison):
         OUT.print(line)
     if comparison.regressed:
@@ -153,15 +182,13 @@ def compare_(
 
 @eval_group.command()
 @told
+@explained
 def report(
     results: Annotated[Path, typer.Argument(help="Results of a run.")],
     out: Annotated[Path | None, typer.Option(help="The page; default: beside the results.")] = None,
 ) -> None:
     """One self-contained page: tables, reliability, every case down to its evidence."""
-    try:
-        found = read_results(results)
-    except ResultsError as error:
-        raise _fail(error) from error
+    found = read_results(results)
     with open_installation(read_settings()) as installation:
         page = render_evaluation(found, installation)
     target = out or results.with_suffix(".html")
@@ -171,6 +198,7 @@ def report(
 
 @eval_group.command()
 @told
+@explained
 def label(
     bundle_id: Annotated[str, typer.Argument(help="Id of a bundle: the name of its folder.")],
     *,
@@ -185,16 +213,24 @@ def label(
     """Say what really happened in a captured incident, so that it can be scored."""
     kinds = [item.value for item in FaultKind]
     if (entity is None) is not healthy:
-        raise _fail(ValueError("say either --entity kind:name or --healthy"))
+        raise ValueError("say either --entity kind:name or --healthy")
     if kind not in kinds:
-        raise _fail(ValueError(f"{kind} is no fault kind; use one of {', '.join(kinds)}"))
-    try:
-        BundleSuite(folder, system=folder.name).bundle(bundle_id, folder)
-    except CorpusError as error:
-        raise _fail(error) from error
+        raise ValueError(f"{kind} is no fault kind; use one of {', '.join(kinds)}")
+    for name in [*([entity] if entity is not None else []), *(alias or [])]:
+        _check_entity(name)
+    if bundle_id not in BundleSuite(folder, system=folder.name).names():
+        raise ValueError(f"there is no bundle {bundle_id} in {folder / BUNDLES}")
+    BundleSuite(folder, system=folder.name).bundle(bundle_id, folder)
     roots = []
     if entity is not None:
         aliases = tuple(EntityId(name) for name in alias or ())
         roots = [Root(entity=EntityId(entity), aliases=aliases, fault_kind=FaultKind(kind), change_id=change)]
     truth = Truth.of(roots, bundle_id=bundle_id, system=folder.resolve().name, case=bundle_id, note=note)
     OUT.print(Text(str(write_truth(truth, folder / TRUTHS))))
+
+
+def _check_entity(name: str) -> None:
+    kinds = [item.value for item in EntityKind if item is not EntityKind.UNKNOWN]
+    kind, _, rest = name.partition(":")
+    if kind not in kinds or not rest.strip() or not name.isprintable():
+        raise ValueError(f"{name!r} names no entity: write kind:name with one of {', '.join(kinds)}")

@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime
 from types import TracebackType
 
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowFailureError
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.worker import Worker
@@ -26,6 +26,10 @@ from workflows.contracts.evaluation import EvaluationId, EvaluationRequest, eval
 from workflows.contracts.version import ENGINE_VERSION
 from workflows.evaluation import Evaluation
 from workflows.steps import EVALUATIONS
+
+
+class EvaluationEndedError(Exception):
+    """An evaluation's workflow was ended before every case had its outcome; give the command again to begin anew."""
 
 
 class Running:
@@ -68,6 +72,10 @@ class Running:
         """How many cases are finished."""
         return await asyncio.to_thread(self._store.standing, self._id)
 
+    def delivered(self) -> None:
+        """Note that somebody has the results; until then the same command fetches them again."""
+        self._store.end(self._id, at=datetime.now(UTC))
+
     async def _start(self, client: Client) -> None:
         request = EvaluationRequest(
             tenant=self._installation.tenant,
@@ -90,7 +98,11 @@ class Running:
             )
 
     async def _results(self, client: Client) -> EvaluationFile:
-        await client.get_workflow_handle(evaluation_workflow_id(self._id)).result()
+        try:
+            await client.get_workflow_handle(evaluation_workflow_id(self._id)).result()
+        except WorkflowFailureError as error:
+            await asyncio.to_thread(self.delivered)
+            raise EvaluationEndedError(f"evaluation {self._id} was ended from outside: {error.cause}") from error
         started_at, outcomes = await asyncio.to_thread(
             lambda: (self._store.started_at(self._id), self._store.outcomes(self._id))
         )

@@ -71,7 +71,7 @@ def _standing(case: CaseResult) -> Standing:
     rank = min(NOWHERE, *ranks(case.ranking, roots, names_root)) if roots else None
     said = case.verdict.entity if case.verdict is not None and accuses(case) else None
     if said is None:
-        verdict = 0 if roots else 1
+        verdict = 0 if roots or case.failed is not None else 1
     else:
         verdict = 1 if any(said == root.entity or said in root.aliases for root in roots) else -1
     wanted = {root.change_id for root in roots if root.change_id is not None}

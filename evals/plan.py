@@ -1,5 +1,6 @@
 """What an evaluation was asked to do, as it is stored before it begins."""
 
+import hashlib
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +11,28 @@ from evals.suites import Suite, open_suite
 from workflows.contracts.canonical import canonical_json, digest_of
 from workflows.contracts.contract import Contract
 from workflows.contracts.investigation import Budget
+
+CODE = Path(__file__).parents[1]
+ROOMS = ("workflows", "activities", "workers", "evals")
+
+
+def _sources() -> bytes:
+    """A digest of all code that has a part in an answer, because one version of it has many states."""
+    whole = hashlib.sha256()
+    for path in sorted(path for room in ROOMS for path in (CODE / room).rglob("*.py")):
+        whole.update(path.relative_to(CODE).as_posix().encode() + path.read_bytes())
+    return whole.hexdigest().encode()
+
+
+def _listing(folder: Path) -> bytes:
+    """Names, sizes and times of the files that the cases are made of."""
+    rows = [
+        f"{path.relative_to(folder).as_posix()} {found.st_size} {found.st_mtime_ns}"
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+        for found in (path.stat(),)
+    ]
+    return hashlib.sha256("\n".join(rows).encode()).hexdigest().encode()
 
 
 class Plan(Contract):
@@ -28,8 +51,10 @@ class Plan(Contract):
     budget: Budget = Budget()
 
     def key(self) -> str:
-        """Equal for equal plans."""
-        return digest_of(canonical_json(self))
+        """Equal for equal plans over the same files by the same code, however many cases at once."""
+        asked = canonical_json(self.model_copy(update={"jobs": 1}))
+        places = [path for path in (self.root, Path(self.suite)) if path is not None and path.is_dir()]
+        return digest_of(b"\n".join([asked, _sources(), *(_listing(place) for place in places)]))
 
     def open(self) -> Suite:
         """The suite.

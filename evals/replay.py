@@ -23,7 +23,7 @@ from evals.meter import Cost, Meter
 from evals.plan import Plan
 from evals.readers import CorpusError
 from evals.results import CaseResult, CaseTruth, CaseVerdict, ClaimCounts, MovedFinding, Ranked
-from evals.suites import Suite
+from evals.suites import Suite, TruthsOnly
 from workers.installation import Installation
 from workers.replaying import replay
 from workflows.contracts.claim import ClaimState
@@ -54,7 +54,8 @@ class ReplayActivities:
         self._client = client
         self._meter = meter
         self._store = Evaluations(installation.engine, installation.tenant)
-        self._plan_of: Callable[[EvaluationId], tuple[Plan, Suite]] = cache(self._open)
+        self._plan_of: Callable[[EvaluationId], Plan] = cache(self._read_plan)
+        self._suite_of: Callable[[EvaluationId], Suite] = cache(lambda given: self._plan_of(given).open())
 
     @activity.defn(name=REPLAY_CASE)
     async def replay(self, given: CaseInput) -> CaseOutcome:
@@ -84,17 +85,17 @@ class ReplayActivities:
 
     @activity.defn(name=CLOSE_EVALUATION)
     async def close(self, given: CaseInput) -> None:
-        """Note that every case has its outcome, and drop what was made for them."""
-        await asyncio.to_thread(self._store.end, given.evaluation_id, at=datetime.now(UTC))
+        """Every case has its outcome: drop what was made for them."""
         shutil.rmtree(self._scratch(given.evaluation_id), ignore_errors=True)
 
     async def _result(self, given: CaseInput) -> CaseResult:
-        plan, suite = await asyncio.to_thread(self._plan_of, given.evaluation_id)
+        plan = await asyncio.to_thread(self._plan_of, given.evaluation_id)
         name = plan.cases[given.number]
         empty = CaseResult(id=f"unread-{given.number}", case=name, system=plan.suite, repeat=given.repeat)
         if activity.info().attempt > ATTEMPTS:
             return empty.model_copy(update={"failed": f"given up after {ATTEMPTS} attempts"})
         try:
+            suite = await asyncio.to_thread(self._suite_of, given.evaluation_id)
             empty = empty.model_copy(update={"system": await asyncio.to_thread(suite.system, name)})
             bundle = await asyncio.to_thread(self._bundle, suite, name, given)
             empty = empty.model_copy(update={"id": bundle.manifest.bundle_id})
@@ -111,16 +112,22 @@ class ReplayActivities:
 
     def _told_wrong(self, given: CaseInput, result: CaseResult) -> CaseResult:
         """A case without a report keeps its truth: it counts as one that was not solved."""
-        plan, suite = self._plan_of(given.evaluation_id)
-        if plan.blind:
+        if self._plan_of(given.evaluation_id).blind:
             return result
-        truth, problem = truth_of(suite, result.case)
+        try:
+            truth, problem = truth_of(self._suite_of(given.evaluation_id), result.case)
+        except CorpusError as error:
+            truth, problem = None, str(error)
         fields = with_truth(truth, ()) if truth is not None else {"truth_problem": problem}
         return result.model_copy(update=fields)
 
     def _bundle(self, suite: Suite, name: str, given: CaseInput) -> Bundle:
+        """The case's bundle; one that an attempt before this one finished writing is used again."""
         scratch = self._scratch(given.evaluation_id) / f"{given.number}-{given.repeat}"
-        shutil.rmtree(scratch, ignore_errors=True)  # of an attempt that was cut off
+        written = next(scratch.glob("*/manifest.json"), None)  # the last file to be written
+        if written is not None:
+            return open_bundle(written.parent)
+        shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir(parents=True)
         return open_bundle(suite.bundle(name, scratch))
 
@@ -130,7 +137,7 @@ class ReplayActivities:
     async def _investigated(
         self, given: CaseInput, plan: Plan, suite: Suite, bundle: Bundle, empty: CaseResult
     ) -> CaseResult:
-        scope = f"evaluation:{given.evaluation_id}:{bundle.manifest.bundle_id}:{given.repeat}"
+        scope = f"evaluation:{given.evaluation_id}:{given.number}:{given.repeat}"
         started = time.monotonic()
         with self._meter.metered() as cost:
             opened = await replay(
@@ -168,9 +175,8 @@ class ReplayActivities:
             }
         )
 
-    def _open(self, evaluation_id: EvaluationId) -> tuple[Plan, Suite]:
-        plan = Plan.model_validate(self._store.plan(evaluation_id))
-        return plan, plan.open()
+    def _read_plan(self, evaluation_id: EvaluationId) -> Plan:
+        return Plan.model_validate(self._store.plan(evaluation_id))
 
 
 def _from_ledger(empty: CaseResult, ledger: Ledger) -> CaseResult:
@@ -228,12 +234,15 @@ def _beside(plan: Plan, suite: Suite, bundle: Bundle, name: str) -> dict[str, ob
     return found
 
 
-def truth_of(suite: Suite, name: str) -> tuple[Truth | None, str | None]:
+def truth_of(suite: Suite | TruthsOnly, name: str) -> tuple[Truth | None, str | None]:
     """A case's truth, or why there is none."""
     try:
         return suite.truth(name), None
     except CorpusError as error:
         return None, str(error)
+    except Exception as error:
+        LOG.exception("truth.failed", case=name)
+        return None, f"{type(error).__name__}: {error}"[:1_000]
 
 
 def with_truth(truth: Truth, entities: tuple[EntityId, ...]) -> dict[str, object]:

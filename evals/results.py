@@ -286,6 +286,23 @@ def read_results(path: Path) -> EvaluationFile:
         raise ResultsError(f"{path}: is no results file of inquest eval run: {where}: {first['msg']}") from error
 
 
+def check_writable(path: Path) -> None:
+    """Find out before a long run whether its results can be written.
+
+    Raises:
+        ResultsError: they cannot.
+    """
+    scratch = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        scratch.touch()
+        scratch.unlink()
+        if path.is_dir():
+            raise ResultsError(f"{path} is a folder: name a file")
+    except OSError as error:
+        raise ResultsError(f"cannot write {path}: {error.strerror}") from error
+
+
 def write_results(results: EvaluationFile, path: Path) -> None:
     """Write a results file, whole or not at all."""
     scratch = path.with_name(f".{path.name}.part")

@@ -28,6 +28,7 @@ from evals.results import (
     Scores,
 )
 from workflows.contracts.hypothesis import FaultKind
+from workflows.contracts.identifiers import EntityId
 from workflows.contracts.report import Outcome
 
 RESAMPLES = 2_000
@@ -76,13 +77,16 @@ def names_root_and_kind(ranked: Ranked, root: Root) -> bool:
 
 
 def ranks(ranking: Sequence[Ranked], roots: Sequence[Root], fits: Fits) -> list[float]:
-    """The rank of each root's best entry, ties at their mean; infinite where no entry fits."""
+    """The rank of each root's best entry, ties at their mean; infinite where none fits that is not another root's."""
     found = []
+    taken: set[EntityId] = set()
     for root in roots:
-        best = max((item.probability for item in ranking if fits(item, root)), default=None)
+        fitting = [item for item in ranking if fits(item, root) and item.entity not in taken]
+        best = max((item.probability for item in fitting), default=None)
         if best is None:
             found.append(float("inf"))
             continue
+        taken.add(next(item.entity for item in fitting if item.probability == best))
         above = sum(item.probability > best for item in ranking)
         level = sum(item.probability == best for item in ranking)
         found.append(above + (level + 1) / 2)
@@ -203,7 +207,7 @@ def accuses(row: CaseResult) -> bool:
 
 
 def _abstention(rows: Sequence[CaseResult]) -> Abstention:
-    healthy = [row for row in rows if row.truth is not None and row.truth.entity is None]
+    healthy = [row for row in rows if row.failed is None and row.truth is not None and row.truth.entity is None]
     faulty = [row for row in rows if row.truth is not None and row.truth.entity is not None]
     accused = [row for row in faulty if accuses(row)]
     right = sum(_verdict_is_right(row) for row in accused)

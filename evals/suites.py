@@ -55,6 +55,8 @@ def open_suite(name: str, root: Path | None, visible_for: timedelta | None) -> S
     Raises:
         CorpusError: there is no such suite, or it cannot be read.
     """
+    if name not in READERS and visible_for is not None:
+        raise CorpusError(Path(name), "is recorded with its own visible window: --visible-until is for corpora")
     if name == LAB:
         return BundleSuite(root or RECORDINGS, system=LAB)
     if name in READERS:
@@ -62,6 +64,8 @@ def open_suite(name: str, root: Path | None, visible_for: timedelta | None) -> S
             raise CorpusError(Path(name), "is a corpus: name its folder with --root")
         return CorpusSuite(READERS[name](root, visible_for=visible_for))
     folder = Path(name)
+    if folder.is_dir() and root is not None:
+        raise CorpusError(folder, "is a folder of bundles: --root is for corpora and the lab")
     if folder.is_dir():
         return BundleSuite(folder, system=folder.resolve().name)
     known = ", ".join((LAB, *READERS))
@@ -115,17 +119,42 @@ class BundleSuite:
         """The bundle as it lies there."""
         folder = self._root / BUNDLES / name
         try:
-            open_bundle(folder)
+            own = open_bundle(folder).manifest.bundle_id
         except BundleError as error:
             raise CorpusError(error.file, f"{error.problem}. {error.remedy}") from error
+        if own != name:
+            raise CorpusError(folder, f"holds bundle {own}: a copy, or misnamed; name the folder by its bundle")
         return folder
 
     def truth(self, name: str) -> Truth:
         """The truth of the same id."""
-        path = self._root / TRUTHS / f"{name}.json"
-        try:
-            return Truth.model_validate_json(path.read_bytes())
-        except FileNotFoundError as error:
-            raise CorpusError(path, f"is missing: say what happened with inquest eval label {name}") from error
-        except (OSError, ValidationError) as error:
-            raise CorpusError(path, f"cannot be read: {error}") from error
+        return read_truth(self._root, name)
+
+
+def read_truth(root: Path, bundle_id: str) -> Truth:
+    """The truth of a bundle, from the tree of truths in `root`.
+
+    Raises:
+        CorpusError: it is missing, damaged, or of another bundle.
+    """
+    path = root / TRUTHS / f"{bundle_id}.json"
+    try:
+        truth = Truth.model_validate_json(path.read_bytes())
+    except FileNotFoundError as error:
+        raise CorpusError(path, f"is missing: say what happened with inquest eval label {bundle_id}") from error
+    except (OSError, ValidationError) as error:
+        raise CorpusError(path, f"cannot be read: {error}") from error
+    if truth.bundle_id != bundle_id:
+        raise CorpusError(path, f"is the truth of {truth.bundle_id}: mislabelled")
+    return truth
+
+
+@dataclass(frozen=True)
+class TruthsOnly:
+    """Truths that are kept apart from their bundles, for scoring a blind run."""
+
+    root: Path
+
+    def truth(self, name: str) -> Truth:
+        """The truth of a bundle."""
+        return read_truth(self.root, name)

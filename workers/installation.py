@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 from sqlalchemy import Engine
@@ -54,9 +55,10 @@ class Installation:
             await set_retention(client, self.settings.temporal_namespace, self.settings.retention)
         return client
 
-    def intake(self, client: Client) -> Intake:
-        """The door for alerts."""
-        return Intake(client, self.incidents(), tenant=self.tenant, quiet_time=self.settings.quiet_time)
+    def intake(self, client: Client, *, quiet_time: timedelta | None = None) -> Intake:
+        """The door for alerts, with the settings' quiet time unless another is given."""
+        quiet = self.settings.quiet_time if quiet_time is None else quiet_time
+        return Intake(client, self.incidents(), tenant=self.tenant, quiet_time=quiet)
 
     def recorded_backend(self, request: InvestigationRequest) -> RecordedBackend | CapturedBackend:
         """The backend over the bundle a request names."""

@@ -1,6 +1,7 @@
 """Starting a recorded incident over: what it remembered, then every alert, through the one door."""
 
 import asyncio
+from datetime import timedelta
 
 from temporalio.client import Client
 
@@ -9,6 +10,9 @@ from activities.telemetry.recorded import Bundle
 from workers.installation import RECORDED, Installation
 from workers.intake import Inquiry
 from workflows.contracts.investigation import Budget, Purpose
+
+FOREVER = timedelta(days=36_500)
+"""A replay that is asked for again is the same one, however long ago it ended."""
 
 
 async def replay(
@@ -24,7 +28,7 @@ async def replay(
         memory_scope=scope,
         budget=budget,
     )
-    intake = installation.intake(client)
+    intake = installation.intake(client, quiet_time=FOREVER)
     opened = await intake.receive(bundle.alert, inquiry)
     for alert in bundle.further_alerts():
         await intake.receive(alert, inquiry)

@@ -222,12 +222,8 @@ class App:
                 time.sleep(0.1)
                 continue
             started = time.perf_counter()
-            attributes = {"peer": f"queue:{QUEUE}"}
             with self.tracer.start_as_current_span(
-                "fulfil",
-                context=propagate.extract({"traceparent": row[1]}),
-                kind=SpanKind.CONSUMER,
-                attributes=attributes,
+                "fulfil", context=propagate.extract({"traceparent": row[1]}), kind=SpanKind.CONSUMER
             ):
                 self._work(operation.work_ms)
                 if self.config.defect == "dawdles":

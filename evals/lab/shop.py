@@ -83,8 +83,10 @@ class Shop:
                 edges |= {(own, entity_id(EntityKind.SERVICE, call.service)) for call in operation.calls}
                 if operation.sql:
                     edges.add((own, database))
-                if operation.enqueues or operation is service.consumes:
+                if operation.enqueues:
                     edges.add((own, queue))
+                if operation is service.consumes:
+                    edges.add((queue, own))  # as work flows: who fills the queue depends on who empties it
         return Topology(
             entities=tuple(sorted(entities, key=lambda entity: entity.id)),
             edges=tuple(Edge(source=source, target=target, kind=EdgeKind.CALLS) for source, target in sorted(edges)),

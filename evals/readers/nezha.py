@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 
 import polars as pl
+from pydantic import ValidationError
 
 from evals.bundles import Recording, Truth, opaque_id
 from evals.readers.corpus import CorpusError
@@ -73,7 +74,7 @@ class Nezha:
             if not day.is_dir():
                 raise CorpusError(day, f"is missing, so case {name} has no data")
             return self._recording(name, injected_at, day)
-        except (KeyError, ValueError, pl.exceptions.PolarsError, OSError) as error:
+        except (KeyError, ValueError, TypeError, pl.exceptions.PolarsError, OSError) as error:
             raise CorpusError(self._root, f"case {name} cannot be read: {error}") from error
 
     def truth(self, name: str) -> Truth:
@@ -90,7 +91,7 @@ class Nezha:
                 injected_at=datetime.fromisoformat(row["inject_time_utc"]),
                 case=name,
             )
-        except (KeyError, ValueError) as error:
+        except (KeyError, ValueError, TypeError, ValidationError) as error:
             raise CorpusError(self._root / "cases.csv", f"the row of {name} cannot be read: {error}") from error
 
     def _row(self, name: str) -> dict[str, str]:
@@ -105,7 +106,7 @@ class Nezha:
         jitter = random.Random(name).uniform(0, JITTER_S)  # noqa: S311 - a stated, seeded clock
         alert_at = injected_at + ALERT_DELAY + timedelta(seconds=round(jitter))
         until = alert_at + self._visible_for
-        visible = VisibleWindow(start=datetime.combine(alert_at.date(), datetime.min.time(), UTC), end=until)
+        visible = VisibleWindow(start=datetime.combine(injected_at.date(), datetime.min.time(), UTC), end=until)
         bundle_id = opaque_id("nezha", name)
         return Recording(
             bundle_id=bundle_id,

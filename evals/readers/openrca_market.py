@@ -25,6 +25,7 @@ from workflows.contracts.identifiers import EntityId
 from workflows.contracts.topology import Edge, EdgeKind, Entity, EntityKind, Topology, entity_id
 
 VISIBLE_FOR = timedelta(seconds=180)
+UNREADABLE = "unreadable"
 LOG_CLOCK = timezone(timedelta(hours=8))
 
 Value = TypeVar("Value")
@@ -74,7 +75,7 @@ class OpenRcaMarket:
 
     def names(self) -> list[str]:
         """`folder#fault id`, in the files' order."""
-        return [f"{name}#{fault}" for name, bed in self._beds.items() for fault in bed.metrics]
+        return [f"{name}#{fault}" for name, bed in self._beds.items() for fault in bed.faults()]
 
     def system(self, name: str) -> str:
         """The market, and which of its beds."""
@@ -124,7 +125,7 @@ class OpenRcaMarket:
     def _at(self, name: str) -> tuple["_Bed", str]:
         folder, _, fault = name.rpartition("#")
         bed = self._beds.get(folder)
-        if bed is None or fault not in bed.metrics:
+        if bed is None or (fault != UNREADABLE and fault not in bed.metrics):
             raise CorpusError(self._root, f"has no case {name}")
         return bed, fault
 
@@ -136,6 +137,13 @@ class _Bed:
         self.folder = folder
         self._root = root
 
+    def faults(self) -> list[str]:
+        """Fault ids; one that stands for all of them where the file cannot be read."""
+        try:
+            return list(self.metrics)
+        except CorpusError:
+            return [UNREADABLE]  # reading that case tells why
+
     @cached_property
     def metrics(self) -> dict[str, list[_MetricAlert]]:
         return _read(_METRICS, self.folder / "metric/metrics.json")
@@ -143,9 +151,10 @@ class _Bed:
     @cached_property
     def topology(self) -> Topology | None:
         for parent in (self.folder, *self.folder.parents):
-            found = sorted(parent.glob(f"knowledge-graph/*{self.folder.name}*.json"))
-            if found:
-                return _graph(found[0])
+            graphs = sorted(parent.glob("knowledge-graph/*.json"))
+            named = [path for path in graphs if self.folder.name in path.name]
+            if named or len(graphs) == 1:
+                return _graph((named or graphs)[0])
             if parent == self._root.parent:
                 break
         return None

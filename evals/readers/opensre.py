@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import polars as pl
+import structlog
 import yaml
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
@@ -25,6 +26,7 @@ from workflows.contracts.hypothesis import FaultKind
 from workflows.contracts.identifiers import EntityId
 from workflows.contracts.topology import Edge, EdgeKind, Entity, EntityKind, Topology, entity_id
 
+LOG = structlog.stdlib.get_logger(__name__)
 HEALTHY = "healthy"
 _KINDS = {
     "oom_killed": FaultKind.MEMORY,
@@ -446,11 +448,12 @@ def _evidence(folder: Path, scenario: _Scenario) -> list[Path]:
 def _take(path: Path, seen: _Seen) -> None:
     source = next((name for name in _TAKERS if path.stem == name or path.stem.startswith(f"{name}_")), None)
     if source is None:
-        raise CorpusError(path, f"is evidence of an unknown kind; known are {', '.join(sorted(_TAKERS))}")
+        LOG.warning("evidence.unknown", file=path.name, known=sorted(_TAKERS))
+        return  # a source that no probe of ours asks
     seen.files.add(source)
     try:
         _TAKERS[source](path, seen)
-    except (ValidationError, ValueError) as error:
+    except (ValidationError, ValueError, TypeError, AttributeError) as error:
         raise CorpusError(path, f"cannot be read: {error}") from error
 
 

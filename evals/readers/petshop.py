@@ -125,7 +125,7 @@ def _above(folder: Path, wanted: Path, root: Path) -> Path:
     for parent in (folder, *folder.parents):
         if (parent / wanted).is_file():
             return parent / wanted
-        if parent == root:
+        if parent == root.parent:
             break
     raise CorpusError(folder, f"there is no {wanted} in it or above it")
 

@@ -100,7 +100,7 @@ class RootCauseBench:
         folder = self._folder(name)
         try:
             return _recording(folder, name, self._visible_for)
-        except (OSError, ValueError, KeyError, ValidationError) as error:
+        except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
             raise CorpusError(folder, f"cannot be read: {error}") from error
 
     def truth(self, name: str) -> Truth:
@@ -176,6 +176,8 @@ def _logs(folder: Path) -> pl.DataFrame | None:
         return None
     rows = []
     for line in path.read_text().splitlines():
+        if not line.strip():
+            continue
         item = json.loads(line)
         rows.append(
             (
@@ -215,9 +217,9 @@ def _spans(folder: Path) -> pl.DataFrame | None:
 def _changes(folder: Path) -> list[Change]:
     """Deploys, told by what their commit says, and flag flips. A commit that was not deployed changed nothing yet."""
     context = folder / "context"
-    commits = {item.sha: item for item in _COMMITS.validate_json((context / "commits.json").read_bytes())}
+    commits = {item.sha: item for item in _COMMITS.validate_json(_list(context / "commits.json"))}
     changes = []
-    for deploy in _DEPLOYS.validate_json((context / "deploys.json").read_bytes()):
+    for deploy in _DEPLOYS.validate_json(_list(context / "deploys.json")):
         commit = commits.get(deploy.commit_sha)
         detail = "\n".join([*commit.files_changed, commit.diff or ""]).strip() if commit and commit.diff else ""
         changes.append(
@@ -231,7 +233,7 @@ def _changes(folder: Path) -> list[Change]:
                 revision=deploy.version,
             )
         )
-    for flag in _FLAGS.validate_json((context / "flags.json").read_bytes()):
+    for flag in _FLAGS.validate_json(_list(context / "flags.json")):
         changes.append(
             Change(
                 id=flag.flag,
@@ -242,3 +244,8 @@ def _changes(folder: Path) -> list[Change]:
             )
         )
     return changes
+
+
+def _list(path: Path) -> bytes:
+    """A file's list; an empty one where there is no such file."""
+    return path.read_bytes() if path.exists() else b"[]"

@@ -24,14 +24,19 @@ def accuses(entry: Document, root: Document) -> bool:
 def root_ranks(case: Document, ranking: list[Document], *, with_kind: bool = False) -> list[float]:
     """SciPy's average ranks of each root's best entry."""
     places = rankdata([-entry["probability"] for entry in ranking], method="average") if ranking else np.array([])
-    found = []
+    found: list[float] = []
+    used: set[str] = set()
     for root in roots(case["truth"]):
         fitting = [
-            place
-            for place, entry in zip(places, ranking, strict=True)
-            if accuses(entry, root) and (not with_kind or entry["fault_kind"] == root["fault_kind"])
+            (place, number, entry["entity"])
+            for number, (place, entry) in enumerate(zip(places, ranking, strict=True))
+            if accuses(entry, root)
+            and entry["entity"] not in used
+            and (not with_kind or entry["fault_kind"] == root["fault_kind"])
         ]
-        found.append(min(fitting, default=float("inf")))
+        place, _, entity = min(fitting, default=(float("inf"), 0, ""))
+        used.add(entity)
+        found.append(place)
     return found
 
 
@@ -111,7 +116,7 @@ def _said(case: Document) -> str | None:
 
 def _check_verdicts(group: Document, cases: list[Document]) -> None:
     shown = group["abstention"]
-    healthy = [case for case in cases if case["truth"]["entity"] is None]
+    healthy = [case for case in cases if case["truth"]["entity"] is None and case["failed"] is None]
     faulty = [case for case in cases if case["truth"]["entity"] is not None]
     right = [any(_said(case) in (root["entity"], *root["aliases"]) for root in roots(case["truth"])) for case in faulty]
     silent = [_said(case) is None for case in faulty]

@@ -112,6 +112,67 @@ async def test_a_damaged_case_and_a_strange_truth_are_results(own_installation: 
     assert (group.entity.ac1.value, group.entity.ac1.n) == (0, 1), "what came to no report counts as unsolved"
 
 
+async def test_copies_and_mislabelled_truths_are_named(own_installation: Installation, tmp_path: Path) -> None:
+    suite = a_suite(tmp_path / "suite", ("bad_deploy", "row_lock"))
+    original = suite / "bundles" / recorded("bad_deploy").name
+    shutil.copytree(original, suite / "bundles" / "bcopy")
+    truths = sorted((suite / "truths").iterdir())
+    shutil.copy(truths[0], truths[1])
+    results = await run(own_installation, plan_of(suite))
+    copied = next(case for case in results.cases if case.case == "bcopy")
+    assert "a copy, or misnamed" in (copied.failed or "")
+    assert [case.truth_problem for case in results.cases if "mislabelled" in (case.truth_problem or "")]
+    assert len({case.investigation_id for case in results.cases}) == 3, "two, and none for the copy"
+
+
+async def test_a_result_that_nobody_got_is_fetched_again(own_installation: Installation, tmp_path: Path) -> None:
+    """The process dies between the last outcome and the file: nothing is replayed again."""
+    plan = plan_of(a_suite(tmp_path / "suite", ("bad_deploy",)))
+    first = await run(own_installation, plan)
+    resumed = begin_or_resume(own_installation, plan, fresh=False)
+    async with resumed as results:
+        again = await results
+    assert again.evaluation_id == first.evaluation_id
+    assert again.cases == first.cases
+    resumed.delivered()
+    (tmp_path / "suite" / "truths" / "more.json").write_text("{}")
+    async with begin_or_resume(own_installation, plan, fresh=False) as results:
+        changed = await results
+    assert changed.evaluation_id != first.evaluation_id
+
+
+def test_what_cannot_work_is_told_before_anything_runs(tmp_path: Path) -> None:
+    suite = a_suite(tmp_path / "suite", ("bad_deploy",))
+    (tmp_path / "file").write_text("")
+    (tmp_path / "empty").mkdir()
+    name = recorded("bad_deploy").name
+    for arguments, told in (
+        (["run", str(suite), "--json", str(tmp_path / "file" / "x.json")], "cannot write"),
+        (["run", str(suite), "--case", "other"], "no such case"),
+        (["run", str(suite), "--visible-until", "60"], "for corpora"),
+        (["run", str(tmp_path / "empty")], "holds no bundle"),
+        (["run", "nezha"], "--root"),
+        (["run", "nosuch"], "neither a suite"),
+        (["score", str(tmp_path / "file"), "--truth", str(suite)], "no results file"),
+        (["compare", str(tmp_path / "absent"), str(tmp_path / "file")], "No such file"),
+        (["label", name, "--folder", str(suite), "--entity", "nonsense", "--kind", "cpu"], "names no entity"),
+        (["label", "../bundles/x", "--folder", str(suite), "--healthy"], "there is no bundle"),
+        (["label", name, "--folder", str(suite)], "say either"),
+    ):
+        done = subprocess.run(
+            [*command(suite, tmp_path, tmp_path)[:3], "eval", *arguments],
+            cwd=PROJECT,
+            env={**os.environ, "INQUEST_DATA_DIR": str(tmp_path / "data"), "COLUMNS": "400"},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert done.returncode == 1, arguments
+        assert told in done.stderr, done.stderr
+        assert "Traceback" not in done.stderr
+    assert not (tmp_path / "data").exists()
+
+
 async def test_a_case_learns_from_no_other(own_installation: Installation, tmp_path: Path) -> None:
     results = await run(own_installation, plan_of(a_suite(tmp_path / "suite", ("bad_deploy",)), repeat=3))
     assert len({case.findings_sha256 for case in results.cases}) == 1

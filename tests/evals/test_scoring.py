@@ -142,6 +142,36 @@ def test_two_roots_count_by_their_share() -> None:
     assert [accuracy_at(k, found) for k in (1, 3, 5)] == [1, 0.5, 1]
 
 
+def test_one_accusation_finds_one_root() -> None:
+    ranking = [Ranked(entity=NAMES[0], probability=0.6), Ranked(entity=NAMES[1], probability=0.4)]
+    twice = [Root(entity=NAMES[0]), Root(entity=NAMES[0], fault_kind=FaultKind.ERROR)]
+    assert ranks(ranking, twice, names_root) == [1, float("inf")]
+    shared = [Root(entity=NAMES[0], aliases=(NAMES[1],)), Root(entity=NAMES[1])]
+    assert ranks(ranking, shared, names_root) == [1, 2]
+
+
+def test_a_healthy_system_without_a_report_is_no_success() -> None:
+    group = score([a_case("x", None, [], failed="no report"), a_case("y", None, ["a"])]).systems[0]
+    assert (group.abstention.healthy, group.failed) == (1, 1)
+
+
+def test_accusing_somebody_in_healthy_systems_is_a_regression() -> None:
+    said = CaseVerdict(
+        outcome=Outcome.CAUSE_FOUND,
+        entity=NAMES[0],
+        fault_kind=FaultKind.CPU,
+        probability=0.9,
+        change_id=None,
+        sentence="",
+        partial=False,
+    )
+    names = [f"h{number}" for number in range(8)]
+    before = results([a_case(name, None, ["a"]) for name in names])
+    after = results([a_case(name, None, ["a"], verdict=said) for name in names])
+    assert compare(before, after).regressed
+    assert not compare(after, before).regressed
+
+
 def test_the_kind_counts_only_where_it_is_asked_for() -> None:
     ranking = [Ranked(entity=NAMES[0], fault_kind=FaultKind.ERROR, probability=1)]
     root = Root(entity=NAMES[0], fault_kind=FaultKind.CPU)
