@@ -1,29 +1,69 @@
 """Counts that used to keep a constant ratio to another count, and no longer do."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from activities.analysis.parameters import Parameters
 from activities.analysis.splits import Split, with_chunk
 
-_EMPTY = pl.Schema(
-    {
-        "owner": pl.String,
-        "signal": pl.String,
-        "anchor": pl.String,
-        "expected": pl.Float64,
-        "seen": pl.Int64,
-        "anchors": pl.Int64,
-        "total": pl.Float64,
-        "surprise": pl.Float64,
-    }
-)
+KEYS = ["owner", "signal", "anchor"]
+CANDIDATES = 6
+"""Anchors of a signal that are looked at closely: those whose counts run most alike."""
+
+BLOCK = 4_000_000
+"""Numbers of one matrix; more pairs are taken in turns, so that memory stays bounded."""
+
+Matrix = NDArray[np.float64]
+
+
+def best_anchors(signals: pl.DataFrame, anchors: pl.DataFrame, split: Split, parameters: Parameters) -> pl.DataFrame:
+    """The anchor of the same owner that predicts each signal's count best.
+
+    Args:
+        signals: (ts, count, owner, signal).
+        anchors: (ts, count, owner, anchor).
+        split: its history is learned from.
+        parameters: numbers of the engine.
+
+    Returns:
+        (owner, signal, anchor), one row a signal that has any. Candidates are preselected by the cosine of their
+        counts per piece of history; of those the one with the least doubt is taken, then the one that occurs most.
+    """
+    n, base = _pieces(signals, "signal", split, parameters), _pieces(anchors, "anchor", split, parameters)
+    chunks = _index(pl.concat([n.select("chunk"), base.select("chunk")])["chunk"])
+    pairs = pl.concat(
+        [_alike(owner, rows, others, chunks) for owner, rows, others in _by_owner(n, base)]
+        or [pl.DataFrame(schema=dict.fromkeys(KEYS, pl.String))]
+    )
+    unseen = (
+        signals.select("owner", "signal")
+        .unique()
+        .join(n.select("owner", "signal").unique(), on=["owner", "signal"], how="anti")
+        .join(base.group_by("owner", "anchor").agg(pl.col("count").sum()), on="owner")
+        .sort("owner", "signal", "count", "anchor", descending=[False, False, True, False])
+        .group_by("owner", "signal", maintain_order=True)
+        .first()
+        .select(KEYS)
+    )
+    ratios = _ratios(pairs, n, base, parameters)
+    chosen = (
+        ratios.sort("owner", "signal", "doubt", "past", "anchor", descending=[False, False, False, True, False])
+        .group_by("owner", "signal", maintain_order=True)
+        .first()
+        .select(KEYS)
+    )
+    return pl.concat([chosen, unseen])
 
 
 def broken_ratios(signals: pl.DataFrame, anchors: pl.DataFrame, split: Split, parameters: Parameters) -> pl.DataFrame:
-    """How surprising each signal's count after the split is, given the count of its best anchor.
+    """How surprising each signal's count after the split is, given the count of its anchor.
 
     Args:
-        signals: (ts, count, owner, signal), and `anchor` when the anchor is given.
+        signals: (ts, count, owner, signal, anchor).
         anchors: (ts, count, owner, anchor).
         split: the candidate onset.
         parameters: numbers of the engine.
@@ -33,107 +73,151 @@ def broken_ratios(signals: pl.DataFrame, anchors: pl.DataFrame, split: Split, pa
         deviations times trust). A ratio is learned from the part of the history that agrees with itself, so that
         earlier faults in it do little harm; of several anchors the one that predicted best is used.
     """
-    keys = ["owner", "signal", "anchor"]
-    pairs = _pairs(signals, anchors)
-    history = _history(signals, anchors, pairs, split=split, parameters=parameters, keys=keys)
-    if history.is_empty():
-        return pl.DataFrame(schema=_EMPTY)
-    ratios = _ratios(history, parameters, keys)
+    pairs = signals.select(KEYS).unique().sort(KEYS)
+    n, base = _pieces(signals, "signal", split, parameters), _pieces(anchors, "anchor", split, parameters)
     chosen = (
-        ratios.sort("owner", "signal", "doubt", "past", "anchor", descending=[False, False, False, True, False])
+        _ratios(pairs, n, base, parameters)
+        .sort("owner", "signal", "doubt", "past", "anchor", descending=[False, False, False, True, False])
         .group_by("owner", "signal", maintain_order=True)
         .first()
     )
     later = pl.col("ts") >= split.at
     after_anchor = anchors.filter(later).group_by("owner", "anchor").agg(anchors=pl.col("count").sum())
-    after_signal = signals.filter(later).group_by("owner", "signal").agg(seen=pl.col("count").sum())
+    # Where a signal has several anchors, its rows are there once for each.
+    after_signal = signals.filter(later).group_by(KEYS).agg(seen=pl.col("count").sum())
     joined = (
         chosen.join(after_anchor, on=["owner", "anchor"], how="left")
-        .join(after_signal, on=["owner", "signal"], how="left")
+        .join(after_signal, on=KEYS, how="left")
         .with_columns(pl.col("anchors").fill_null(0), pl.col("seen").fill_null(0))
         .with_columns(expected=pl.col("ratio") * pl.col("anchors"))
     )
     return _surprise(joined, parameters).sort("owner", "signal")
 
 
-def _pairs(signals: pl.DataFrame, anchors: pl.DataFrame) -> pl.DataFrame:
-    if "anchor" in signals.columns:
-        return signals.select("owner", "signal", "anchor").unique()
-    return (
-        signals.select("owner", "signal")
-        .unique()
-        .join(anchors.select("owner", "anchor").unique(), on="owner")
-        .filter(pl.col("signal") != pl.col("anchor"))
-    )
+def _pieces(rows: pl.DataFrame, name: str, split: Split, parameters: Parameters) -> pl.DataFrame:
+    """(owner, `name`, chunk, count) of the history."""
+    extra = ["anchor"] if name == "signal" and "anchor" in rows.columns else []
+    found = with_chunk(rows, split, parameters).group_by("owner", name, *extra, "chunk").agg(pl.col("count").sum())
+    return found.drop(extra).unique(["owner", name, "chunk"])
 
 
-def _history(
-    signals: pl.DataFrame,
-    anchors: pl.DataFrame,
-    pairs: pl.DataFrame,
-    *,
-    split: Split,
-    parameters: Parameters,
-    keys: list[str],
-) -> pl.DataFrame:
-    """(owner, signal, anchor, chunk) with `base`, the anchor's count, and `n`, the signal's; either may be 0."""
-
-    def summed(rows: pl.DataFrame, name: str, to: str) -> pl.DataFrame:
-        return (
-            with_chunk(rows, split, parameters)
-            .group_by("owner", name, "chunk")
-            .agg(pl.col("count").sum().cast(pl.Float64).alias(to))
-        )
-
-    base, n = summed(anchors, "anchor", "base"), summed(signals, "signal", "n")
-    with_anchor = pairs.join(base, on=["owner", "anchor"]).join(n, on=["owner", "signal", "chunk"], how="left")
-    without = (
-        pairs.join(n, on=["owner", "signal"])
-        .join(base, on=["owner", "anchor", "chunk"], how="anti")
-        .with_columns(base=pl.lit(0.0))
-    )
-    columns = [*keys, "chunk", "base", "n"]
-    return pl.concat([with_anchor.with_columns(pl.col("n").fill_null(0.0)).select(columns), without.select(columns)])
+def _by_owner(n: pl.DataFrame, base: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame, pl.DataFrame]]:
+    others = {str(owner): rows for (owner,), rows in base.group_by("owner")}
+    for (owner,), rows in n.group_by("owner"):
+        if str(owner) in others:
+            yield str(owner), rows, others[str(owner)]
 
 
-def _ratios(history: pl.DataFrame, parameters: Parameters, keys: list[str]) -> pl.DataFrame:
-    """The usual ratio of each pair and how much it is to be doubted."""
-    ordered = (
-        history.filter(pl.col("base") > 0)
-        .with_columns(r=pl.col("n") / pl.col("base"))
-        .sort(*keys, "r", "chunk")
-        .with_columns(share=pl.col("base").cum_sum().over(keys) / pl.col("base").sum().over(keys))
-    )
-    medians = (
-        ordered.filter(pl.col("share") >= 0.5 - 1e-12)
-        .group_by(keys, maintain_order=True)
-        .agg(ratio=pl.col("r").first())
-    )
-    expected = pl.col("ratio") * pl.col("base")
-    both = (pl.col("n") + expected).alias("both")
-    scored = (
-        history.join(medians, on=keys)
-        .with_columns(both, error=(pl.col("n") - expected))
-        .with_columns(relative=pl.col("error").abs() / (pl.col("both") + 1))
-        .sort(*keys, "relative", "chunk")
-        .with_columns(share=pl.col("both").cum_sum().over(keys) / (pl.col("both").sum().over(keys) + 1e-9))
-    )
-    good = pl.col("share") <= parameters.kept_history
-    larger = pl.max_horizontal("n", expected)
-    grouped = scored.group_by(keys, maintain_order=True).agg(
-        ratio=pl.col("ratio").first(),
-        past=pl.col("base").sum(),
-        total=pl.col("n").sum(),
-        chunks=pl.len(),
-        deviation=pl.col("error").abs().filter(good).sum(),
-        volume=larger.filter(good).sum(),
-        dispersion=(pl.col("error") ** 2 / (expected + 1)).filter(good).mean().fill_null(1.0),
-    )
-    whole = (pl.col("ratio") - pl.col("ratio").round()).abs() <= parameters.whole_tolerance
-    loss = ((pl.col("deviation") + 1) / (pl.col("volume") + 1)).clip(0, 1)
-    known = pl.col("chunks") / (pl.col("chunks") + parameters.ratio_chunks)
-    trust = pl.when(whole).then(1.0).otherwise(parameters.branch_trust)
-    return grouped.with_columns(loss=loss).with_columns(doubt=1 - (1 - pl.col("loss")) * known * trust)
+def _index(values: pl.Series) -> dict[object, int]:
+    return {value: number for number, value in enumerate(values.unique().sort().to_list())}
+
+
+@dataclass(frozen=True)
+class _Counts:
+    """Counts per name and piece of history."""
+
+    names: list[str]
+    matrix: Matrix
+
+
+def _counts(rows: pl.DataFrame, name: str, chunks: dict[object, int]) -> _Counts:
+    names = rows[name].unique().sort()
+    matrix = np.zeros((len(names), len(chunks)))
+    row = names.search_sorted(rows[name]).to_numpy() if len(names) else np.zeros(0, dtype=int)
+    column = rows["chunk"].replace_strict(chunks, return_dtype=pl.Int64).to_numpy()
+    matrix[row, column] = rows["count"].to_numpy()
+    return _Counts(names.to_list(), matrix)
+
+
+def _alike(owner: str, signals: pl.DataFrame, anchors: pl.DataFrame, chunks: dict[object, int]) -> pl.DataFrame:
+    """(owner, signal, anchor) of the pairs whose counts run most alike."""
+    n, base = _counts(signals, "signal", chunks), _counts(anchors, "anchor", chunks)
+    cosine = _unit(n.matrix) @ _unit(base.matrix).T
+    position = {name: number for number, name in enumerate(base.names)}
+    for row, name in enumerate(n.names):
+        if name in position:
+            cosine[row, position[name]] = -1.0
+    kept = min(CANDIDATES, len(base.names))
+    best = np.argsort(-cosine, axis=1, kind="stable")[:, :kept]
+    found = [
+        (owner, name, base.names[column])
+        for row, name in enumerate(n.names)
+        for column in best[row]
+        if base.names[column] != name
+    ]
+    return pl.DataFrame(found, schema=dict.fromkeys(KEYS, pl.String), orient="row")
+
+
+def _unit(matrix: Matrix) -> Matrix:
+    length = np.linalg.norm(matrix, axis=1, keepdims=True)
+    return matrix / np.where(length > 0, length, 1.0)
+
+
+def _ratios(pairs: pl.DataFrame, n: pl.DataFrame, base: pl.DataFrame, parameters: Parameters) -> pl.DataFrame:
+    """The usual ratio of each pair and how much it is to be doubted; pairs whose anchor has no history are left out."""
+    chunks = _index(pl.concat([n.select("chunk"), base.select("chunk")])["chunk"])
+    width = max(1, len(chunks))
+    parts = []
+    for start in range(0, pairs.height, max(1, BLOCK // width)):
+        block = pairs.slice(start, max(1, BLOCK // width)).with_row_index("row")
+        counted = _filled(block, n, ["owner", "signal"], chunks)
+        measured = _filled(block, base, ["owner", "anchor"], chunks)
+        parts.append(_learned(block.drop("row"), counted, measured, parameters))
+    figures = ("ratio", "past", "total", "loss", "dispersion", "doubt")
+    empty = pl.DataFrame(schema={**dict.fromkeys(KEYS, pl.String), **dict.fromkeys(figures, pl.Float64)})
+    return pl.concat([empty, *parts])
+
+
+def _filled(block: pl.DataFrame, rows: pl.DataFrame, keys: list[str], chunks: dict[object, int]) -> Matrix:
+    """The counts of each pair's signal or anchor, one row a pair."""
+    matrix = np.zeros((block.height, max(1, len(chunks))))
+    found = block.join(rows, on=keys)
+    column = found["chunk"].replace_strict(chunks, return_dtype=pl.Int64).to_numpy()
+    matrix[found["row"].to_numpy(), column] = found["count"].to_numpy()
+    return matrix
+
+
+def _learned(pairs: pl.DataFrame, n: Matrix, base: Matrix, parameters: Parameters) -> pl.DataFrame:
+    """Per pair: the median ratio, weighted by the anchor's count, and how well it predicts the part that fits best."""
+    ratio = _weighted_median(n, base)
+    expected = ratio[:, None] * base
+    both = n + expected
+    error = np.abs(n - expected)
+    order = np.argsort(error / (both + 1), axis=1, kind="stable")
+    ranked = np.take_along_axis(both, order, axis=1)
+    # The piece at which the believed part is reached is believed too: in a short history it may be the largest.
+    share = (np.cumsum(ranked, axis=1) - ranked) / (ranked.sum(axis=1, keepdims=True) + 1e-9)
+    present = (n > 0) | (base > 0)
+    good = np.zeros(n.shape, dtype=bool)
+    np.put_along_axis(good, order, share < parameters.kept_history, axis=1)
+    good &= present
+    pieces = good.sum(axis=1)
+    deviation = (error * good).sum(axis=1)
+    volume = (np.maximum(n, expected) * good).sum(axis=1)
+    squared = (error**2 / (expected + 1) * good).sum(axis=1)
+    loss = np.clip((deviation + 1) / (volume + 1), 0, 1)
+    chunks = present.sum(axis=1)
+    known = chunks / (chunks + parameters.ratio_chunks)
+    whole = np.abs(ratio - np.round(ratio)) <= parameters.whole_tolerance
+    trust = np.where(whole, 1.0, parameters.branch_trust)
+    return pairs.with_columns(
+        ratio=ratio,
+        past=base.sum(axis=1),
+        total=n.sum(axis=1),
+        loss=loss,
+        dispersion=np.where(pieces > 0, squared / np.maximum(pieces, 1), 1.0),
+        doubt=1 - (1 - loss) * known * trust,
+    ).filter(pl.col("past") > 0)
+
+
+def _weighted_median(n: Matrix, base: Matrix) -> NDArray[np.float64]:
+    """The ratio n / base below which half of `base` lies; 0 where there is no base."""
+    ratio = np.divide(n, base, out=np.full(n.shape, np.inf), where=base > 0)
+    order = np.argsort(ratio, axis=1, kind="stable")
+    share = np.cumsum(np.take_along_axis(base, order, axis=1), axis=1)
+    middle = np.argmax(share >= 0.5 * share[:, -1:] - 1e-12, axis=1)
+    found = np.take_along_axis(ratio, np.take_along_axis(order, middle[:, None], axis=1), axis=1)[:, 0]
+    return np.where(np.isfinite(found), found, 0.0)
 
 
 def _surprise(rows: pl.DataFrame, parameters: Parameters) -> pl.DataFrame:

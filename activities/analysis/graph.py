@@ -16,12 +16,16 @@ class Graph:
     kinds: Mapping[EntityId, str] = field(default_factory=dict)
     callees: Mapping[EntityId, frozenset[EntityId]] = field(default_factory=dict)
     callers: Mapping[EntityId, frozenset[EntityId]] = field(default_factory=dict)
+    parts: Mapping[EntityId, frozenset[EntityId]] = field(default_factory=dict)
+    """What a whole consists of: a service of its pods. What runs on a node is no part of it: neighbours share a fate
+    only when the node itself shows it."""
 
     @classmethod
     def from_answer(cls, rows: pl.DataFrame) -> "Graph":
         """The graph in a `topology` answer."""
         kinds: dict[EntityId, str] = {}
         pairs: list[tuple[EntityId, EntityId]] = []
+        wholes: list[tuple[EntityId, EntityId]] = []
         for row in rows.iter_rows(named=True):
             source, target = EntityId(row["source"]), EntityId(row["target"])
             if not target:
@@ -30,7 +34,14 @@ class Graph:
                 pairs.append((source, target))
             elif row["kind"] == "part_of":
                 pairs.append((target, source))
-        return cls(kinds=kinds, callees=_grouped(pairs), callers=_grouped((b, a) for a, b in pairs))
+            if target and row["kind"] == "part_of":
+                wholes.append((target, source))
+        return cls(
+            kinds=kinds,
+            callees=_grouped(pairs),
+            callers=_grouped((b, a) for a, b in pairs),
+            parts=_grouped(wholes),
+        )
 
     def downstream(self, entity: EntityId) -> frozenset[EntityId]:
         """Everything `entity` calls, directly or through others; never itself."""

@@ -2,9 +2,10 @@
 
 import polars as pl
 
-from activities.analysis.counts import broken_ratios
+from activities.analysis.counts import best_anchors, broken_ratios
 from activities.analysis.evidence import Evidence
 from activities.analysis.facts import FactMaker
+from activities.analysis.log_kinds import kind_of_text
 from activities.analysis.parameters import Parameters
 from activities.analysis.splits import Average, splits_of
 from workflows.contracts.finding import Direction, Finding, FindingFamily
@@ -34,13 +35,11 @@ def find_in_logs(evidence: Evidence, parameters: Parameters, facts: FactMaker) -
     anchors = pl.concat([lines.select("ts", "count", "owner", anchor="signal"), _operations(evidence)])
     collected: dict[tuple[EntityId, bool], Average] = {}
     splits = splits_of(evidence, parameters)
+    signals = lines.select("ts", "count", "owner", "signal")
+    signals = signals.join(best_anchors(signals, anchors, splits[0], parameters), on=["owner", "signal"])
     for split in splits:
         strongest: dict[tuple[EntityId, bool], dict[str, object]] = {}
-        for row in (
-            broken_ratios(lines.select("ts", "count", "owner", "signal"), anchors, split, parameters)
-            .sort("surprise", "signal")
-            .iter_rows(named=True)
-        ):
+        for row in broken_ratios(signals, anchors, split, parameters).sort("surprise", "signal").iter_rows(named=True):
             severe = str(row["signal"]).partition(SEPARATOR)[0] in SEVERE
             strongest[(EntityId(row["owner"]), severe)] = row
         for key, row in strongest.items():
@@ -95,6 +94,9 @@ def _finding(facts: FactMaker, lines: pl.DataFrame, entity: EntityId, average: A
         summary = f"{entity} logs {seen:.0f} times since {after.start:%H:%M:%S}, {past:.0f} times before: {text}"
         direction = Direction.UP if more else Direction.VANISHED if seen == 0 else Direction.DOWN
     kinds = {FaultKind.ERROR: 0.7, FaultKind.BEHAVIOUR: 0.3} if severe else {FaultKind.BEHAVIOUR: 1.0}
+    named = kind_of_text(f"{template} {row.get('example', '')}") if more else None
+    if named is not None:
+        kinds = {named: 0.8, FaultKind.ERROR: 0.2}
     return facts.counted(
         rows,
         family=FindingFamily.LOG,

@@ -10,12 +10,15 @@ _WORDS: tuple[tuple[FaultKind, tuple[str, ...]], ...] = (
         ("waiting", "queue", "pool", "saturation", "backlog", "in_flight", "connections", "fds"),
     ),
     (FaultKind.CPU, ("cpu", "throttl", "load1", "load5")),
-    (FaultKind.DISK, ("disk", "filesystem", "inode", "iops", "storage")),
+    (FaultKind.DISK, ("disk", "filesystem", "inode", "iops", "storage", "volume")),
     (
         FaultKind.ERROR,
         ("error", "fail", "5xx", "4xx", "401", "403", "panic", "exception", "rollback", "timeout"),
     ),
-    (FaultKind.LATENCY, ("latency", "duration", "p50", "p90", "p95", "p99", "response_time", "_ms")),
+    (
+        FaultKind.LATENCY,
+        ("latency", "duration", "mrt", 'alertname="pd"', "p50", "p90", "p95", "p99", "response_time", "_ms"),
+    ),
     (FaultKind.CRASH, ("restart", "oomkill", "crash", "evict")),
     (FaultKind.MEMORY, ("mem", "heap", "rss", "oom", "working_set")),
     (FaultKind.NETWORK, ("network", "receive", "transmit", "bytes", "packet", "tcp", "retrans")),

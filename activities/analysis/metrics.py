@@ -24,6 +24,11 @@ PER_KIND = 2
 KEYS = ["entity", "metric"]
 LEAST_POINTS = 3
 WORTH_TELLING = 0.02
+STRAIGHT = 0.9
+"""Share of the steps of a countdown that go down."""
+
+FIRING = "ALERTS{"
+"""Series of a monitoring system's own alerts, as Prometheus keeps them: a sample while one fires, none otherwise."""
 
 
 def find_in_metrics(evidence: Evidence, parameters: Parameters, facts: FactMaker) -> list[Finding]:
@@ -40,7 +45,9 @@ def find_in_metrics(evidence: Evidence, parameters: Parameters, facts: FactMaker
     ]
     if not frames:
         return []
-    samples = pl.concat(frames).filter(pl.col("value").is_finite()).sort(*KEYS, "ts")
+    samples = _with_silence(pl.concat(frames).filter(pl.col("value").is_finite()), evidence, parameters).sort(
+        *KEYS, "ts"
+    )
     collected: dict[tuple[str, str], Average] = {}
     splits = splits_of(evidence, parameters)
     for split in splits:
@@ -68,6 +75,25 @@ def find_in_metrics(evidence: Evidence, parameters: Parameters, facts: FactMaker
     return found + _deadlines(series, evidence, facts)
 
 
+def _with_silence(samples: pl.DataFrame, evidence: Evidence, parameters: Parameters) -> pl.DataFrame:
+    """Alert series with a zero for every piece of time in which anything was recorded and they did not fire."""
+    firing = pl.col("metric").str.starts_with(FIRING)
+    alerts = samples.filter(firing)
+    if alerts.is_empty():
+        return samples
+    length = parameters.chunk
+    grid = samples.select(pl.col("ts").dt.truncate(length)).unique()
+    series = alerts.select(*KEYS, "probe").unique(KEYS)
+    fired = alerts.group_by(*KEYS, pl.col("ts").dt.truncate(length)).agg(value=pl.col("value").max())
+    filled = (
+        series.join(grid, how="cross")
+        .join(fired, on=[*KEYS, "ts"], how="left")
+        .with_columns(pl.col("value").fill_null(0.0))
+        .filter(pl.col("ts") < evidence.as_of)
+    )
+    return pl.concat([samples.filter(~firing), filled.select(samples.columns)])
+
+
 def _graded(deviation: float, parameters: Parameters) -> float:
     full = math.log1p(parameters.metric_ceiling / parameters.metric_knee)
     return min(1.0, math.log1p(deviation / parameters.metric_knee) / full)
@@ -87,7 +113,9 @@ def _deviations(samples: pl.DataFrame, split: Split, parameters: Parameters) -> 
     )
     scales = scales.join(scales.group_by("metric").agg(peers=pl.col("level").median()), on="metric")
     floor = parameters.metric_floor
-    scale = pl.max_horizontal("spread", "wide", floor * pl.col("usual").abs(), floor * pl.col("peers"), pl.lit(1e-9))
+    scale = pl.max_horizontal(
+        "spread", "wide", floor * pl.col("usual").abs(), parameters.metric_peers * pl.col("peers"), pl.lit(1e-9)
+    )
     farthest = (
         after.join(usual, on=KEYS)
         .join(scales, on=KEYS)
@@ -181,7 +209,7 @@ def _deadlines(series: dict[tuple[object, ...], pl.DataFrame], evidence: Evidenc
     found = []
     for (entity, metric), rows in sorted(series.items(), key=lambda item: str(item[0])):
         values = rows["value"].to_numpy()
-        if len(values) < 10 or not values[0] > 0 >= values[-1] or float(np.std(values)) == 0:
+        if len(values) < 10 or not values[0] > 0 >= values[-1] or float(np.mean(np.diff(values) < 0)) < STRAIGHT:
             continue
         seconds = rows["ts"].dt.epoch("us").to_numpy() / 1e6
         slope, base = np.polyfit(seconds - seconds[0], values, 1)

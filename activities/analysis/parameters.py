@@ -46,6 +46,12 @@ class Parameters:
     latency_knee: float = 2.5
     """Standard deviations at which a slowdown counts half."""
 
+    load_free: float = 1.5
+    """Times the usual number of requests up to which slowness is not put down to them."""
+
+    surge_full: float = 4.0
+    """Times the usual number of entering requests at which a surge counts in full."""
+
     failure_knee: float = 3.0
     """Failed requests above the usual number at which failing counts for 1 - 1/e."""
 
@@ -68,7 +74,10 @@ class Parameters:
     """Trust in something that was never seen before."""
 
     metric_floor: float = 0.3
-    """Scale of a series: at least this part of its usual level, or of the usual level among its peers."""
+    """Scale of a series: at least this part of its usual level."""
+
+    metric_peers: float = 0.3
+    """And at least this part of the usual level of the same metric elsewhere."""
 
     metric_knee: float = 3.0
     metric_ceiling: float = 100.0
@@ -85,9 +94,13 @@ class Parameters:
     weight_trace: float = 1.0
     weight_failure: float = 1.0
     weight_structure: float = 1.0
+    weight_surge: float = 1.0
     weight_metric: float = 0.7
     weight_cluster: float = 0.8
     weight_change: float = 0.4
+    weight_parts: float = 1.0
+    """Of what all parts of a whole show alike, for the whole."""
+
     weight_alert: float = 0.05
     weight_hint: float = 0.3
 

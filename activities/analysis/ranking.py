@@ -39,10 +39,12 @@ class _Case:
     terms: list[tuple[Finding, float, str]] = field(default_factory=list)
     hint: float = 0.0
     alert: float = 0.0
+    parts: float = 0.0
+    """What all of its parts show alike."""
 
     @property
     def score(self) -> float:
-        return sum(value for _, value, _ in self.terms) + self.hint + self.alert
+        return sum(value for _, value, _ in self.terms) + self.hint + self.alert + self.parts
 
 
 def rank(
@@ -65,7 +67,15 @@ def rank(
         by_entity[item.entity].append(item)
     own = {name: _own_evidence(items) for name, items in by_entity.items()}
     known = {name for name in (*evidence.graph.kinds, *by_entity) if not name.startswith(("team:", "unknown:"))}
-    cases = {name: _case(name, by_entity.get(name, []), own, evidence.graph, parameters) for name in sorted(known)}
+    alike: dict[tuple[EntityId, str], float] = defaultdict(float)
+    for item in findings:
+        if item.family is FindingFamily.METRIC and _may_be_inherited(item):
+            alike[item.entity, _symptom(item)] = max(alike[item.entity, _symptom(item)], item.strength)
+    cases = {
+        name: _case(name, by_entity.get(name, []), own, alike=alike, graph=evidence.graph, parameters=parameters)
+        for name in sorted(known)
+    }
+    _share_with_wholes(cases, evidence.graph, parameters)
     for name in evidence.alerting & cases.keys():
         cases[name].alert = parameters.weight_alert
     for text in hints:
@@ -97,7 +107,13 @@ def rank(
 
 
 def _case(
-    name: EntityId, items: list[Finding], own: Mapping[EntityId, float], graph: Graph, parameters: Parameters
+    name: EntityId,
+    items: list[Finding],
+    own: Mapping[EntityId, float],
+    *,
+    alike: Mapping[tuple[EntityId, str], float],
+    graph: Graph,
+    parameters: Parameters,
 ) -> _Case:
     """The terms of one entity's score; what may be inherited counts less where a callee has evidence of its own."""
     behind = max((own.get(other, 0.0) for other in graph.downstream(name)), default=0.0)
@@ -110,12 +126,16 @@ def _case(
         "slow": parameters.weight_trace,
         "failure": parameters.weight_failure,
         "structure": parameters.weight_structure,
+        "surge": parameters.weight_surge,
         "metric": parameters.weight_metric,
         "cluster": parameters.weight_cluster,
         "change": 0.0,
     }
     for family, members in sorted(families.items()):
-        strengths = {item.key: item.strength * (kept if _may_be_inherited(item) else 1.0) for item in members}
+        strengths = {
+            item.key: item.strength * _kept(item, name, kept, alike=alike, graph=graph, parameters=parameters)
+            for item in members
+        }
         total = weights[family] * (
             _slowness(members) if family == "slow" else _either(strengths[item.key] for item in members)
         )
@@ -131,10 +151,55 @@ def _case(
     return case
 
 
+def _share_with_wholes(cases: Mapping[EntityId, _Case], graph: Graph, parameters: Parameters) -> None:
+    """What every part of a whole shows speaks for the whole; what one part shows speaks for that part."""
+    own = {name: max(0.0, case.score) for name, case in cases.items()}
+    gained: dict[EntityId, float] = {}
+    explained: dict[EntityId, float] = defaultdict(float)
+    for whole, parts in graph.parts.items():
+        shown = sorted((own.get(part, 0.0) for part in parts if part in cases), reverse=True)
+        if whole not in cases or len(shown) < 2 or shown[0] <= 0:
+            continue
+        alike = sum(shown) / len(shown) / shown[0]
+        gained[whole] = alike * shown[0]
+        for part in parts:
+            explained[part] = max(explained[part], alike)
+    for whole, value in gained.items():
+        cases[whole].parts = parameters.weight_parts * value
+    for part, alike in explained.items():
+        if part in cases:
+            cases[part].parts -= parameters.explained * alike * own[part]
+
+
+def _kept(
+    item: Finding,
+    name: EntityId,
+    kept: float,
+    *,
+    alike: Mapping[tuple[EntityId, str], float],
+    graph: Graph,
+    parameters: Parameters,
+) -> float:
+    """The part of a finding that nothing the entity calls explains: by evidence of its own, or by the same symptom."""
+    if not _may_be_inherited(item):
+        return 1.0
+    if FaultKind.LATENCY not in item.fault_kinds or item.family is not FindingFamily.METRIC:
+        return kept
+    behind = max((alike.get((other, _symptom(item)), 0.0) for other in graph.downstream(name)), default=0.0)
+    same = 1 - parameters.explained * min(1.0, behind / max(item.strength, 1e-9))
+    return min(kept, same)
+
+
+def _symptom(item: Finding) -> str:
+    return max(sorted(item.fault_kinds), key=lambda kind: item.fault_kinds[kind]).value
+
+
 def _family_of(item: Finding) -> str:
     if item.family is FindingFamily.TRACE:
         if item.signal.startswith("failing "):
             return "failure"
+        if item.signal.startswith("enter "):
+            return "surge"
         return "structure" if item.signal.startswith("calls ") else "slow"
     if item.family is FindingFamily.LOG:
         return "structure"

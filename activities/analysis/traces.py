@@ -38,7 +38,9 @@ def find_in_traces(evidence: Evidence, parameters: Parameters, facts: FactMaker)
     slots: Slots = {}
     splits = splits_of(evidence, parameters)
     for split in splits:
-        _slowness(spans, evidence, split, parameters, slots)
+        load = _load(spans, split, parameters)
+        _slowness(spans, evidence, split, parameters, slots=slots, load=load)
+        _surges(load, split, parameters, slots)
         _failures(spans, split, parameters, slots)
         _vanished(spans, split, parameters, slots)
     describe: dict[str, Callable[[EntityId, Average], Finding | None]] = {
@@ -46,6 +48,7 @@ def find_in_traces(evidence: Evidence, parameters: Parameters, facts: FactMaker)
         "network": lambda entity, average: _gap_finding(facts, spans, entity, average),
         "failure": lambda entity, average: _failure_finding(facts, spans, entity, average),
         "structure": lambda entity, average: _structure_finding(facts, entity, average),
+        "surge": lambda entity, average: _surge_finding(facts, spans, entity, average),
     }
     found = []
     for (entity, slot), average in sorted(slots.items(), key=lambda item: item[0]):
@@ -96,8 +99,68 @@ def _excess(rows: pl.DataFrame, column: str, split: Split, parameters: Parameter
     )
 
 
-def _slowness(spans: pl.DataFrame, evidence: Evidence, split: Split, parameters: Parameters, slots: Slots) -> None:
-    own = _excess(spans, "exclusive_us", split, parameters)
+def _load(spans: pl.DataFrame, split: Split, parameters: Parameters) -> dict[EntityId, dict[str, float]]:
+    """Requests per entity: how many came after the split, and how many would have at the usual rate.
+
+    `entered` and `usual_entered` count those that no recorded span asked for. The usual rate is that of the pieces of
+    history in which anything was recorded.
+    """
+    # An operation that others call is entered by nobody: its callers' spans are only not finished yet.
+    called = spans.group_by("entity", "operation").agg(called=(pl.col("caller") != "").any())
+    spans = spans.join(called, on=["entity", "operation"])
+    before = with_chunk(spans, split, parameters)
+    pieces = before["chunk"].n_unique()
+    if pieces == 0:
+        return {}
+    after = (split.after.end - split.at) / parameters.chunk
+    inbound = pl.col("caller") != pl.col("entity")
+    entered = (pl.col("caller") == "") & ~pl.col("called")
+    figures = [
+        pl.col("count").filter(inbound).sum().alias("served"),
+        pl.col("count").filter(entered).sum().alias("entered"),
+    ]
+    chunks = before.group_by("entity", "chunk").agg(figures).group_by("entity")
+    # The first and the last piece may be cut short: where traffic is steady, the median is the better rate.
+    usual = chunks.agg(
+        pl.max_horizontal(pl.col(name).sum() / pieces, pl.col(name).median()).alias(name)
+        for name in ("served", "entered")
+    )
+    later = spans.filter(pl.col("ts") >= split.at).group_by("entity").agg(figures)
+    joined = later.join(usual, on="entity", how="left", suffix="_before").fill_null(0)
+    return {
+        EntityId(row["entity"]): {
+            "served": float(row["served"]),
+            "usual": row["served_before"] * after,
+            "entered": float(row["entered"]),
+            "usual_entered": row["entered_before"] * after,
+        }
+        for row in joined.iter_rows(named=True)
+    }
+
+
+def _surges(load: dict[EntityId, dict[str, float]], split: Split, parameters: Parameters, slots: Slots) -> None:
+    """Where far more requests enter the system than usual; who only passes them on is not to blame."""
+    for name, row in sorted(load.items()):
+        more = row["entered"] - row["usual_entered"]
+        if more <= 0:
+            continue
+        noise = math.sqrt(row["usual_entered"] + 1 + (parameters.latency_noise * row["usual_entered"]) ** 2)
+        squared = (more / noise) ** 2
+        grown = math.log((row["entered"] + 1) / (row["usual_entered"] + 1)) / math.log(parameters.surge_full)
+        strength = squared / (squared + parameters.ratio_knee**2) * min(1.0, max(0.0, grown))
+        _slot(slots, name, "surge").add(strength, split, dict(row))
+
+
+def _slowness(
+    spans: pl.DataFrame,
+    evidence: Evidence,
+    split: Split,
+    parameters: Parameters,
+    *,
+    slots: Slots,
+    load: dict[EntityId, dict[str, float]],
+) -> None:
+    own = _waits_shared(_excess(spans, "exclusive_us", split, parameters))
     crossing = spans.filter(pl.col("caller") != "", pl.col("caller") != pl.col("entity"))
     gaps = _excess(crossing, "gap_us", split, parameters)
     shared, gap_example = _shared_gaps(gaps)
@@ -106,6 +169,9 @@ def _slowness(spans: pl.DataFrame, evidence: Evidence, split: Split, parameters:
     total = sum(work.values()) + sum(shared.values())
     if total <= 0:
         return
+    slowed = dict(
+        own.filter(pl.col("owner") == pl.col("entity")).group_by("owner").agg(pl.col("weight").max()).iter_rows()
+    )
     part = {name: (work.get(name, 0.0) + shared.get(name, 0.0)) / total for name in work.keys() | shared.keys()}
     served = _excess(spans.filter(pl.col("caller") != pl.col("entity")), "duration_us", split, parameters)
     base = dict(served.group_by("owner").agg(pl.col("base").sum()).iter_rows())
@@ -114,10 +180,50 @@ def _slowness(spans: pl.DataFrame, evidence: Evidence, split: Split, parameters:
         mine = work.get(name, 0.0) / total * (1 - parameters.explained * behind)
         between = shared.get(name, 0.0) / total
         severity = 1 - math.exp(-(mine + between) * total / (base.get(name, 0.0) + 1.0))
+        severity *= _not_for_load(load.get(name), parameters)
         if mine > 0 and name in example:
             _slot(slots, name, "latency").add(severity * math.sqrt(mine), split, example[name])
         if between > 0 and name in gap_example:
-            _slot(slots, name, "network").add(severity * math.sqrt(between), split, gap_example[name])
+            inside = slowed.get(name, 0.0)
+            _slot(slots, name, "network").add(
+                severity * math.sqrt(between), split, {**gap_example[name], "inside": inside}
+            )
+
+
+def _not_for_load(load: dict[str, float] | None, parameters: Parameters) -> float:
+    """The part of a slowdown that more requests than usual do not explain."""
+    if load is None:
+        return 1.0
+    times = (load["served"] + 1) / (load["usual"] + 1)
+    return 1.0 if times <= parameters.load_free else parameters.load_free / times
+
+
+def _waits_shared(own: pl.DataFrame) -> pl.DataFrame:
+    """Waits for a callee that left no spans: shared between it and its caller.
+
+    The callee gets them all when every one of its callers waits, and half when only one of several does: then the
+    caller's own connections may be what is waited for.
+    """
+    return _between_ends(own, (pl.col("count") * pl.col("weight")).sum() / pl.col("count").sum())
+
+
+def _between_ends(rows: pl.DataFrame, moved: pl.Expr) -> pl.DataFrame:
+    """The `excess` of calls into the dark shared between their ends, by how far all callers of a callee moved."""
+    dark = rows.filter(pl.col("owner") != pl.col("entity"))
+    if dark.is_empty():
+        return rows
+    together = (
+        dark.group_by("owner", "entity")
+        .agg(moved=moved)
+        .group_by("owner")
+        .agg(together=pl.col("moved").mean() / pl.col("moved").max().clip(1e-9), callers=pl.len())
+    )
+    part = pl.when(pl.col("callers") > 1).then(0.5 + 0.5 * pl.col("together")).otherwise(1.0)
+    shared = dark.join(together, on="owner").with_columns(part=part)
+    callees = shared.with_columns(excess=pl.col("excess") * pl.col("part"))
+    callers = shared.with_columns(excess=pl.col("excess") * (1 - pl.col("part")), owner=pl.col("entity"))
+    seen = rows.filter(pl.col("owner") == pl.col("entity"))
+    return pl.concat([seen, callees.select(rows.columns), callers.select(rows.columns).filter(pl.col("excess") > 0)])
 
 
 def _shared_gaps(gaps: pl.DataFrame) -> tuple[dict[EntityId, float], dict[EntityId, dict[str, object]]]:
@@ -159,7 +265,9 @@ def _failures(spans: pl.DataFrame, split: Split, parameters: Parameters, slots: 
         excess=(
             pl.col("own_errors") - pl.when(pl.col("count_before") > 0).then(usual).otherwise(0.0) * pl.col("count")
         ).clip(0)
-    ).filter(pl.col("own_errors") > 0)
+    )
+    joined = _between_ends(joined, pl.col("excess").sum() / pl.col("count").sum()).filter(pl.col("own_errors") > 0)
+    joined = joined.sort(keys)
     total = float(joined["excess"].sum())
     if total <= 0:
         return
@@ -182,13 +290,24 @@ def _vanished(spans: pl.DataFrame, split: Split, parameters: Parameters, slots: 
     )
     operations = spans.select("ts", "count", owner="entity", anchor="operation")
     probes = dict(spans.select("entity", "probe").unique().iter_rows())
+    lost = _unanswered(spans, split)
     for row in broken_ratios(calls, operations, split, parameters).iter_rows(named=True):
         callee, operation, caller_operation = row["signal"].split("\x1f")
         detail = {**row, "callee": callee, "operation": operation, "caller_operation": caller_operation}
         detail |= {"callee_probe": probes.get(callee), "owner_probe": probes.get(row["owner"])}
         squared = row["surprise"] ** 2
         strength = squared / (squared + parameters.ratio_knee**2)
+        missing = row["expected"] - row["seen"]
+        if missing > 0:
+            strength *= 1 - min(1.0, lost.get((row["owner"], caller_operation, callee), 0) / missing)
         _slot(slots, EntityId(row["owner"]), "structure").add(strength, split, detail)
+
+
+def _unanswered(spans: pl.DataFrame, split: Split) -> dict[tuple[str, str, str], int]:
+    """Calls per (caller, its operation, callee) that were made and got no answer: the caller's path did not change."""
+    made = spans.filter(pl.col("ts") >= split.at, pl.col("unanswered"), pl.col("peer") != "")
+    counted = made.group_by("entity", "operation", "peer").agg(pl.col("count").sum())
+    return {(entity, operation, peer): count for entity, operation, peer, count in counted.iter_rows()}
 
 
 def _slot(slots: Slots, entity: EntityId, slot: str) -> Average:
@@ -207,8 +326,9 @@ def _probe_rows(spans: pl.DataFrame, row: dict[str, object]) -> pl.DataFrame:
 def _latency_finding(facts: FactMaker, spans: pl.DataFrame, entity: EntityId, average: Average) -> Finding | None:
     assert average.split is not None
     row = average.detail
-    waiting = row["owner"] != row["entity"]
-    what = f"waiting for {entity} in {row['operation']}" if waiting else f"own time of {row['operation']}"
+    waiting = bool(row["peer"]) and row["entity"] != entity
+    pooled = bool(row["peer"]) and row["entity"] == entity
+    what = f"waiting for {row['peer']} in {row['operation']}" if row["peer"] else f"own time of {row['operation']}"
     shift = Shift(
         rows=_probe_rows(spans, row),
         select=_selection(row),
@@ -216,7 +336,11 @@ def _latency_finding(facts: FactMaker, spans: pl.DataFrame, entity: EntityId, av
         per="count",
         split=average.split,
     )
-    kinds = {FaultKind.LATENCY: 0.6, FaultKind.LOCK: 0.1, FaultKind.CPU: 0.2, FaultKind.SATURATION: 0.1}
+    kinds = {FaultKind.LATENCY: 0.7, FaultKind.CPU: 0.2, FaultKind.SATURATION: 0.1}
+    if waiting:
+        kinds = {FaultKind.LATENCY: 0.6, FaultKind.LOCK: 0.2, FaultKind.SATURATION: 0.2}
+    elif pooled:
+        kinds = {FaultKind.SATURATION: 0.8, FaultKind.LATENCY: 0.2}
     return facts.shifted(
         shift,
         family=FindingFamily.TRACE,
@@ -250,9 +374,16 @@ def _gap_finding(facts: FactMaker, spans: pl.DataFrame, entity: EntityId, averag
         unit="ms",
         scale=1e-3,
         strength=average.total,
-        fault_kinds={FaultKind.NETWORK: 0.8, FaultKind.SATURATION: 0.2},
+        fault_kinds=_kinds_of_gap(float(str(row["inside"]))),
         caller=EntityId(str(row["caller"])),
     )
+
+
+def _kinds_of_gap(inside: float) -> dict[FaultKind, float]:
+    """Time lost before an answer begins: on the way when the work inside is as quick as ever, else in the process."""
+    if inside > 0.5:
+        return {FaultKind.LATENCY: 0.8, FaultKind.CPU: 0.1, FaultKind.SATURATION: 0.1}
+    return {FaultKind.NETWORK: 0.8, FaultKind.SATURATION: 0.2}
 
 
 def _failure_finding(facts: FactMaker, spans: pl.DataFrame, entity: EntityId, average: Average) -> Finding | None:
@@ -260,9 +391,12 @@ def _failure_finding(facts: FactMaker, spans: pl.DataFrame, entity: EntityId, av
     row = average.detail
     rows = _probe_rows(spans, row)
     failed, count = int(str(row["own_errors"])), int(str(row["count"]))
-    unreached = bool(row["peer"]) and row["owner"] != row["entity"]
+    unreached = bool(row["peer"]) and row["entity"] != entity
+    pooled = bool(row["peer"]) and bool(row["unanswered"]) and row["entity"] == entity
     what = f"calls of {row['entity']} to {entity}" if unreached else f"requests {row['operation']} at {entity}"
     kinds = {FaultKind.CRASH: 0.6, FaultKind.ERROR: 0.3, FaultKind.LOCK: 0.1} if unreached else {FaultKind.ERROR: 1.0}
+    if pooled:
+        kinds = {FaultKind.SATURATION: 0.6, FaultKind.ERROR: 0.4}
     return facts.counted(
         rows,
         family=FindingFamily.TRACE,
@@ -290,6 +424,46 @@ def _failure_finding(facts: FactMaker, spans: pl.DataFrame, entity: EntityId, av
         column="own_errors",
         since=average.split.at,
         caller=EntityId(str(row["caller"])) if row["caller"] else None,
+    )
+
+
+def _surge_finding(facts: FactMaker, spans: pl.DataFrame, entity: EntityId, average: Average) -> Finding | None:
+    assert average.split is not None
+    own = spans.filter(pl.col("entity") == entity, pl.col("caller") == "")
+    busiest = (
+        own.filter(pl.col("ts") >= average.split.at)
+        .group_by("operation", "peer", "unanswered", "probe")
+        .agg(pl.col("count").sum())
+    )
+    if busiest.is_empty():
+        return None
+    row = busiest.sort("count", "operation", descending=[True, False]).row(0, named=True)
+    expected = float(str(average.detail["usual_entered"]))
+    return facts.counted(
+        own.filter(pl.col("operation") == row["operation"]).sort("ts"),
+        family=FindingFamily.TRACE,
+        entity=entity,
+        signal=f"enter {row['operation']}",
+        summary=f"{row['count']} requests {row['operation']} enter at {entity} since {average.split.at:%H:%M:%S}",
+        note=f"about {expected:.0f} of all kinds are usual",
+        direction=Direction.UP,
+        strength=average.total,
+        fault_kinds={FaultKind.TRAFFIC: 1.0},
+        predicate=RowCount(
+            probe_key=ProbeKey(row["probe"]),
+            select={
+                "operation": row["operation"],
+                "caller": "",
+                "peer": row["peer"],
+                "unanswered": "true" if row["unanswered"] else "false",
+            },
+            column="count",
+            window=average.split.after,
+            at_least=float(row["count"]),
+            at_most=float(row["count"]),
+        ),
+        column="count",
+        since=average.split.at,
     )
 
 
