@@ -215,7 +215,7 @@ class Ledger:
         with self._engine.begin() as connection:
             if content is not None:
                 self._store_artifact(connection, content, stored_at)
-            connection.execute(
+            body = connection.scalar(
                 insert(OBSERVATION)
                 .values(
                     **self._key,
@@ -228,8 +228,8 @@ class Ledger:
                     observed_at=stored_at,
                 )
                 .on_conflict_do_nothing()
-            )
-            body = connection.scalar(
+                .returning(OBSERVATION.c.body)
+            ) or connection.scalar(
                 select(OBSERVATION.c.body).where(
                     *self._of(OBSERVATION), OBSERVATION.c.probe_key == observation.probe_key
                 )
