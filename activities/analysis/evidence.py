@@ -69,6 +69,14 @@ class Evidence:
         ]
         return Window(start=min([*earliest, self.alert_at]), end=self.as_of)
 
+    def recorded(self, start: datetime, end: datetime) -> bool:
+        """Whether any metric, line or span lies in [start, end)."""
+        return any(
+            bool(item.rows["ts"].is_between(start, end, closed="left").any())
+            for item in self.answers
+            if item.probe.tool in TELEMETRY and item.rows.height
+        )
+
     def after(self, split: datetime) -> Window:
         """What is compared: from `split` to the moment of the question."""
         return Window(start=split, end=self.as_of)

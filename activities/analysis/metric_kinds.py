@@ -10,10 +10,26 @@ _WORDS: tuple[tuple[FaultKind, tuple[str, ...]], ...] = (
         ("waiting", "queue", "pool", "saturation", "backlog", "in_flight", "connections", "fds"),
     ),
     (FaultKind.CPU, ("cpu", "throttl", "load1", "load5")),
-    (FaultKind.DISK, ("disk", "filesystem", "inode", "iops", "storage", "volume")),
+    (
+        FaultKind.DISK,
+        ("disk", "filesystem", "inode", "iops", "storage", "volume", "fs_read", "fs_write", ".io.", "_io_"),
+    ),
     (
         FaultKind.ERROR,
-        ("error", "fail", "5xx", "4xx", "401", "403", "panic", "exception", "rollback", "timeout"),
+        (
+            "error",
+            "fail",
+            "5xx",
+            "4xx",
+            "401",
+            "403",
+            "panic",
+            "exception",
+            "rollback",
+            "timeout",
+            "availability",
+            "success_rat",
+        ),
     ),
     (
         FaultKind.LATENCY,
@@ -43,4 +59,6 @@ def fall_is_bad(metric: str, kind: FaultKind) -> bool:
     name = metric.lower()
     if name == "up" or name.startswith("up{"):
         return True
-    return kind is FaultKind.TRAFFIC or any(word in name for word in ("success", "available", "ready", "hit_r", "free"))
+    return kind is FaultKind.TRAFFIC or any(
+        word in name for word in ("success", "available", "availability", "ready", "hit_r", "free")
+    )

@@ -1,6 +1,7 @@
 """What metrics say: which series left its usual range, how far, how rarely it ever does, and since when."""
 
 import math
+from collections import defaultdict
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -30,6 +31,9 @@ STRAIGHT = 0.9
 FIRING = "ALERTS{"
 """Series of a monitoring system's own alerts, as Prometheus keeps them: a sample while one fires, none otherwise."""
 
+FALLEN = 'direction="down"'
+"""The label of an alert on something that fell."""
+
 
 def find_in_metrics(evidence: Evidence, parameters: Parameters, facts: FactMaker) -> list[Finding]:
     """The strongest metric findings of every entity.
@@ -53,7 +57,8 @@ def find_in_metrics(evidence: Evidence, parameters: Parameters, facts: FactMaker
     for split in splits:
         for row in _deviations(samples, split, parameters).iter_rows(named=True):
             kind = kind_of(row["metric"])
-            fallen = row["deviation"] < 0 and not fall_is_bad(row["metric"], kind)
+            down = row["deviation"] < 0 or (row["metric"].startswith(FIRING) and FALLEN in row["metric"])
+            fallen = down and not fall_is_bad(row["metric"], kind)
             strength = (
                 min(1.0, row["rarity"])
                 * (parameters.metric_fall if fallen else 1.0)
@@ -63,8 +68,10 @@ def find_in_metrics(evidence: Evidence, parameters: Parameters, facts: FactMaker
     found: list[Finding] = []
     groups: dict[tuple[str, FaultKind], list[Finding]] = {}
     series = {key: rows for key, rows in samples.group_by(KEYS, maintain_order=True)}
-    for (entity, metric), average in sorted(collected.items()):
+    for average in collected.values():
         average.total /= len(splits)
+    _discount_common(collected, parameters)
+    for (entity, metric), average in sorted(collected.items()):
         if average.total >= WORTH_TELLING:
             finding = _finding(
                 facts, series[(entity, metric)], EntityId(entity), metric, average, parameters=parameters
@@ -92,6 +99,22 @@ def _with_silence(samples: pl.DataFrame, evidence: Evidence, parameters: Paramet
         .filter(pl.col("ts") < evidence.as_of)
     )
     return pl.concat([samples.filter(~firing), filled.select(samples.columns)])
+
+
+def _discount_common(collected: dict[tuple[str, str], Average], parameters: Parameters) -> None:
+    """What most entities of a sort show at once is shown by none of them in particular."""
+    sorts: dict[str, set[str]] = defaultdict(set)
+    shown: dict[tuple[str, str], float] = defaultdict(float)
+    for (entity, metric), average in collected.items():
+        sort = entity.partition(":")[0]
+        sorts[sort].add(entity)
+        shown[sort, metric] += average.total
+    for (entity, metric), average in collected.items():
+        sort = entity.partition(":")[0]
+        others = len(sorts[sort]) - 1
+        if others > 1:
+            common = min(1.0, (shown[sort, metric] - average.total) / others)
+            average.total *= 1 - parameters.common * common
 
 
 def _graded(deviation: float, parameters: Parameters) -> float:
@@ -126,13 +149,30 @@ def _deviations(samples: pl.DataFrame, split: Split, parameters: Parameters) -> 
         .first()
         .filter(pl.col("distance") > 0)
     )
-    as_far = (
+    # As long as what is compared: one far point in an hour is rare among points and common among hours.
+    length = max((split.after.end - split.at).total_seconds() * 1e6, 1.0)
+    back = (pl.lit(split.at) - pl.col("ts")).dt.total_microseconds() - 1
+    past = (
         errors.join(farthest.select(*KEYS, "moved"), on=KEYS)
+        .with_columns(
+            block=(back / length).floor().cast(pl.Int64),
+            reached=(pl.col("error") * pl.col("moved").sign()) >= pl.col("moved").abs(),
+        )
+        .group_by(*KEYS, "block")
+        .agg(as_far=pl.col("reached").sum())
+        .sort(*KEYS, "block")
+        .with_columns(nearness=0.5 ** (pl.int_range(pl.len()).over(KEYS) / parameters.nearness))
         .group_by(KEYS)
-        .agg(as_far=((pl.col("error") * pl.col("moved").sign()) >= pl.col("moved").abs()).sum())
+        .agg(
+            pl.col("as_far").sum(),
+            often=(pl.col("as_far") > 0).sum() / (pl.len() + 1),
+            lately=pl.col("nearness").filter(pl.col("as_far") > 0).sum() / (pl.col("nearness").sum() + 1),
+        )
     )
-    rarity = -((pl.col("as_far") + 1) / (pl.col("past") + 1)).log() / (pl.col("past") + 1).log()
-    return farthest.join(as_far, on=KEYS).with_columns(rarity=rarity.clip(0, 1)).sort(KEYS)
+    rare = -((pl.col("as_far") + 1) / (pl.col("past") + 1)).log() / (pl.col("past") + 1).log()
+    calm = 1 - pl.max_horizontal("often", "lately")
+    rarity = rare.clip(0, 1) * calm
+    return farthest.join(past, on=KEYS).with_columns(rarity=rarity).sort(KEYS)
 
 
 def _finding(

@@ -31,6 +31,9 @@ class Parameters:
     lags: tuple[timedelta, ...] = tuple(timedelta(seconds=value) for value in (60, 120, 240, 480, 960))
     """How long before the alert the fault may have begun, in equal steps of its logarithm; evidence is averaged."""
 
+    hole: timedelta = timedelta(minutes=15)
+    """Without any telemetry for so long before it, nobody can say that something began at a moment."""
+
     chunk: timedelta = timedelta(seconds=60)
     """History is compared in pieces of this length."""
 
@@ -39,6 +42,9 @@ class Parameters:
 
     latency_noise: float = 0.3
     """Standard deviation of ln(duration) that is always granted."""
+
+    known_points: float = 10.0
+    """Points of a series that halve that allowance, since they show how much it varies."""
 
     latency_sampling: float = 0.8
     """Standard deviation of ln(duration) of a single request."""
@@ -54,6 +60,12 @@ class Parameters:
 
     failure_knee: float = 3.0
     """Failed requests above the usual number at which failing counts for 1 - 1/e."""
+
+    failure_share: float = 0.01
+    """Where traffic is heavy: this part of the busiest entity's requests is added to that number."""
+
+    given_up_share: float = 0.5
+    """Part of a failed call that counts against a callee which did answer, perhaps too late."""
 
     kept_history: float = 0.67
     """Part of the history that is believed; earlier faults may hide in the rest."""
@@ -78,6 +90,12 @@ class Parameters:
 
     metric_peers: float = 0.3
     """And at least this part of the usual level of the same metric elsewhere."""
+
+    nearness: float = 3.0
+    """Earlier windows after which what happened in one counts half: what has moved lately is not new."""
+
+    common: float = 0.7
+    """Part of a deviation that is discounted when all other entities of its sort show it as well."""
 
     metric_knee: float = 3.0
     metric_ceiling: float = 100.0
@@ -107,10 +125,13 @@ class Parameters:
     specific_kind: float = 2.0
     """A kind that says why (memory, a lock) against one that only says how it shows (an error, slowness)."""
 
-    sharpness: float = 5.0
+    sharpness: float = 11.0
     """Log-odds per unit of score."""
 
-    none_score: float = 0.45
+    bystander_odds: float = 0.05
+    """Odds of an entity that shows nothing."""
+
+    none_score: float = 0.4
     """Score that an entity has to pass to be more likely than none of them."""
 
     unseen_discount: float = 0.5

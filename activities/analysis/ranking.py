@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from activities.analysis.evidence import Evidence
 from activities.analysis.graph import Graph
 from activities.analysis.parameters import DEFAULT, Parameters
+from activities.analysis.volumes import OWN_FAILURES, OWN_TIME
 from workflows.contracts.canonical import rounded
 from workflows.contracts.finding import Finding, FindingFamily
 from workflows.contracts.hypothesis import Contribution, FaultKind, Hypothesis
@@ -41,6 +42,8 @@ class _Case:
     alert: float = 0.0
     parts: float = 0.0
     """What all of its parts show alike."""
+
+    kinds_of_parts: list[dict[FaultKind, float]] = field(default_factory=list)
 
     @property
     def score(self) -> float:
@@ -81,8 +84,9 @@ def rank(
     for text in hints:
         for name in _named_in(text, cases):
             cases[name].hint = parameters.weight_hint
-    odds = {name: math.exp(parameters.sharpness * case.score) for name, case in cases.items()}
-    none = math.exp(parameters.sharpness * parameters.none_score)
+    # An entity without evidence has next to no odds, so that a probability does not depend on how many stand by.
+    odds = {name: _odds(case.score, parameters) for name, case in cases.items()}
+    none = _odds(parameters.none_score, parameters)
     seen = 1 - parameters.unseen_discount * _unseen_share(unseen, planned)
     whole = sum(odds.values()) + none
     probability = {name: value / whole * seen for name, value in odds.items()}
@@ -104,6 +108,10 @@ def rank(
         )
         for number, (name, value) in enumerate(rows, start=1)
     ]
+
+
+def _odds(score: float, parameters: Parameters) -> float:
+    return parameters.bystander_odds + math.expm1(parameters.sharpness * max(0.0, score))
 
 
 def _case(
@@ -166,6 +174,7 @@ def _share_with_wholes(cases: Mapping[EntityId, _Case], graph: Graph, parameters
             explained[part] = max(explained[part], alike)
     for whole, value in gained.items():
         cases[whole].parts = parameters.weight_parts * value
+        cases[whole].kinds_of_parts = [_kinds(cases[part], parameters) for part in graph.parts[whole] if part in cases]
     for part, alike in explained.items():
         if part in cases:
             cases[part].parts -= parameters.explained * alike * own[part]
@@ -194,16 +203,17 @@ def _symptom(item: Finding) -> str:
     return max(sorted(item.fault_kinds), key=lambda kind: item.fault_kinds[kind]).value
 
 
+_FAMILIES: Mapping[FindingFamily, tuple[tuple[str, str], ...]] = {
+    FindingFamily.TRACE: (("failing ", "failure"), ("enter ", "surge"), ("calls ", "structure"), ("", "slow")),
+    FindingFamily.METRIC: ((OWN_TIME, "slow"), (OWN_FAILURES, "failure"), ("", "metric")),
+    FindingFamily.LOG: (("", "structure"),),
+}
+"""What a finding counts as, by how its signal begins: the first that fits."""
+
+
 def _family_of(item: Finding) -> str:
-    if item.family is FindingFamily.TRACE:
-        if item.signal.startswith("failing "):
-            return "failure"
-        if item.signal.startswith("enter "):
-            return "surge"
-        return "structure" if item.signal.startswith("calls ") else "slow"
-    if item.family is FindingFamily.LOG:
-        return "structure"
-    return item.family.value
+    families = _FAMILIES.get(item.family, (("", item.family.value),))
+    return next(name for start, name in families if item.signal.startswith(start))
 
 
 def _slowness(items: Iterable[Finding]) -> float:
@@ -224,7 +234,7 @@ def _may_be_inherited(item: Finding) -> bool:
     """Whether a caller would show this for no other reason than that something it calls is at fault."""
     if _family_of(item) == "structure":
         return True
-    return item.family is FindingFamily.METRIC and INHERITED_KINDS.issuperset(item.fault_kinds)
+    return _family_of(item) == "metric" and INHERITED_KINDS.issuperset(item.fault_kinds)
 
 
 def _own_evidence(items: Iterable[Finding]) -> float:
@@ -285,7 +295,7 @@ def _hypothesis(
             mechanism="The cause lies outside of what was looked at, or nothing is wrong.",
             probability=rounded(probability),
         )
-    kind = _kind(case, parameters.specific_kind)
+    kind = _kind(case, parameters)
     terms = sorted(case.terms, key=lambda term: (-abs(term[1]), term[0].key))[:CONTRIBUTIONS_KEPT]
     contributions = [
         Contribution(
@@ -308,12 +318,22 @@ def _hypothesis(
     )
 
 
-def _kind(case: _Case, specific: float) -> FaultKind:
+def _kinds(case: _Case, parameters: Parameters) -> dict[FaultKind, float]:
+    """What the findings of one entity, and of its parts, say of the kind of its fault."""
     weights: dict[FaultKind, float] = defaultdict(float)
     for item, value, _ in case.terms:
         if item.family is not FindingFamily.CHANGE:
             for kind, weight in item.fault_kinds.items():
-                weights[kind] += max(0.0, value) * weight * (specific if kind in SPECIFIC_KINDS else 1.0)
+                specific = parameters.specific_kind if kind in SPECIFIC_KINDS else 1.0
+                weights[kind] += max(0.0, value) * weight * specific
+    for part in case.kinds_of_parts:
+        for kind, weight in part.items():
+            weights[kind] += parameters.weight_parts * weight / len(case.kinds_of_parts)
+    return weights
+
+
+def _kind(case: _Case, parameters: Parameters) -> FaultKind:
+    weights = _kinds(case, parameters)
     if not weights or max(weights.values()) <= 0:
         return FaultKind.UNKNOWN
     return max(sorted(weights), key=lambda kind: weights[kind])

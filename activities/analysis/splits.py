@@ -27,11 +27,14 @@ class Split:
 def splits_of(evidence: Evidence, parameters: Parameters) -> list[Split]:
     """The candidate onsets; every analysis averages over them, which is steadier than choosing one.
 
-    A split needs a piece of history before it; where none has one, the latest is all there is.
+    A split needs a piece of history before it, and telemetry shortly before it; where none has both, the latest is
+    all there is.
     """
     known = evidence.window().start + parameters.chunk
     moments = [evidence.alert_at - lag for lag in sorted(parameters.lags)]
-    moments = [moment for moment in moments if moment >= known] or moments[:1]
+    moments = [
+        moment for moment in moments if moment >= known and evidence.recorded(moment - parameters.hole, moment)
+    ] or moments[:1]
     return [
         Split(at=moment, before=evidence.before(moment), after=Window(start=moment, end=evidence.as_of))
         for moment in moments

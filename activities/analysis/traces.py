@@ -226,6 +226,18 @@ def _between_ends(rows: pl.DataFrame, moved: pl.Expr) -> pl.DataFrame:
     return pl.concat([seen, callees.select(rows.columns), callers.select(rows.columns).filter(pl.col("excess") > 0)])
 
 
+def _given_up(joined: pl.DataFrame, own: list[str], parameters: Parameters) -> pl.DataFrame:
+    """Calls that failed although the callee answered, too late or elsewhere: shared with the callee."""
+    given_up = (pl.col("owner") == pl.col("entity")) & pl.col("peer").is_in(own) & ~pl.col("unanswered")
+    calls = joined.filter(given_up)
+    if calls.is_empty():
+        return joined
+    part = parameters.given_up_share
+    callers = calls.with_columns(excess=pl.col("excess") * (1 - part))
+    callees = calls.with_columns(excess=pl.col("excess") * part, owner=pl.col("peer"))
+    return pl.concat([joined.filter(~given_up), callers, callees])
+
+
 def _shared_gaps(gaps: pl.DataFrame) -> tuple[dict[EntityId, float], dict[EntityId, dict[str, object]]]:
     """An edge's lost time shared between its ends by how consistently all edges of each end moved."""
     ends = pl.concat(
@@ -267,13 +279,17 @@ def _failures(spans: pl.DataFrame, split: Split, parameters: Parameters, slots: 
         ).clip(0)
     )
     joined = _between_ends(joined, pl.col("excess").sum() / pl.col("count").sum()).filter(pl.col("own_errors") > 0)
+    joined = _given_up(joined, spans["entity"].unique().to_list(), parameters)
     joined = joined.sort(keys)
     total = float(joined["excess"].sum())
     if total <= 0:
         return
+    served = after.filter(pl.col("caller") != pl.col("entity")).group_by("entity").agg(pl.col("count").sum())
+    busiest = max((float(count) for count in served["count"]), default=0.0)
+    knee = parameters.failure_knee + parameters.failure_share * busiest
     for (name,), rows in joined.group_by("owner", maintain_order=True):
         excess = float(rows["excess"].sum())
-        strength = (1 - math.exp(-excess / parameters.failure_knee)) * math.sqrt(excess / total)
+        strength = (1 - math.exp(-excess / knee)) * math.sqrt(excess / total)
         row = rows.sort("excess", maintain_order=True).row(-1, named=True)
         _slot(slots, EntityId(str(name)), "failure").add(strength, split, row)
 
@@ -395,6 +411,9 @@ def _failure_finding(facts: FactMaker, spans: pl.DataFrame, entity: EntityId, av
     pooled = bool(row["peer"]) and bool(row["unanswered"]) and row["entity"] == entity
     what = f"calls of {row['entity']} to {entity}" if unreached else f"requests {row['operation']} at {entity}"
     kinds = {FaultKind.CRASH: 0.6, FaultKind.ERROR: 0.3, FaultKind.LOCK: 0.1} if unreached else {FaultKind.ERROR: 1.0}
+    late = unreached and not row["unanswered"]
+    if late:
+        kinds = {FaultKind.LATENCY: 0.5, FaultKind.ERROR: 0.3, FaultKind.SATURATION: 0.2}
     if pooled:
         kinds = {FaultKind.SATURATION: 0.6, FaultKind.ERROR: 0.4}
     return facts.counted(
@@ -404,7 +423,7 @@ def _failure_finding(facts: FactMaker, spans: pl.DataFrame, entity: EntityId, av
         signal=f"failing {row['operation']}",
         summary=f"{failed} of {count} {what} fail by themselves"
         if not unreached
-        else f"{failed} of {count} {what} fail without an answer",
+        else f"{failed} of {count} {what} fail {'though it answers' if late else 'without an answer'}",
         direction=Direction.APPEARED,
         strength=average.total,
         fault_kinds=kinds,

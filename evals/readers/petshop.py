@@ -2,7 +2,7 @@
 
 The clock is the one stated for this corpus: the alert fires at the target's timestamp, ten further minutes are
 visible, and a bucket is seen when it is complete. The fault-free period, which was recorded months away, is moved by
-whole days to end just before the issue's own first bucket, as the history that a live system would have.
+whole days to end an hour or more before the issue's own first bucket, as the history that a live system would have.
 """
 
 import csv
@@ -27,6 +27,8 @@ from workflows.contracts.topology import Edge, EdgeKind, Entity, EntityKind, Top
 BUCKET = timedelta(minutes=5)
 VISIBLE_FOR = timedelta(minutes=10)
 DAY = timedelta(days=1)
+APART = timedelta(hours=1)
+"""The usual days end at least so long before an issue: they were not recorded next to it, and must not look so."""
 Model = TypeVar("Model", bound=BaseModel)
 HEADERS = ("microservice", "metric", "statistic")
 
@@ -131,11 +133,11 @@ def _above(folder: Path, wanted: Path, root: Path) -> Path:
 
 
 def _moved_before(usual: pl.DataFrame, own: pl.DataFrame) -> pl.DataFrame:
-    """The fault-free rows at the same times of day, the last of them before the issue's first bucket."""
+    """The fault-free rows at the same times of day, all of them an hour or more before the issue's first bucket."""
     first, last = own["ts"].min(), usual["ts"].max()
     if not isinstance(first, datetime) or not isinstance(last, datetime):
         return usual
-    days = (first - last) // DAY
+    days = (first - last - APART) // DAY
     return usual.with_columns(pl.col("ts") + days * DAY)
 
 

@@ -1,0 +1,297 @@
+"""What averages and request counts say together: how much time and how many requests an entity loses by itself.
+
+A mean is multiplied by the requests it is the mean of, so that a rare call that became ten times slower does not
+outweigh a common one that became twice as slow; what the entity's callees lose is taken off its own loss.
+"""
+
+import math
+import re
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from activities.analysis.evidence import AnsweredProbe, Evidence
+from activities.analysis.facts import FactMaker
+from activities.analysis.metric_kinds import fall_is_bad, kind_of
+from activities.analysis.metrics import onset_of
+from activities.analysis.parameters import Parameters
+from activities.analysis.splits import Average, Split, splits_of
+from workflows.contracts.canonical import rounded
+from workflows.contracts.finding import Direction, Finding, FindingFamily
+from workflows.contracts.hypothesis import FaultKind
+from workflows.contracts.identifiers import EntityId, ProbeKey
+from workflows.contracts.predicate import SeriesShift
+from workflows.contracts.probe import entity_of
+
+OWN_TIME = "own time by "
+OWN_FAILURES = "own failures by "
+"""How the signals of these findings begin; the name of the metric follows."""
+
+_MEAN = re.compile(r"(?:^|[^a-z])(avg|average|mean|mrt)(?![a-z])", re.IGNORECASE)
+_VOLUME = re.compile(r"(?:^|[^a-z])(requests?|count|calls|ops|rps|qps|hits|invocations)(?![a-z])", re.IGNORECASE)
+_QUANTILE = re.compile(r"p\d\d|quantile|max|min", re.IGNORECASE)
+_RATIOS = ("ratio", "rate", "avail", "success", "percent")
+_PERCENT = 1.5
+"""A ratio whose usual value lies above this is given in percent."""
+
+LEAST_POINTS = 3
+RECENT = 3
+"""Points right before a split that are looked at beside the whole history: what had moved before is not new."""
+
+HOLE_STEPS = 3
+"""Steps of a series without a point that make a hole."""
+
+WORTH_TELLING = 0.02
+
+Vector = NDArray[np.float64]
+
+
+def find_in_volumes(evidence: Evidence, parameters: Parameters, facts: FactMaker) -> list[Finding]:
+    """At most two findings per entity: time it loses by itself, and requests that it fails by itself.
+
+    Entities that left spans are passed over: those say the same more exactly.
+    """
+    traced = {entity_of(item.probe) for item in evidence.of("traces") if item.rows.height}
+    courses = [
+        course
+        for item in evidence.of("metrics")
+        if (entity := entity_of(item.probe)) is not None and entity not in traced and item.rows.height
+        for course in _courses(entity, item)
+    ]
+    slots: dict[tuple[EntityId, str], Average] = {}
+    splits = splits_of(evidence, parameters)
+    for split in splits:
+        for prefix in (OWN_TIME, OWN_FAILURES):
+            lost = [_lost(course, split, parameters) for course in courses if course.prefix == prefix]
+            _share([item for item in lost if item is not None], evidence, split, parameters, slots=slots)
+    found = []
+    for (entity, prefix), average in sorted(slots.items(), key=lambda item: item[0]):
+        average.total /= len(splits)
+        if average.total >= WORTH_TELLING:
+            finding = _finding(facts, entity, prefix, average)
+            if finding is not None:
+                found.append(finding)
+    return found
+
+
+@dataclass(frozen=True)
+class _Course:
+    """A mean duration or a share of failures, with the number of requests it was taken over, point by point."""
+
+    entity: EntityId
+    prefix: str
+    metric: str
+    probe: ProbeKey
+    rows: pl.DataFrame
+    """(ts, value) as answered."""
+
+    at: NDArray[np.int64]
+    """Microseconds since 1970."""
+
+    level: Vector
+    """Mean duration, or share of requests that failed."""
+
+    requests: Vector
+
+
+def _courses(entity: EntityId, item: AnsweredProbe) -> list[_Course]:
+    series = {
+        str(metric): rows.sort("ts")
+        for (metric,), rows in item.rows.filter(pl.col("value").is_finite()).group_by("metric", maintain_order=True)
+    }
+    volumes = {name: rows for name, rows in series.items() if _VOLUME.search(_name(name)) and not _MEAN.search(name)}
+    volumes = {name: rows for name, rows in volumes.items() if kind_of(name) is FaultKind.TRAFFIC or "count" in name}
+    found = []
+    for name, rows in sorted(series.items()):
+        prefix = _prefix(name)
+        volume = _volume_of(name, volumes) if prefix else None
+        if prefix is None or volume is None:
+            continue
+        both = rows.join(volumes[volume].select("ts", requests="value"), on="ts").sort("ts")
+        if both.height < LEAST_POINTS:
+            continue
+        level = both["value"].to_numpy().astype(float)
+        if prefix == OWN_FAILURES:
+            level = _failing(name, level)
+        found.append(
+            _Course(
+                entity=entity,
+                prefix=prefix,
+                metric=name,
+                probe=item.probe.key,
+                rows=rows,
+                at=both["ts"].dt.epoch("us").to_numpy(),
+                level=level,
+                requests=both["requests"].to_numpy().astype(float) * _seconds(volume, both["ts"]),
+            )
+        )
+    return found
+
+
+def _name(metric: str) -> str:
+    return metric.partition("{")[0]
+
+
+def _labels(metric: str) -> str:
+    return metric.partition("{")[2].rstrip("})")
+
+
+def _prefix(metric: str) -> str | None:
+    """What a series is a measure of, if it is a mean duration or a share of failed or good requests."""
+    name, kind = _name(metric), kind_of(_name(metric))
+    if "client" in name.lower():
+        return None
+    if kind is FaultKind.LATENCY and _MEAN.search(name):
+        return OWN_TIME
+    ratio = any(word in name.lower() for word in _RATIOS) and not _QUANTILE.search(name)
+    return OWN_FAILURES if ratio and (kind is FaultKind.ERROR or fall_is_bad(name, kind)) else None
+
+
+def _volume_of(metric: str, volumes: Mapping[str, pl.DataFrame]) -> str | None:
+    """The count of the requests that `metric` is about: with its labels, or of the entity as a whole."""
+    same = sorted(name for name in volumes if _labels(name) == _labels(metric))
+    plain = sorted(name for name in volumes if not _labels(name))
+    return next(iter(same or plain), None)
+
+
+def _failing(metric: str, values: Vector) -> Vector:
+    share = values / 100 if float(np.median(values)) > _PERCENT or "percent" in metric else values
+    return np.clip(1 - share if fall_is_bad(metric, kind_of(metric)) else share, 0, 1)
+
+
+def _seconds(volume: str, ts: pl.Series) -> float:
+    """What turns a rate per second into requests per point; 1 for a count."""
+    if not (volume.startswith("rate(") or re.search(r"rps|qps|ops|per_sec|_rate", volume, re.IGNORECASE)):
+        return 1.0
+    step = ts.diff().dt.total_seconds().median()
+    return float(str(step)) if step is not None else 1.0
+
+
+@dataclass(frozen=True)
+class _Loss:
+    """What one course lost since a split: time, or requests."""
+
+    course: _Course
+    requests: float
+    excess: float
+    base: float
+    """The time that is usual for as many requests; 0 for failures."""
+
+
+def _lost(course: _Course, split: Split, parameters: Parameters) -> _Loss | None:
+    moment = int(split.at.timestamp() * 1e6)
+    known = course.requests > 0
+    before, after = known & (course.at < moment), known & (course.at >= moment)
+    if before.sum() < LEAST_POINTS or not after.any():
+        return None
+    level, n = course.level, course.requests
+    recent = _recent(course.at, before)
+    volume, past = float(n[after].sum()), float(n[before].sum())
+    lost = float((level[after] * n[after]).sum())
+    if course.prefix == OWN_FAILURES:
+        failed = level * n
+        usual = max(
+            (float(failed[before].sum()) + 0.5) / (past + 1),
+            (float(failed[recent].sum()) + 0.0) / (float(n[recent].sum()) + 1),
+        )
+        return _Loss(course, volume, max(0.0, lost - usual * volume), 0.0)
+    logs = np.log(np.maximum(level, 1e-9))
+    middle = float(np.median(logs[before]))
+    spread = 1.4826 * float(np.median(np.abs(logs[before] - middle)))
+    usual = max(middle, float(np.median(logs[recent])))
+    # What a long history has never done needs no allowance for what a short one may have missed.
+    unknown = parameters.latency_noise**2 / (1 + float(before.sum()) / parameters.known_points)
+    variance = spread**2 + unknown + parameters.latency_sampling**2 * (1 / volume + 1 / past)
+    squared = max(0.0, math.log(max(lost / volume, 1e-9)) - usual) ** 2 / variance
+    weight = squared / (squared + parameters.latency_knee**2)
+    base = volume * math.exp(usual)
+    return _Loss(course, volume, weight * max(0.0, lost - base), base)
+
+
+def _recent(at: NDArray[np.int64], before: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """The last points before a split, as far back as no hole in the recording separates them."""
+    last = np.nonzero(before)[0][-RECENT:]
+    step = float(np.median(np.diff(at)))
+    holes = np.nonzero(np.diff(at[last]) > HOLE_STEPS * step)[0]
+    return last[holes[-1] + 1 :] if len(holes) else last
+
+
+def _share(
+    lost: list[_Loss],
+    evidence: Evidence,
+    split: Split,
+    parameters: Parameters,
+    *,
+    slots: dict[tuple[EntityId, str], Average],
+) -> None:
+    """What each entity loses by itself: its loss less that of what it calls, as a part of all that is lost."""
+    excess: dict[EntityId, float] = defaultdict(float)
+    base: dict[EntityId, float] = defaultdict(float)
+    volume: dict[EntityId, float] = defaultdict(float)
+    worst: dict[EntityId, _Loss] = {}
+    for item in lost:
+        name = item.course.entity
+        excess[name] += item.excess
+        base[name] += item.base
+        volume[name] += item.requests
+        if name not in worst or item.excess > worst[name].excess:
+            worst[name] = item
+    own = {
+        name: max(0.0, value - sum(excess.get(other, 0.0) for other in evidence.graph.callees.get(name, ())))
+        for name, value in excess.items()
+    }
+    total = sum(own.values())
+    busiest = max(volume.values(), default=0.0)
+    for name, value in sorted(own.items()):
+        if value <= 0:
+            continue
+        prefix = worst[name].course.prefix
+        sure = (
+            value / (parameters.failure_knee + parameters.failure_share * busiest)
+            if prefix == OWN_FAILURES
+            else value / (base[name] + 1e-9)
+        )
+        strength = (1 - math.exp(-sure)) * math.sqrt(value / total)
+        slots.setdefault((name, prefix), Average()).add(strength, split, {"loss": worst[name]})
+
+
+def _finding(facts: FactMaker, entity: EntityId, prefix: str, average: Average) -> Finding | None:
+    loss = average.detail["loss"]
+    assert average.split is not None
+    assert isinstance(loss, _Loss)
+    course, split = loss.course, average.split
+    values = course.rows["value"]
+    usual = float(str(values.filter(course.rows["ts"] < split.at).median()))
+    now = float(str(values.filter(course.rows["ts"] >= split.at).mean()))
+    up = now > usual
+    if up == fall_is_bad(course.metric, kind_of(course.metric)):
+        return None
+    kind = FaultKind.LATENCY if prefix == OWN_TIME else FaultKind.ERROR
+    points = [(moment, value) for moment, value in course.rows.select("ts", "value").iter_rows()]
+    return facts.stated(
+        family=FindingFamily.METRIC,
+        entity=entity,
+        signal=f"{prefix}{course.metric}",
+        summary=f"{course.metric} of {entity} averages {now:.4g} since {split.at:%H:%M:%S}, usually {usual:.4g}",
+        note="weighted by its requests, and more than what it calls accounts for",
+        direction=Direction.UP if up else Direction.DOWN,
+        strength=average.total,
+        fault_kinds={kind: 1.0},
+        onset=onset_of(points, split.at),
+        points=points,
+        predicate=SeriesShift(
+            probe_key=course.probe,
+            select={"metric": course.metric},
+            column="value",
+            statistic="mean",
+            before=split.before,
+            after=split.after,
+            direction="up" if up else "down",
+            threshold=rounded(now),
+            reference=rounded(usual),
+        ),
+    )

@@ -1,0 +1,124 @@
+"""Recorded incidents, damaged: the cause stays in place or the confidence falls."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+
+import numpy as np
+import polars as pl
+import pytest
+
+from activities.analysis.evidence import TELEMETRY, AnsweredProbe, Evidence
+from activities.analysis.findings import find
+from activities.analysis.graph import Graph
+from activities.analysis.ranking import rank
+from activities.answers import COLUMNS
+from evals.offline import evidence_of
+from tests.conftest import recorded
+from workflows.contracts.hypothesis import Hypothesis
+from workflows.contracts.identifiers import Digest, EntityId
+from workflows.contracts.probe import MetricProbe, entity_of
+
+CASES = {"bad_deploy": "service:payment", "row_lock": "database:shopdb", "memory_leak": "service:recommend"}
+BYSTANDERS = 1_000
+FAR = timedelta(days=200, hours=7)
+
+
+@pytest.fixture(scope="module", params=sorted(CASES))
+def case(request: pytest.FixtureRequest) -> tuple[str, Evidence]:
+    return CASES[request.param], evidence_of(recorded(request.param))[0]
+
+
+def hypotheses(evidence: Evidence) -> list[Hypothesis]:
+    return rank(find(evidence), evidence, unseen=(), planned=len(evidence.answers))
+
+
+def with_rows(evidence: Evidence, change: Callable[[pl.DataFrame], pl.DataFrame]) -> Evidence:
+    """Every answer with a course in time, changed."""
+    answers = tuple(
+        replace(item, rows=change(item.rows)) if item.probe.tool in TELEMETRY else item for item in evidence.answers
+    )
+    return replace(evidence, answers=answers)
+
+
+def in_place_or_less_sure(before: list[Hypothesis], after: list[Hypothesis], cause: str) -> bool:
+    return after[0].entity == cause or after[0].probability <= before[0].probability
+
+
+def test_a_third_of_the_samples_lost(case: tuple[str, Evidence]) -> None:
+    cause, evidence = case
+    holed = with_rows(evidence, lambda rows: rows.sample(fraction=0.67, seed=5) if "metric" in rows.columns else rows)
+    assert hypotheses(holed)[0].entity == cause
+
+
+def test_the_thousand_bystanders(case: tuple[str, Evidence]) -> None:
+    """Healthy, noisy, and many: each has moments that are its worst so far."""
+    cause, evidence = case
+    rng = np.random.default_rng(11)
+    moments = pl.datetime_range(evidence.window().start, evidence.as_of, "15s", eager=True, closed="left")
+    noise = []
+    for number in range(BYSTANDERS):
+        entity = EntityId(f"service:bystander-{number}")
+        values = rng.lognormal(0.0, 0.3, len(moments))
+        rows = pl.DataFrame({"metric": "cpu_usage", "ts": moments, "value": values}).cast(COLUMNS["metrics"])
+        probe = MetricProbe(backend="b", window=evidence.window(), entity=entity)
+        noise.append(AnsweredProbe(probe=probe, artifact=Digest("0" * 64), rows=rows))
+    crowded = replace(evidence, answers=(*evidence.answers, *noise))
+    assert hypotheses(crowded)[0].entity == cause
+
+
+def test_another_time_zone_and_year(case: tuple[str, Evidence]) -> None:
+    _, evidence = case
+    moved = replace(
+        with_rows(evidence, lambda rows: rows.with_columns(pl.col("ts") + FAR)),
+        alerts=tuple(item.model_copy(update={"starts_at": item.starts_at + FAR}) for item in evidence.alerts),
+        as_of=evidence.as_of + FAR,
+    )
+    without_changes = replace(
+        evidence, answers=tuple(item for item in evidence.answers if item.probe.tool in TELEMETRY)
+    )
+    moved = replace(moved, answers=tuple(item for item in moved.answers if item.probe.tool in TELEMETRY))
+    first, second = hypotheses(without_changes), hypotheses(moved)
+    assert [(item.entity, item.fault_kind) for item in first] == [(item.entity, item.fault_kind) for item in second]
+    assert [item.probability for item in first] == pytest.approx([item.probability for item in second], abs=1e-6)
+
+
+def test_no_topology(case: tuple[str, Evidence]) -> None:
+    cause, evidence = case
+    before = hypotheses(evidence)
+    after = hypotheses(replace(evidence, graph=Graph(kinds=evidence.graph.kinds)))
+    assert in_place_or_less_sure(before, after, cause)
+    assert cause in [item.entity for item in after[:3]]
+
+
+def test_one_service_only(case: tuple[str, Evidence]) -> None:
+    cause, evidence = case
+    own = tuple(item for item in evidence.answers if entity_of(item.probe) in (cause, None))
+    after = hypotheses(replace(evidence, answers=own, graph=Graph(kinds={EntityId(cause): "service"})))
+    assert after[0].entity in (cause, None)
+
+
+def test_no_baseline_accuses_nobody_wrongly(case: tuple[str, Evidence]) -> None:
+    """What was recorded only since the fault shows no change: no crash, and no more certainty than with a history."""
+    cause, evidence = case
+    start = evidence.alert_at - timedelta(seconds=30)
+    before = hypotheses(evidence)
+    after = hypotheses(with_rows(evidence, lambda rows: rows.filter(pl.col("ts") >= start)))
+    assert in_place_or_less_sure(before, after, cause)
+
+
+def test_constant_series_say_nothing(case: tuple[str, Evidence]) -> None:
+    _, evidence = case
+    flat = with_rows(
+        evidence,
+        lambda rows: rows.with_columns(value=pl.lit(1.0)) if "metric" in rows.columns else rows.clear(),
+    )
+    found = hypotheses(replace(flat, answers=tuple(item for item in flat.answers if item.probe.tool in TELEMETRY)))
+    assert found[0].entity is None
+
+
+def test_every_row_twice(case: tuple[str, Evidence]) -> None:
+    """Duplicated telemetry doubles every count on both sides."""
+    cause, evidence = case
+    doubled = with_rows(evidence, lambda rows: pl.concat([rows, rows]))
+    assert hypotheses(doubled)[0].entity == cause
