@@ -8,6 +8,7 @@ import polars as pl
 
 from activities.analysis.evidence import Evidence
 from activities.analysis.facts import FactMaker
+from activities.analysis.log_kinds import kind_of_text
 from activities.analysis.parameters import Parameters
 from workflows.contracts.finding import Direction, Finding, FindingFamily
 from workflows.contracts.hypothesis import FaultKind
@@ -22,6 +23,9 @@ _REASONS: tuple[tuple[re.Pattern[str], FaultKind, float], ...] = (
     (re.compile(r"quota|insufficient|unschedulable|limit", re.I), FaultKind.SATURATION, 0.8),
     (re.compile(r"cert|tls|expire", re.I), FaultKind.EXPIRY, 0.9),
 )
+NAMED = 0.7
+"""Strength of a condition whose message names a kind of fault."""
+
 OTHER = (FaultKind.UNKNOWN, 0.3)
 
 
@@ -38,7 +42,7 @@ def find_in_cluster(evidence: Evidence, parameters: Parameters, facts: FactMaker
             rows = group.sort("ts", "object_name")
             fresh = rows.filter(pl.col("ts") >= split)
             row = (fresh if fresh.height else rows).row(0, named=True)
-            kind, strength = _judge(f"{reason} {row['type']}")
+            kind, strength = _judge(f"{reason} {row['type']}", str(row["message"] or ""))
             recovered = _recovered(item.rows, row)
             old = 0.5 if fresh.height == 0 or rows.height > fresh.height else 1.0
             found.append(
@@ -67,9 +71,11 @@ def find_in_cluster(evidence: Evidence, parameters: Parameters, facts: FactMaker
     return found
 
 
-def _judge(reason: str) -> tuple[FaultKind, float]:
-    found = ((kind, strength) for pattern, kind, strength in _REASONS if pattern.search(reason))
-    return next(found, OTHER)
+def _judge(reason: str, message: str) -> tuple[FaultKind, float]:
+    """Kind and strength of a condition: what its message names, else what its reason says."""
+    kind, strength = next(((kind, weight) for pattern, kind, weight in _REASONS if pattern.search(reason)), OTHER)
+    named = kind_of_text(f"{reason} {message}")
+    return (kind, strength) if named is None else (named, max(strength, NAMED))
 
 
 def _recovered(rows: pl.DataFrame, bad: Mapping[str, Any]) -> bool:

@@ -5,7 +5,14 @@ import re
 from workflows.contracts.hypothesis import FaultKind
 
 _WORDS: tuple[tuple[FaultKind, re.Pattern[str]], ...] = (
-    (FaultKind.DISK, re.compile(r"no space left|disk (is )?full|enospc|out of storage|quota exceeded on device", re.I)),
+    (
+        FaultKind.DISK,
+        re.compile(
+            r"no space left|disk (is )?full|enospc|(out of|insufficient|low on) (disk|storage)"
+            r"|storage is (getting )?low|quota exceeded on device",
+            re.I,
+        ),
+    ),
     (
         FaultKind.EXPIRY,
         re.compile(r"(certificate|token|licen[cs]e|lease).{0,40}expired|expired.{0,20}certificate", re.I),
@@ -27,10 +34,11 @@ _WORDS: tuple[tuple[FaultKind, re.Pattern[str]], ...] = (
         FaultKind.CONFIGURATION,
         re.compile(
             r"enotfound|name or service not known|no such host|unable to resolve|missing (required )?(setting|config)"
-            r"|invalid configuration|not a number|manifest unknown",
+            r"|invalid configuration|not a number|manifest unknown|(pull|find) (the )?image|imagepull",
             re.I,
         ),
     ),
+    (FaultKind.CRASH, re.compile(r"fail-?over|health check fail|core dumped|segmentation fault", re.I)),
 )
 
 

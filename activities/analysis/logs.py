@@ -1,5 +1,7 @@
 """What log lines say: templates that appear, vanish or change their share of an operation or of another template."""
 
+from datetime import datetime
+
 import polars as pl
 
 from activities.analysis.counts import best_anchors, broken_ratios
@@ -15,6 +17,10 @@ from workflows.contracts.predicate import AllOf, RowCount
 from workflows.contracts.probe import entity_of
 
 SEPARATOR = "\x1f"
+MASK = "<*>"
+LEAST_START = 16
+"""Characters that a statement must begin with to be recognised by them."""
+
 TEMPLATES_COMPARED = 150
 """Templates per entity that are compared with each other, the most frequent and the newest first."""
 
@@ -30,7 +36,7 @@ def find_in_logs(evidence: Evidence, parameters: Parameters, facts: FactMaker) -
     ]
     if not frames:
         return []
-    lines = pl.concat(frames).with_columns(signal=pl.concat_str("severity", "template", separator=SEPARATOR))
+    lines = pl.concat(frames).with_columns(signal=pl.concat_str("severity", _statement(), separator=SEPARATOR))
     lines = _most_telling(lines, evidence)
     anchors = pl.concat([lines.select("ts", "count", "owner", anchor="signal"), _operations(evidence)])
     collected: dict[tuple[EntityId, bool], Average] = {}
@@ -54,6 +60,13 @@ def find_in_logs(evidence: Evidence, parameters: Parameters, facts: FactMaker) -
     return found
 
 
+def _statement() -> pl.Expr:
+    """What a statement of the program writes before its first variable part: many templates may come from one."""
+    start = pl.col("template").str.split(MASK).list.first()
+    long = start.str.len_chars() >= LEAST_START
+    return pl.when(long & (start != pl.col("template"))).then(start + MASK).otherwise(pl.col("template"))
+
+
 def _most_telling(lines: pl.DataFrame, evidence: Evidence) -> pl.DataFrame:
     """Templates of each entity that can be compared with each other in bounded time."""
     ranked = (
@@ -64,6 +77,14 @@ def _most_telling(lines: pl.DataFrame, evidence: Evidence) -> pl.DataFrame:
         .head(TEMPLATES_COMPARED)
     )
     return lines.join(ranked.select("owner", "signal"), on=["owner", "signal"], how="semi")
+
+
+def _commonest(alike: pl.DataFrame, *, later: bool, split: datetime) -> str:
+    """The template of a statement that occurs most on the side of the split where the statement does."""
+    counted = alike.group_by("template").agg(
+        side=(pl.col("count") * ((pl.col("ts") >= split) == later)).sum(), total=pl.col("count").sum()
+    )
+    return str(counted.sort("side", "total", "template", descending=[True, True, False])["template"][0])
 
 
 def _operations(evidence: Evidence) -> pl.DataFrame:
@@ -82,17 +103,23 @@ def _operations(evidence: Evidence) -> pl.DataFrame:
 def _finding(facts: FactMaker, lines: pl.DataFrame, entity: EntityId, average: Average, *, severe: bool) -> Finding:
     assert average.split is not None
     row, after = average.detail, average.split.after
-    severity, _, template = str(row["signal"]).partition(SEPARATOR)
+    severity, _, _ = str(row["signal"]).partition(SEPARATOR)
     seen, expected = float(str(row["seen"])), float(str(row["expected"]))
-    rows = lines.filter(pl.col("owner") == entity, pl.col("signal") == row["signal"]).sort("ts")
+    alike = lines.filter(pl.col("owner") == entity, pl.col("signal") == row["signal"])
     more = seen > expected
+    template = _commonest(alike, later=more, split=after.start)
+    rows = alike.filter(pl.col("template") == template).sort("ts")
+    note = f"about {expected:.0f} are usual"
+    if (others := alike["template"].n_unique() - 1) > 0:
+        note = f"with {others} alike: {seen:.0f}, and {note}"
     text = " ".join(template.split())[:120]
     past = float(rows.filter(pl.col("ts") < after.start)["count"].sum())
+    now = float(rows.filter(pl.col("ts") >= after.start)["count"].sum())
     if more and past == 0:
-        summary, direction = f"{entity} logs something new, {seen:.0f} times: {text}", Direction.APPEARED
+        summary, direction = f"{entity} logs something new, {now:.0f} times: {text}", Direction.APPEARED
     else:
-        summary = f"{entity} logs {seen:.0f} times since {after.start:%H:%M:%S}, {past:.0f} times before: {text}"
-        direction = Direction.UP if more else Direction.VANISHED if seen == 0 else Direction.DOWN
+        summary = f"{entity} logs {now:.0f} times since {after.start:%H:%M:%S}, {past:.0f} times before: {text}"
+        direction = Direction.UP if more else Direction.VANISHED if now == 0 else Direction.DOWN
     kinds = {FaultKind.ERROR: 0.7, FaultKind.BEHAVIOUR: 0.3} if severe else {FaultKind.BEHAVIOUR: 1.0}
     named = kind_of_text(f"{template} {row.get('example', '')}") if more else None
     if named is not None:
@@ -116,10 +143,10 @@ def _finding(facts: FactMaker, lines: pl.DataFrame, entity: EntityId, average: A
                     at_least=number,
                     at_most=number,
                 )
-                for window, number in ((after, seen), (average.split.before, past))
+                for window, number in ((after, now), (average.split.before, past))
             )
         ),
         since=after.start,
-        note=f"about {expected:.0f} are usual",
+        note=note,
         column="count",
     )

@@ -334,12 +334,11 @@ def _kinds(case: _Case, parameters: Parameters) -> dict[FaultKind, float]:
 
 def _kind(case: _Case, parameters: Parameters) -> FaultKind:
     weights = _kinds(case, parameters)
-    if not weights or max(weights.values()) <= 0:
-        return FaultKind.UNKNOWN
-    return max(sorted(weights), key=lambda kind: weights[kind])
+    known = sorted(kind for kind, weight in weights.items() if weight > 0 and kind is not FaultKind.UNKNOWN)
+    return max(known, key=lambda kind: weights[kind], default=FaultKind.UNKNOWN)
 
 
-_SENTENCES: Mapping[FaultKind, str] = {
+SENTENCES: Mapping[FaultKind, str] = {
     FaultKind.CPU: "it runs short of processor time",
     FaultKind.MEMORY: "it runs out of memory",
     FaultKind.DISK: "its storage fails it",
@@ -352,6 +351,7 @@ _SENTENCES: Mapping[FaultKind, str] = {
     FaultKind.BEHAVIOUR: "it takes other paths through its code than it used to",
     FaultKind.TRAFFIC: "its traffic changed",
     FaultKind.EXPIRY: "something it depends on reached its deadline",
+    FaultKind.CONFIGURATION: "it was given something it cannot work with",
     FaultKind.UNKNOWN: "it behaves unusually",
 }
 
@@ -359,4 +359,4 @@ _SENTENCES: Mapping[FaultKind, str] = {
 def _mechanism(name: EntityId, kind: FaultKind, change: Finding | None, callers: int) -> str:
     reach = f", and {callers} that call it may feel it" if callers else ""
     since = f", since {change.signal}" if change else ""
-    return f"{name}: {_SENTENCES[kind]}{since}{reach}."
+    return f"{name}: {SENTENCES[kind]}{since}{reach}."

@@ -1,5 +1,6 @@
 """Each family on numbers made for it."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
@@ -8,7 +9,7 @@ from activities.analysis.evidence import AnsweredProbe, Evidence
 from activities.analysis.findings import find
 from activities.analysis.graph import Graph
 from activities.analysis.metrics import onset_of
-from activities.analysis.ranking import rank
+from activities.analysis.ranking import SENTENCES, rank
 from activities.answers import COLUMNS
 from tests.running import an_alert
 from workflows.contracts.change import ChangeKind
@@ -124,6 +125,27 @@ def test_a_new_template_appears_and_a_vanished_one_is_missed() -> None:
     assert "saved" in found[0].summary
 
 
+def test_templates_of_one_statement_are_counted_together() -> None:
+    """Each of them alone is too rare to be missed."""
+    asked = {f"PriceController {verb} a request of shopper <*>": (1, 1) for verb in ("opens", "serves", "closes")}
+    told = {f"PriceController found a price for <*> and train {name}": (1, 0) for name in "abcdefgh"}
+    rows = lines(BACK, asked)
+    every = pl.concat(
+        [
+            rows.rows,
+            *(
+                lines(BACK, {template: counts}).rows.gather_every(8, offset)
+                for offset, (template, counts) in enumerate(told.items())
+            ),
+        ]
+    )
+    found = find(evidence(replace(rows, rows=every)))
+    vanished = [item for item in of_family(found, FindingFamily.LOG) if "found a price" in item.summary]
+    assert vanished
+    assert vanished[0].direction is Direction.VANISHED
+    assert "with 7 alike" in vanished[0].note
+
+
 def test_more_traffic_alone_breaks_no_ratio() -> None:
     assert of_family(find(evidence(lines(BACK, {"served": (8, 24), "saved": (8, 24)}))), FindingFamily.LOG) == []
 
@@ -195,3 +217,7 @@ def test_contributions_add_up_to_the_odds_and_probabilities_to_one() -> None:
     assert abs(sum(item.probability for item in hypotheses) - 1) < 1e-4
     assert next(item for item in hypotheses if item.entity == BACK).supporting
     assert [item.rank for item in hypotheses] == list(range(1, len(hypotheses) + 1))
+
+
+def test_every_kind_of_fault_can_be_told() -> None:
+    assert SENTENCES.keys() >= set(FaultKind)
