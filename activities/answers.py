@@ -21,6 +21,7 @@ COLUMNS: dict[Modality, pl.Schema] = {
             "ts": TIMESTAMP,
             "count": pl.Int64(),
             "example": pl.String(),
+            "after": pl.String(),
         }
     ),
     "traces": pl.Schema(
@@ -76,6 +77,8 @@ COLUMNS: dict[Modality, pl.Schema] = {
 }
 """Timestamps of `logs` and `traces` are the starts of their buckets; durations are microseconds summed per row.
 
+`logs`: `after` is the template of the line before it in the same span, empty for the first one, null where a line names
+no span.
 `traces`: `caller` is the entity of the parent span (the same entity for an inner span, empty at a root); `peer` is
 the entity a client span calls; `unanswered` marks client spans whose peer left no span of its own; `own_errors`
 counts failed spans none of whose children failed; `exclusive_us` is the part not covered by child spans (nothing for a

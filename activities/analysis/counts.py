@@ -59,7 +59,9 @@ def best_anchors(signals: pl.DataFrame, anchors: pl.DataFrame, split: Split, par
     return pl.concat([chosen, unseen])
 
 
-def broken_ratios(signals: pl.DataFrame, anchors: pl.DataFrame, split: Split, parameters: Parameters) -> pl.DataFrame:
+def broken_ratios(
+    signals: pl.DataFrame, anchors: pl.DataFrame, split: Split, parameters: Parameters, *, parts: bool = False
+) -> pl.DataFrame:
     """How surprising each signal's count after the split is, given the count of its anchor.
 
     Args:
@@ -67,11 +69,12 @@ def broken_ratios(signals: pl.DataFrame, anchors: pl.DataFrame, split: Split, pa
         anchors: (ts, count, owner, anchor).
         split: the candidate onset.
         parameters: numbers of the engine.
+        parts: whether each occurrence of a signal is one of its anchor's, at the same moment.
 
     Returns:
         One row per (owner, signal): anchor, expected, seen, anchors (the anchor's count), surprise (standard
-        deviations times trust). A ratio is learned from the part of the history that agrees with itself, so that
-        earlier faults in it do little harm; of several anchors the one that predicted best is used.
+        deviations times trust), strength (0 to 1). A ratio is learned from the part of the history that agrees with
+        itself, so that earlier faults in it do little harm; of several anchors the one that predicted best is used.
     """
     pairs = signals.select(KEYS).unique().sort(KEYS)
     n, base = _pieces(signals, "signal", split, parameters), _pieces(anchors, "anchor", split, parameters)
@@ -91,7 +94,14 @@ def broken_ratios(signals: pl.DataFrame, anchors: pl.DataFrame, split: Split, pa
         .with_columns(pl.col("anchors").fill_null(0), pl.col("seen").fill_null(0))
         .with_columns(expected=pl.col("ratio") * pl.col("anchors"))
     )
-    return _surprise(joined, parameters).sort("owner", "signal")
+    if parts:
+        fixed = (pl.col("ratio") - pl.col("ratio").round()).abs() <= parameters.whole_tolerance
+        found = _surprise(joined.filter(fixed), _deviance(), parameters)
+    else:
+        found = _surprise(joined, _deviation(), parameters)
+    squared = pl.col("surprise") ** 2
+    strength = squared / (squared + parameters.ratio_knee**2)
+    return found.with_columns(strength=strength * (_touched(parameters) if parts else 1.0)).sort("owner", "signal")
 
 
 def _pieces(rows: pl.DataFrame, name: str, split: Split, parameters: Parameters) -> pl.DataFrame:
@@ -220,12 +230,42 @@ def _weighted_median(n: Matrix, base: Matrix) -> NDArray[np.float64]:
     return np.where(np.isfinite(found), found, 0.0)
 
 
-def _surprise(rows: pl.DataFrame, parameters: Parameters) -> pl.DataFrame:
-    expected, seen = pl.col("expected"), pl.col("seen")
-    spread = (
-        pl.max_horizontal(expected, seen) * pl.max_horizontal(1.0, "ratio") + 1 + (pl.col("loss") * expected) ** 2
-    ).sqrt()
+def _surprise(rows: pl.DataFrame, deviation: pl.Expr, parameters: Parameters) -> pl.DataFrame:
+    """`deviation`, less by what a short history may have missed and by the doubt about the ratio."""
     history = (pl.col("past") / (pl.col("past") + pl.col("anchors") + 1)).sqrt()
-    deviation = (seen - expected) / spread / pl.max_horizontal(1.0, pl.col("dispersion").sqrt()) * history
     trust = pl.when(pl.col("total") == 0).then(parameters.new_signal_trust).otherwise(1 - pl.col("doubt"))
-    return rows.with_columns(surprise=deviation.abs() * trust)
+    steady = deviation.abs() / pl.max_horizontal(1.0, pl.col("dispersion").sqrt()) * history
+    return rows.with_columns(surprise=steady * trust)
+
+
+def _deviation() -> pl.Expr:
+    """Standard deviations of a count that runs along with another: a count's own, and what the ratio left open."""
+    expected, seen = pl.col("expected"), pl.col("seen")
+    spread = pl.max_horizontal(expected, seen) * pl.max_horizontal(1.0, "ratio") + 1
+    return (seen - expected) / (spread + (pl.col("loss") * expected) ** 2).sqrt()
+
+
+def _deviance() -> pl.Expr:
+    """Root of the deviance of seeing so many parts of a whole, of which a constant share is usual.
+
+    Where a code path left no choice, a few requests tell as much as many: a count's own deviation would not see it.
+    """
+    whole, seen = pl.max_horizontal("anchors", "seen").cast(pl.Float64), pl.col("seen").cast(pl.Float64)
+    known = pl.col("past") + 1
+    usual = (pl.col("ratio") * pl.col("past")).clip(0, pl.col("past"))
+    share = (usual + 0.5) / known
+    lacking = whole - seen
+    told = 2 * (_times_log(seen, whole * share) + _times_log(lacking, whole * (1 - share)))
+    open_ = (pl.col("loss") * whole * share) ** 2 / (whole * share * (1 - share) + 1)
+    return (told.clip(0) / (1 + open_)).sqrt()
+
+
+def _touched(parameters: Parameters) -> pl.Expr:
+    """How many requests took another path, and which part of all: a fault meets every one, its callers only some."""
+    changed = (pl.col("seen") - pl.col("expected")).abs()
+    part = changed / pl.max_horizontal("seen", "expected").clip(1e-9)
+    return part * (1 - (-changed / parameters.failure_knee).exp())
+
+
+def _times_log(seen: pl.Expr, expected: pl.Expr) -> pl.Expr:
+    return pl.when(seen > 0).then(seen * (seen / expected).log()).otherwise(0.0)

@@ -18,6 +18,9 @@ from workflows.contracts.probe import entity_of
 
 SEPARATOR = "\x1f"
 MASK = "<*>"
+AFTER = "after "
+"""How anchors are named that are the line before."""
+
 LEAST_START = 16
 """Characters that a statement must begin with to be recognised by them."""
 
@@ -36,22 +39,29 @@ def find_in_logs(evidence: Evidence, parameters: Parameters, facts: FactMaker) -
     ]
     if not frames:
         return []
-    lines = pl.concat(frames).with_columns(signal=pl.concat_str("severity", _statement(), separator=SEPARATOR))
+    lines = pl.concat(frames, how="diagonal").with_columns(
+        signal=pl.concat_str("severity", _statement("template"), separator=SEPARATOR)
+    )
     lines = _most_telling(lines, evidence)
     anchors = pl.concat([lines.select("ts", "count", "owner", anchor="signal"), _operations(evidence)])
     collected: dict[tuple[EntityId, bool], Average] = {}
     splits = splits_of(evidence, parameters)
     signals = lines.select("ts", "count", "owner", "signal")
     signals = signals.join(best_anchors(signals, anchors, splits[0], parameters), on=["owner", "signal"])
+    steps, befores = _steps(lines)
     for split in splits:
+        broken = pl.concat(
+            [
+                broken_ratios(signals, anchors, split, parameters),
+                broken_ratios(steps, befores, split, parameters, parts=True),
+            ]
+        )
         strongest: dict[tuple[EntityId, bool], dict[str, object]] = {}
-        for row in broken_ratios(signals, anchors, split, parameters).sort("surprise", "signal").iter_rows(named=True):
+        for row in broken.sort("strength", "signal").iter_rows(named=True):
             severe = str(row["signal"]).partition(SEPARATOR)[0] in SEVERE
             strongest[(EntityId(row["owner"]), severe)] = row
         for key, row in strongest.items():
-            squared = float(str(row["surprise"])) ** 2
-            strength = squared / (squared + parameters.ratio_knee**2)
-            collected.setdefault(key, Average()).add(strength, split, row)
+            collected.setdefault(key, Average()).add(float(str(row["strength"])), split, row)
     found = []
     for (entity, severe), average in sorted(collected.items(), key=lambda item: item[0]):
         average.total /= len(splits)
@@ -60,11 +70,30 @@ def find_in_logs(evidence: Evidence, parameters: Parameters, facts: FactMaker) -
     return found
 
 
-def _statement() -> pl.Expr:
+def _statement(column: str) -> pl.Expr:
     """What a statement of the program writes before its first variable part: many templates may come from one."""
-    start = pl.col("template").str.split(MASK).list.first()
+    start = pl.col(column).str.split(MASK).list.first()
     long = start.str.len_chars() >= LEAST_START
-    return pl.when(long & (start != pl.col("template"))).then(start + MASK).otherwise(pl.col("template"))
+    return pl.when(long & (start != pl.col(column))).then(start + MASK).otherwise(pl.col(column))
+
+
+def _steps(lines: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Which statement follows which within a request, and how often each could have been followed.
+
+    Answers of earlier versions do not tell what a line came after; they have no steps.
+    """
+    if "after" not in lines.columns:
+        lines = lines.with_columns(after=pl.lit(None, dtype=pl.String))
+    ordered = lines.filter(pl.col("after").is_not_null()).with_columns(before=_statement("after"))
+    followed = ordered.filter(pl.col("before") != "")
+    steps = followed.select(
+        "ts",
+        "count",
+        "owner",
+        anchor=pl.lit(AFTER) + pl.col("before"),
+        signal=pl.concat_str("signal", "before", separator=SEPARATOR),
+    )
+    return steps, ordered.select("ts", "count", "owner", anchor=pl.lit(AFTER) + _statement("template"))
 
 
 def _most_telling(lines: pl.DataFrame, evidence: Evidence) -> pl.DataFrame:
@@ -79,12 +108,13 @@ def _most_telling(lines: pl.DataFrame, evidence: Evidence) -> pl.DataFrame:
     return lines.join(ranked.select("owner", "signal"), on=["owner", "signal"], how="semi")
 
 
-def _commonest(alike: pl.DataFrame, *, later: bool, split: datetime) -> str:
-    """The template of a statement that occurs most on the side of the split where the statement does."""
-    counted = alike.group_by("template").agg(
+def _commonest(alike: pl.DataFrame, names: list[str], *, later: bool, split: datetime) -> dict[str, str]:
+    """The templates of a statement that occur most on the side of the split where the statement does."""
+    counted = alike.group_by(names).agg(
         side=(pl.col("count") * ((pl.col("ts") >= split) == later)).sum(), total=pl.col("count").sum()
     )
-    return str(counted.sort("side", "total", "template", descending=[True, True, False])["template"][0])
+    best = counted.sort("side", "total", *names, descending=[True, True, *(False for _ in names)])
+    return {name: str(best[name][0]) for name in names}
 
 
 def _operations(evidence: Evidence) -> pl.DataFrame:
@@ -103,22 +133,29 @@ def _operations(evidence: Evidence) -> pl.DataFrame:
 def _finding(facts: FactMaker, lines: pl.DataFrame, entity: EntityId, average: Average, *, severe: bool) -> Finding:
     assert average.split is not None
     row, after = average.detail, average.split.after
-    severity, _, _ = str(row["signal"]).partition(SEPARATOR)
+    severity, statement, *before = str(row["signal"]).split(SEPARATOR)
     seen, expected = float(str(row["seen"])), float(str(row["expected"]))
-    alike = lines.filter(pl.col("owner") == entity, pl.col("signal") == row["signal"])
+    alike = lines.filter(pl.col("owner") == entity, pl.col("signal") == f"{severity}{SEPARATOR}{statement}")
+    if before:
+        alike = alike.filter(_statement("after") == before[0])
     more = seen > expected
-    template = _commonest(alike, later=more, split=after.start)
-    rows = alike.filter(pl.col("template") == template).sort("ts")
+    shown = _commonest(alike, ["template", "after"] if before else ["template"], later=more, split=after.start)
+    template = shown["template"]
+    rows = alike.filter(*(pl.col(name) == value for name, value in shown.items())).sort("ts")
     note = f"about {expected:.0f} are usual"
-    if (others := alike["template"].n_unique() - 1) > 0:
+    if (others := alike.select(list(shown)).unique().height - 1) > 0:
         note = f"with {others} alike: {seen:.0f}, and {note}"
     text = " ".join(template.split())[:120]
     past = float(rows.filter(pl.col("ts") < after.start)["count"].sum())
     now = float(rows.filter(pl.col("ts") >= after.start)["count"].sum())
+    what, signal = text, f"{severity} {text}"
+    if before:
+        what = f"{text} (right after {' '.join(shown['after'].split())[:120]})"
+        signal = f"{signal} after {' '.join(shown['after'].split())[:120]}"
     if more and past == 0:
-        summary, direction = f"{entity} logs something new, {now:.0f} times: {text}", Direction.APPEARED
+        summary, direction = f"{entity} logs something new, {now:.0f} times: {what}", Direction.APPEARED
     else:
-        summary = f"{entity} logs {now:.0f} times since {after.start:%H:%M:%S}, {past:.0f} times before: {text}"
+        summary = f"{entity} logs {now:.0f} times since {after.start:%H:%M:%S}, {past:.0f} times before: {what}"
         direction = Direction.UP if more else Direction.VANISHED if now == 0 else Direction.DOWN
     kinds = {FaultKind.ERROR: 0.7, FaultKind.BEHAVIOUR: 0.3} if severe else {FaultKind.BEHAVIOUR: 1.0}
     named = kind_of_text(f"{template} {row.get('example', '')}") if more else None
@@ -128,7 +165,7 @@ def _finding(facts: FactMaker, lines: pl.DataFrame, entity: EntityId, average: A
         rows,
         family=FindingFamily.LOG,
         entity=entity,
-        signal=f"{severity} {text}",
+        signal=signal,
         summary=summary,
         direction=direction,
         strength=average.total,
@@ -137,7 +174,7 @@ def _finding(facts: FactMaker, lines: pl.DataFrame, entity: EntityId, average: A
             parts=tuple(
                 RowCount(
                     probe_key=ProbeKey(rows["probe"][0]),
-                    select={"severity": severity, "template": template},
+                    select={"severity": severity, **shown},
                     column="count",
                     window=window,
                     at_least=number,

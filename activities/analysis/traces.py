@@ -311,8 +311,7 @@ def _vanished(spans: pl.DataFrame, split: Split, parameters: Parameters, slots: 
         callee, operation, caller_operation = row["signal"].split("\x1f")
         detail = {**row, "callee": callee, "operation": operation, "caller_operation": caller_operation}
         detail |= {"callee_probe": probes.get(callee), "owner_probe": probes.get(row["owner"])}
-        squared = row["surprise"] ** 2
-        strength = squared / (squared + parameters.ratio_knee**2)
+        strength = row["strength"]
         missing = row["expected"] - row["seen"]
         if missing > 0:
             strength *= 1 - min(1.0, lost.get((row["owner"], caller_operation, callee), 0) / missing)

@@ -72,7 +72,9 @@ def check_interval(low: float, high: float, values: list[float]) -> None:
     if len(set(values)) == 1:
         assert np.isclose([low, high], values[0]).all()
         return
-    means = bootstrap((np.array(values),), np.mean, method="percentile", n_resamples=4_000, rng=7).bootstrap_distribution
+    means = bootstrap(
+        (np.array(values),), np.mean, method="percentile", n_resamples=4_000, rng=7
+    ).bootstrap_distribution
     assert np.mean(means < low - NOTHING) <= TAIL + SEEDS
     assert np.mean(means <= low + NOTHING) >= TAIL - SEEDS
     assert np.mean(means > high + NOTHING) <= TAIL + SEEDS

@@ -51,7 +51,7 @@ class MetricProbe(_Question):
 
 
 class LogProbe(_Question):
-    """How often each masked line occurred. Answer: rows of (severity, template, ts, count, example)."""
+    """How often each masked line occurred. Answer: rows of (severity, template, ts, count, example, after)."""
 
     tool: Literal["logs"] = "logs"
     entity: EntityId

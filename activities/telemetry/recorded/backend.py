@@ -38,6 +38,9 @@ LONGEST_ENTITY = 1_024
 TEMPLATES_KEPT = 2_000
 """Distinct masked lines of one entity that an answer carries, the most frequent first."""
 
+REQUEST_COLUMNS = frozenset(("trace_id", "span_id"))
+"""Text columns by which lines of one request are put in order, where a recording has both."""
+
 _REQUIRED: dict[Modality, dict[str, frozenset[str]]] = {
     "metrics": {
         "ts": frozenset(("TIMESTAMP WITH TIME ZONE",)),
@@ -85,7 +88,7 @@ class RecordedBackend:
         self._lock = threading.Lock()
         self._joined_spans = False
         self._unusable_spans: dict[str, int] = {}
-        self._checked: set[Modality] = set()
+        self._columns: dict[Modality, frozenset[str]] = {}
         self._database = BundleDatabase(
             bundle.folder, scratch=scratch, threads=threads, memory_mb=memory_mb, query_seconds=query_seconds
         )
@@ -144,11 +147,12 @@ class RecordedBackend:
             return _not_recorded("logs")
         if window is None:
             return _outside()
+        file = self._file("logs")
         rows = self._fetch(
-            queries.LOGS,
+            queries.LOGS_OF_REQUESTS if self._columns["logs"] >= REQUEST_COLUMNS else queries.LOGS,
             {
                 **self._span(window),
-                "file": self._file("logs"),
+                "file": file,
                 "entity": probe.entity,
                 "bucket": _microseconds(probe.bucket),
                 "templates": TEMPLATES_KEPT,
@@ -278,12 +282,11 @@ class RecordedBackend:
         recorded = self._bundle.recorded(modality)
         assert recorded is not None
         path = self._bundle.path(recorded)
-        if modality not in self._checked:
-            self._check_columns(path, modality)
-            self._checked.add(modality)
+        if modality not in self._columns:
+            self._columns[modality] = self._check_columns(path, modality)
         return str(path)
 
-    def _check_columns(self, path: Path, modality: Modality) -> None:
+    def _check_columns(self, path: Path, modality: Modality) -> frozenset[str]:
         rows = self._fetch("DESCRIBE SELECT * FROM read_parquet($file)", {"file": str(path)})
         found = {str(row[0]): str(row[1]) for row in rows}
         for column, types in _REQUIRED[modality].items():
@@ -293,6 +296,7 @@ class RecordedBackend:
                     f"column {column} is {found.get(column, 'missing')}, expected {' or '.join(sorted(types))}",
                     "Write the bundle again as evals/README.md says.",
                 )
+        return frozenset(name for name, kind in found.items() if kind == "VARCHAR")
 
     def _fetch(self, sql: str, parameters: Parameters, file: str = "") -> list[Row]:
         """Rows of a query over `file`, which is the parameter of that name when not given."""

@@ -21,30 +21,55 @@ SELECT count(*), count(*) FILTER (WHERE value IS NULL OR NOT isfinite(value) OR 
 FROM read_parquet($file) WHERE entity = $entity AND ts >= $start AND ts < $stop
 """
 
-LOGS = r"""
+_LOGS = r"""
 WITH line AS (
     SELECT
         lower(left(coalesce(severity, ''), 64)) AS severity,
         left(message, 2000) AS message,
-        epoch_us(ts) - epoch_us(ts) % $bucket AS ts
+        epoch_us(ts) AS at_us,
+        {request} AS request
     FROM read_parquet($file)
     WHERE entity = $entity AND ts >= $start AND ts < $stop AND message IS NOT NULL
 ),
 masked AS (
-    SELECT severity, ts, message, left(regexp_extract(regexp_replace(regexp_replace(
+    SELECT severity, at_us, request, message, left(regexp_extract(regexp_replace(regexp_replace(
         message,
-        '\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b|\b0x[0-9a-fA-F]+\b|\b[0-9a-fA-F]{12,}\b', '<*>', 'g'),
-        '(^|[^A-Za-z0-9_#.<])[A-Za-z]?[-+]?\d[\w.:-]*', '\1<*>', 'g'), '^\s*(?:\S+\s+){0,11}\S*'), 240) AS template
+        '\b[0-9a-fA-F]{{8}}(?:-[0-9a-fA-F]{{4}}){{3}}-[0-9a-fA-F]{{12}}\b|\b0x[0-9a-fA-F]+\b|\b[0-9a-fA-F]{{12,}}\b',
+        '<*>', 'g'),
+        '(^|[^A-Za-z0-9_#.<])[A-Za-z]?[-+]?\d[\w.:-]*', '\1<*>', 'g'), '^\s*(?:\S+\s+){{0,11}}\S*'), 240) AS template
     FROM line
 ),
 template AS (SELECT severity, template, min(message) AS example, count(*) AS total FROM masked GROUP BY ALL),
-kept AS (SELECT * FROM template ORDER BY total DESC, severity, template LIMIT $templates)
-SELECT masked.severity, masked.template, masked.ts, count(*) AS count, any_value(kept.example) AS example
-FROM masked JOIN kept USING (severity, template)
-GROUP BY masked.severity, masked.template, masked.ts
-ORDER BY masked.severity, masked.template, masked.ts
+kept AS (
+    SELECT *, row_number() OVER (ORDER BY total DESC, severity, template) AS number FROM template
+    ORDER BY number LIMIT $templates
+),
+numbered AS (
+    SELECT kept.number, masked.at_us, masked.request FROM masked JOIN kept USING (severity, template)
+),
+placed AS (
+    SELECT number, at_us, lag(number, 1, 0) OVER (PARTITION BY request ORDER BY at_us, number) AS before
+    FROM numbered WHERE request IS NOT NULL
+    UNION ALL
+    SELECT number, at_us, NULL FROM numbered WHERE request IS NULL
+),
+counted AS (
+    SELECT number, before, at_us - at_us % $bucket AS ts, count(*) AS count FROM placed GROUP BY ALL
+)
+SELECT kept.severity, kept.template, counted.ts, counted.count, kept.example,
+       CASE WHEN counted.before = 0 THEN '' ELSE previous.template END AS after
+FROM counted JOIN kept USING (number) LEFT JOIN kept AS previous ON previous.number = counted.before
+ORDER BY kept.severity, kept.template, counted.ts, after, previous.severity
 LIMIT $rows
 """
+
+LOGS = _LOGS.format(request="NULL")
+"""For lines that do not say which request they belong to."""
+
+LOGS_OF_REQUESTS = _LOGS.format(
+    request="nullif(coalesce(trace_id, '') || ' ' || coalesce(span_id, ''), ' ')",
+)
+"""For lines that name their trace and span: each is told with the line before it."""
 
 SPANS = """
 CREATE OR REPLACE TABLE span AS

@@ -22,6 +22,7 @@ NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 AS_OF = NOON + timedelta(minutes=1)
 DAY = Window(start=NOON - timedelta(days=1), end=AS_OF)
 FRONT, BACK = EntityId("service:front"), EntityId("service:back")
+LOG = FindingFamily.LOG
 FAULT_S = 90
 """The fault of these tests begins so long before the alert."""
 
@@ -144,6 +145,37 @@ def test_templates_of_one_statement_are_counted_together() -> None:
     assert vanished
     assert vanished[0].direction is Direction.VANISHED
     assert "with 7 alike" in vanished[0].note
+
+
+def ordered_lines(entity: EntityId, usual: list[str], faulty: list[str]) -> AnsweredProbe:
+    """One request every 30 seconds that writes these lines one after the other."""
+    rows: list[dict[str, object]] = []
+    for number in range(120 + 2):
+        moment = NOON + timedelta(seconds=30 * (number - 120))
+        told = faulty if moment >= NOON - timedelta(seconds=FAULT_S) else usual
+        for before, template in zip(["", *told], told, strict=False):
+            row = {"severity": "info", "template": template, "ts": moment, "count": 1, "example": "", "after": before}
+            rows.append(row)
+    return answered(LogProbe(backend="b", window=DAY, entity=entity), rows)
+
+
+def test_a_few_requests_that_leave_their_only_path_are_found() -> None:
+    """Every statement occurs as often as before; only what follows what is new."""
+    usual = ["asked for", "looked up", "priced", "told price"]
+    found = of_family(
+        find(evidence(ordered_lines(BACK, usual, ["asked for", "priced", "looked up", "told price"]))), LOG
+    )
+    assert found
+    assert "right after" in found[0].summary
+    assert found[0].fault_kinds == {FaultKind.BEHAVIOUR: 1.0}
+    assert of_family(find(evidence(ordered_lines(BACK, usual, usual))), LOG) == []
+
+
+def test_answers_that_do_not_tell_the_order_of_lines_still_count() -> None:
+    """Those of earlier versions have no column for it."""
+    rows = lines(BACK, {"served": (8, 8), "boom": (0, 5)})
+    older = replace(rows, rows=rows.rows.drop("after"))
+    assert of_family(find(evidence(older)), LOG) == of_family(find(evidence(rows)), LOG)
 
 
 def test_more_traffic_alone_breaks_no_ratio() -> None:

@@ -172,6 +172,26 @@ def test_lines_are_masked_and_counted(tmp_path: Path) -> None:
     assert {row["severity"] for row in found} == {"info"}
 
 
+def test_lines_of_a_request_are_told_with_the_line_before(tmp_path: Path) -> None:
+    logs = pl.DataFrame(
+        {
+            "ts": [at(-5), at(-4), at(-3), at(-2), at(-1)],
+            "entity": [A] * 5,
+            "severity": ["info"] * 5,
+            "message": ["asked 1", "asked 2", "served 1", "served 2", "swept"],
+            "trace_id": ["t", "t", "t", "t", ""],
+            "span_id": ["s1", "s2", "s1", "s2", ""],
+        }
+    )
+    probe = LogProbe(backend="r", window=DAY, entity=A)
+    told = {(row["template"], row["after"], row["count"]) for row in rows_of(answer(write(tmp_path, logs=logs), probe))}
+    assert told == {("asked <*>", "", 2), ("served <*>", "asked <*>", 2), ("swept", None, 1)}
+    (tmp_path / "without").mkdir()
+    bare = write(tmp_path / "without", logs=logs)
+    pl.read_parquet(bare / "logs.parquet").drop("trace_id", "span_id").write_parquet(bare / "logs.parquet")
+    assert {row["after"] for row in rows_of(answer(bare, probe))} == {None}
+
+
 def test_more_rows_than_allowed_are_truncated_with_their_coverage(tmp_path: Path) -> None:
     logs = pl.DataFrame(
         {
