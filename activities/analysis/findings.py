@@ -4,6 +4,7 @@ from activities.analysis.changes import find_in_changes
 from activities.analysis.cluster import find_in_cluster
 from activities.analysis.evidence import Evidence
 from activities.analysis.facts import FactMaker
+from activities.analysis.limits import find_at_limits
 from activities.analysis.logs import find_in_logs
 from activities.analysis.metrics import find_in_metrics
 from activities.analysis.parameters import DEFAULT, Parameters
@@ -20,6 +21,7 @@ def find(evidence: Evidence, parameters: Parameters = DEFAULT) -> list[Finding]:
     facts = FactMaker(evidence)
     found = [
         *find_in_metrics(evidence, parameters, facts),
+        *find_at_limits(evidence, parameters, facts),
         *find_in_volumes(evidence, parameters, facts),
         *find_in_traces(evidence, parameters, facts),
         *find_in_logs(evidence, parameters, facts),

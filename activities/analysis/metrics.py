@@ -65,20 +65,26 @@ def find_in_metrics(evidence: Evidence, parameters: Parameters, facts: FactMaker
                 * _graded(abs(row["deviation"]), parameters)
             )
             collected.setdefault((row["entity"], row["metric"]), Average()).add(strength, split, row)
-    found: list[Finding] = []
-    groups: dict[tuple[str, FaultKind], list[Finding]] = {}
     series = {key: rows for key, rows in samples.group_by(KEYS, maintain_order=True)}
     for average in collected.values():
         average.total /= len(splits)
     _discount_common(collected, parameters)
-    for (entity, metric), average in sorted(collected.items()):
+    groups: dict[tuple[str, FaultKind], list[tuple[float, str]]] = defaultdict(list)
+    for (entity, metric), average in collected.items():
         if average.total >= WORTH_TELLING:
-            finding = _finding(
-                facts, series[(entity, metric)], EntityId(entity), metric, average, parameters=parameters
-            )
-            groups.setdefault((entity, kind_of(metric)), []).append(finding)
-    for _, items in sorted(groups.items()):
-        found += sorted(items, key=lambda item: (-item.strength, item.key))[:PER_KIND]
+            groups[entity, kind_of(metric)].append((-rounded(average.total), metric))
+    found = [
+        _finding(
+            facts,
+            series[(entity, metric)],
+            EntityId(entity),
+            metric,
+            collected[entity, metric],
+            weight=parameters.metric_weights[kind],
+        )
+        for (entity, kind), items in sorted(groups.items())
+        for _, metric in sorted(items)[:PER_KIND]
+    ]
     return found + _deadlines(series, evidence, facts)
 
 
@@ -182,7 +188,7 @@ def _finding(
     metric: str,
     average: Average,
     *,
-    parameters: Parameters,
+    weight: float,
 ) -> Finding:
     assert average.split is not None
     row = average.detail
@@ -196,7 +202,7 @@ def _finding(
         signal=metric,
         summary=f"{metric} of {entity} {'rises' if up else 'falls'} to {value:.4g}, usually {usual:.4g}",
         direction=Direction.UP if up else Direction.DOWN,
-        strength=average.total * parameters.metric_weights[kind],
+        strength=average.total * weight,
         fault_kinds={kind: 1.0},
         onset=onset_of(points, average.split.at),
         points=points,

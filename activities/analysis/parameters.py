@@ -104,6 +104,12 @@ class Parameters:
     metric_fall: float = 0.2
     """Weight of a fall, except of traffic."""
 
+    limit_near: float = 0.8
+    """Part of a capacity from which its use speaks for a fault; all of it speaks in full."""
+
+    limit_memory: timedelta = timedelta(hours=6)
+    """History after which a use as high as now counts half as usual."""
+
     metric_weights: Mapping[FaultKind, float] = field(default_factory=_metric_weights)
 
     explained: float = 0.7

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from workflows.contracts.claim import ClaimState
 from workflows.contracts.identifiers import ProbeKey
-from workflows.contracts.predicate import AllOf, Occurred, Predicate, RowCount, SeriesShift, Statistic
+from workflows.contracts.predicate import AllOf, Occurred, Predicate, RowCount, SeriesLevel, SeriesShift, Statistic
 from workflows.contracts.probe import Window
 
 TOLERANCE = 1e-5
@@ -51,6 +51,8 @@ def _problem(predicate: Predicate, answers: Mapping[ProbeKey, pl.DataFrame]) -> 
             return next((problem for problem in problems if problem is not None), None)
         case SeriesShift():
             return _shift_problem(predicate, answers)
+        case SeriesLevel():
+            return _level_problem(predicate, answers)
         case RowCount():
             return _count_problem(predicate, answers)
         case Occurred():
@@ -68,6 +70,16 @@ def _shift_problem(predicate: SeriesShift, answers: Mapping[ProbeKey, pl.DataFra
         return f"{predicate.statistic} is {after:.6g} in the later window, claimed {predicate.threshold:.6g}"
     if not _reaches(before, predicate.reference, up=not up):
         return f"{predicate.before_statistic} is {before:.6g} in the earlier window, claimed {predicate.reference:.6g}"
+    return None
+
+
+def _level_problem(predicate: SeriesLevel, answers: Mapping[ProbeKey, pl.DataFrame]) -> str | None:
+    rows = _selected(predicate.probe_key, predicate.select, answers)
+    level = _statistic(rows, predicate.window, predicate.column, None, "median")
+    if level is None:
+        raise UnsupportedClaimError("the window holds no value")
+    if not _reaches(level, predicate.at_least, up=True):
+        return f"median is {level:.6g}, claimed {predicate.at_least:.6g}"
     return None
 
 

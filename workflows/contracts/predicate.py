@@ -43,6 +43,17 @@ class SeriesShift(Contract):
     """The value `before` must not pass (up: at most, down: at least)."""
 
 
+class SeriesLevel(Contract):
+    """The median of a column lies at `at_least` or above in the window."""
+
+    kind: Literal["series_level"] = "series_level"
+    probe_key: ProbeKey
+    select: dict[str, str]
+    column: str
+    window: Window
+    at_least: float
+
+
 class RowCount(Contract):
     """The number of rows (or the sum of `column`) that match lies within the bounds in the window."""
 
@@ -68,10 +79,10 @@ class AllOf(Contract):
     """Every part holds."""
 
     kind: Literal["all_of"] = "all_of"
-    parts: tuple["SeriesShift | RowCount | Occurred", ...]
+    parts: tuple["SeriesShift | SeriesLevel | RowCount | Occurred", ...]
 
 
-Predicate = Annotated[SeriesShift | RowCount | Occurred | AllOf, Field(discriminator="kind")]
+Predicate = Annotated[SeriesShift | SeriesLevel | RowCount | Occurred | AllOf, Field(discriminator="kind")]
 PREDICATE: TypeAdapter[Predicate] = TypeAdapter(Predicate)
 
 
