@@ -11,6 +11,10 @@ from activities.analysis.parameters import Parameters
 from workflows.contracts.probe import Window
 
 CHART_POINTS = 60
+LEAST_SPLITS = 3
+SHORT_PARTS = (1 / 3, 1 / 2, 2 / 3)
+"""Where a short recording is cut, as parts of its length."""
+
 CLEARLY = 1.05
 """An earlier split replaces a later one as the example only when it is stronger by this factor."""
 
@@ -27,17 +31,18 @@ class Split:
 def splits_of(evidence: Evidence, parameters: Parameters) -> list[Split]:
     """The candidate onsets; every analysis averages over them, which is steadier than choosing one.
 
-    A split needs a piece of history before it, and telemetry shortly before it; where none has both, the latest is
-    all there is.
+    A split needs a piece of history before it, and telemetry shortly before it. A recording that is too short for
+    `LEAST_SPLITS` of the lags is also cut at parts of its length.
     """
-    known = evidence.window().start + parameters.chunk
-    moments = [evidence.alert_at - lag for lag in sorted(parameters.lags)]
-    moments = [
-        moment for moment in moments if moment >= known and evidence.recorded(moment - parameters.hole, moment)
-    ] or moments[:1]
+    window = evidence.window()
+    known = window.start + parameters.chunk
+    moments = {evidence.alert_at - lag for lag in parameters.lags if evidence.alert_at - lag >= known}
+    if len(moments) < LEAST_SPLITS:
+        moments |= {window.start + part * window.length for part in SHORT_PARTS}
+    moments = {moment for moment in moments if evidence.recorded(moment - parameters.hole, moment)}
     return [
         Split(at=moment, before=evidence.before(moment), after=Window(start=moment, end=evidence.as_of))
-        for moment in moments
+        for moment in sorted(moments or {evidence.alert_at - min(parameters.lags)}, reverse=True)
     ]
 
 

@@ -109,9 +109,9 @@ def _load(spans: pl.DataFrame, split: Split, parameters: Parameters) -> dict[Ent
     called = spans.group_by("entity", "operation").agg(called=(pl.col("caller") != "").any())
     spans = spans.join(called, on=["entity", "operation"])
     before = with_chunk(spans, split, parameters)
-    pieces = before["chunk"].n_unique()
-    if pieces == 0:
+    if before.is_empty():
         return {}
+    pieces = _pieces_recorded(before, split, parameters)
     after = (split.after.end - split.at) / parameters.chunk
     inbound = pl.col("caller") != pl.col("entity")
     entered = (pl.col("caller") == "") & ~pl.col("called")
@@ -120,7 +120,7 @@ def _load(spans: pl.DataFrame, split: Split, parameters: Parameters) -> dict[Ent
         pl.col("count").filter(entered).sum().alias("entered"),
     ]
     chunks = before.group_by("entity", "chunk").agg(figures).group_by("entity")
-    # The first and the last piece may be cut short: where traffic is steady, the median is the better rate.
+    # The last piece may lack spans that had not ended: where traffic is steady, the median is the better rate.
     usual = chunks.agg(
         pl.max_horizontal(pl.col(name).sum() / pieces, pl.col(name).median()).alias(name)
         for name in ("served", "entered")
@@ -136,6 +136,14 @@ def _load(spans: pl.DataFrame, split: Split, parameters: Parameters) -> dict[Ent
         }
         for row in joined.iter_rows(named=True)
     }
+
+
+def _pieces_recorded(before: pl.DataFrame, split: Split, parameters: Parameters) -> float:
+    """Pieces of history in which anything was recorded; the first one only as far as the recording reaches into it."""
+    first = before.row(before["ts"].arg_min() or 0, named=True)
+    began = split.at - (first["chunk"] + 1) * parameters.chunk
+    missing: float = (first["ts"] - began) / parameters.chunk
+    return max(1e-3, before["chunk"].n_unique() - missing)
 
 
 def _surges(load: dict[EntityId, dict[str, float]], split: Split, parameters: Parameters, slots: Slots) -> None:
