@@ -122,8 +122,7 @@ def find_in_changes(
     strong = [item for item in others if item.strength >= STRONG and item.onset is not None] or [
         item for item in others if item.onset is not None
     ]
-    onsets = [item.onset for item in strong if item.onset is not None and item.onset <= evidence.alert_at]
-    first_onset = min(onsets, default=evidence.alert_at)
+    first_onset = _first_onset(strong, evidence.alert_at, parameters)
     symptom = frozenset[str]().union(*(words_of(f"{item.signal} {item.summary}") for item in strong))
     names = frozenset[str]().union(*(words_of(name) for name in evidence.graph.kinds))
     found: list[Finding] = []
@@ -155,6 +154,20 @@ def find_in_changes(
                 )
             )
     return found
+
+
+def _first_onset(strong: list[Finding], alert_at: datetime, parameters: Parameters) -> datetime:
+    """When the fault began: the moment by which `onset_part` of all evidence had begun, so that no single weak sign
+    that moved earlier by chance dates it.
+    """
+    dated = sorted((item.onset, item.strength**2) for item in strong if item.onset and item.onset <= alert_at)
+    enough = parameters.onset_part * sum(weight for _, weight in dated)
+    reached = 0.0
+    for onset, weight in dated:
+        reached += weight
+        if reached >= enough:
+            return onset
+    return alert_at
 
 
 def _candidates(

@@ -102,9 +102,17 @@ class FactMaker:
         caller: EntityId | None = None,
         note: str = "",
     ) -> Finding:
-        """A finding about how often something occurred; its onset is the first occurrence from `since` on."""
+        """A finding about how often something occurred.
+
+        What appeared is dated from its first occurrence from `since` on, what vanished from its last one; when a count
+        became larger or smaller cannot be read from single occurrences.
+        """
         occurred = [(row["ts"], float(row[column])) for row in rows.sort("ts").iter_rows(named=True)]
-        first = next((ts for ts, value in occurred if value > 0 and ts >= since), None)
+        onset = None
+        if direction is Direction.APPEARED:
+            onset = next((ts for ts, value in occurred if value > 0 and ts >= since), None)
+        elif direction is Direction.VANISHED:
+            onset = max((ts for ts, value in occurred if value > 0), default=None)
         return self.stated(
             family=family,
             entity=entity,
@@ -114,7 +122,7 @@ class FactMaker:
             strength=strength,
             fault_kinds=fault_kinds,
             predicate=predicate,
-            onset=first,
+            onset=onset,
             points=occurred,
             caller=caller,
             note=note,

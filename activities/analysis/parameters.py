@@ -128,7 +128,7 @@ class Parameters:
     weight_alert: float = 0.05
     weight_hint: float = 0.3
 
-    specific_kind: float = 2.0
+    specific_kind: float = 3.0
     """A kind that says why (memory, a lock) against one that only says how it shows (an error, slowness)."""
 
     sharpness: float = 11.0
@@ -142,6 +142,9 @@ class Parameters:
 
     unseen_discount: float = 0.5
     """Part of the probability that goes to "none of these" when nothing could be looked at."""
+
+    onset_part: float = 0.1
+    """Part of the evidence, by its squared strength, that has begun when the fault is said to begin."""
 
     change_lag: timedelta = timedelta(minutes=30)
     """A change further before the first onset is not the cause."""

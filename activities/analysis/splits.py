@@ -12,7 +12,7 @@ from workflows.contracts.probe import Window
 
 CHART_POINTS = 60
 LEAST_SPLITS = 3
-SHORT_PARTS = (1 / 3, 1 / 2, 2 / 3)
+SHORT_PARTS = (0.25, 0.4, 0.55, 0.7)
 """Where a short recording is cut, as parts of its length."""
 
 CLEARLY = 1.05

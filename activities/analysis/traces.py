@@ -534,5 +534,4 @@ def _structure_finding(facts: FactMaker, entity: EntityId, average: Average) -> 
         fault_kinds={FaultKind.BEHAVIOUR: 0.7, FaultKind.ERROR: 0.3},
         predicate=AllOf(parts=(counted, parent)),
         note=f"about {float(str(row['expected'])):.0f} are usual",
-        onset=average.split.at,
     )
