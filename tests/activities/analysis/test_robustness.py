@@ -1,8 +1,10 @@
 """Recorded incidents, damaged: the cause stays in place or the confidence falls."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -122,3 +124,55 @@ def test_every_row_twice(case: tuple[str, Evidence]) -> None:
     cause, evidence = case
     doubled = with_rows(evidence, lambda rows: pl.concat([rows, rows]))
     assert hypotheses(doubled)[0].entity == cause
+
+
+@pytest.mark.parametrize("seconds", [-90, 90])
+def test_an_alert_that_came_early_or_late(case: tuple[str, Evidence], seconds: int) -> None:
+    cause, evidence = case
+    moved = tuple(
+        item.model_copy(update={"starts_at": min(evidence.as_of, item.starts_at + timedelta(seconds=seconds))})
+        for item in evidence.alerts
+    )
+    assert hypotheses(replace(evidence, alerts=moved))[0].entity == cause
+
+
+def test_one_minute_of_history(case: tuple[str, Evidence]) -> None:
+    """The lab's alerts come within a quarter of a minute of the fault."""
+    cause, evidence = case
+    start = evidence.alert_at - timedelta(seconds=75)
+    before = hypotheses(evidence)
+    after = hypotheses(with_rows(evidence, lambda rows: rows.filter(pl.col("ts") >= start)))
+    assert in_place_or_less_sure(before, after, cause)
+    assert cause in [item.entity for item in after[:3]]
+
+
+def test_units_do_not_matter(case: tuple[str, Evidence]) -> None:
+    """Seconds or milliseconds, bytes or kilobytes: the same ranking, probabilities included."""
+    _, evidence = case
+    about_sizes = pl.col("metric").str.contains("seconds|bytes") & ~pl.col("metric").str.contains("count")
+
+    def scaled(rows: pl.DataFrame) -> pl.DataFrame:
+        if "metric" not in rows.columns:
+            return rows
+        return rows.with_columns(value=pl.when(about_sizes).then(pl.col("value") * 1_000).otherwise("value"))
+
+    first, second = hypotheses(evidence), hypotheses(with_rows(evidence, scaled))
+    assert [(item.entity, item.fault_kind) for item in first] == [(item.entity, item.fault_kind) for item in second]
+    assert [item.probability for item in first] == pytest.approx([item.probability for item in second], abs=1e-3)
+
+
+@pytest.mark.parametrize("name", sorted(CASES))
+def test_clocks_that_differ_by_two_seconds(name: str, tmp_path: Path) -> None:
+    """Every second service tells its spans two seconds late."""
+    cause = EntityId(CASES[name])
+    bundle = shutil.copytree(recorded(name), tmp_path / "skewed")
+    spans = pl.read_parquet(bundle / "traces.parquet")
+    late = spans["entity"].unique().sort().gather_every(2).to_list()
+    skewed = spans.with_columns(
+        ts=pl.when(pl.col("entity").is_in(late)).then(pl.col("ts") + timedelta(seconds=2)).otherwise("ts")
+    )
+    skewed.write_parquet(bundle / "traces.parquet")
+    before = hypotheses(evidence_of(recorded(name))[0])
+    after = hypotheses(evidence_of(bundle)[0])
+    assert in_place_or_less_sure(before, after, cause)
+    assert cause in [item.entity for item in after[:3]]

@@ -10,6 +10,7 @@ import pytest
 from activities.answers import COLUMNS, decode, encode
 from activities.telemetry.backend import Answer, ask
 from activities.telemetry.recorded import BundleError, RecordedBackend, open_bundle
+from activities.telemetry.series import rates
 from evals.bundles import Recording, write_bundle
 from tests.running import an_alert, check
 from workflows.contracts.bundle import VisibleWindow
@@ -286,3 +287,14 @@ def test_the_backend_opens_nothing_but_its_bundle(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="Permission"):
         backend._database.fetch("SELECT * FROM read_parquet($file)", {"file": str(outside)}, file=outside)
     backend.close()
+
+
+def test_a_counter_that_starts_again_loses_nothing_and_makes_no_spike() -> None:
+    """As Prometheus: after a reset, what the counter shows is what it grew by."""
+    values = [100.0, 110.0, 120.0, 5.0, 15.0]
+    samples = pl.DataFrame(
+        {"metric": ["served_total"] * 5, "ts": [NOON + timedelta(seconds=10 * n) for n in range(5)], "value": values}
+    )
+    found = rates(samples, frozenset(("served_total",)))
+    assert found["metric"].unique().to_list() == ["rate(served_total)"]
+    assert found["value"].to_list() == [1.0, 1.0, 0.5, 1.0]
