@@ -8,7 +8,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from activities.analysis.parameters import Parameters
-from activities.analysis.splits import Split, with_chunk
+from activities.analysis.splits import Cut
 
 KEYS = ["owner", "signal", "anchor"]
 CANDIDATES = 6
@@ -20,28 +20,26 @@ BLOCK = 4_000_000
 Matrix = NDArray[np.float64]
 
 
-def best_anchors(signals: pl.DataFrame, anchors: pl.DataFrame, split: Split, parameters: Parameters) -> pl.DataFrame:
+def best_anchors(signals: Cut, anchors: Cut, parameters: Parameters) -> pl.DataFrame:
     """The anchor of the same owner that predicts each signal's count best.
 
     Args:
-        signals: (ts, count, owner, signal).
-        anchors: (ts, count, owner, anchor).
-        split: its history is learned from.
+        signals: counts per (owner, signal).
+        anchors: counts per (owner, anchor).
         parameters: numbers of the engine.
 
     Returns:
         (owner, signal, anchor), one row a signal that has any. Candidates are preselected by the cosine of their
         counts per piece of history; of those the one with the least doubt is taken, then the one that occurs most.
     """
-    n, base = _pieces(signals, "signal", split, parameters), _pieces(anchors, "anchor", split, parameters)
+    n, base = signals.before, anchors.before
     chunks = _index(pl.concat([n.select("chunk"), base.select("chunk")])["chunk"])
     pairs = pl.concat(
         [_alike(owner, rows, others, chunks) for owner, rows, others in _by_owner(n, base)]
         or [pl.DataFrame(schema=dict.fromkeys(KEYS, pl.String))]
     )
     unseen = (
-        signals.select("owner", "signal")
-        .unique()
+        signals.after.select("owner", "signal")
         .join(n.select("owner", "signal").unique(), on=["owner", "signal"], how="anti")
         .join(base.group_by("owner", "anchor").agg(pl.col("count").sum()), on="owner")
         .sort("owner", "signal", "count", "anchor", descending=[False, False, True, False])
@@ -60,37 +58,28 @@ def best_anchors(signals: pl.DataFrame, anchors: pl.DataFrame, split: Split, par
 
 
 def broken_ratios(
-    signals: pl.DataFrame, anchors: pl.DataFrame, split: Split, parameters: Parameters, *, parts: bool = False
+    pairs: pl.DataFrame, signals: Cut, anchors: Cut, parameters: Parameters, *, parts: bool = False
 ) -> pl.DataFrame:
     """How surprising each signal's count after the split is, given the count of its anchor.
 
     Args:
-        signals: (ts, count, owner, signal, anchor).
-        anchors: (ts, count, owner, anchor).
-        split: the candidate onset.
+        pairs: (owner, signal, anchor), one row a signal.
+        signals: counts per (owner, signal).
+        anchors: counts per (owner, anchor).
         parameters: numbers of the engine.
         parts: whether each occurrence of a signal is one of its anchor's, at the same moment.
 
     Returns:
         One row per (owner, signal): anchor, expected, seen, anchors (the anchor's count), surprise (standard
         deviations times trust), strength (0 to 1). A ratio is learned from the part of the history that agrees with
-        itself, so that earlier faults in it do little harm; of several anchors the one that predicted best is used.
+        itself, so that earlier faults in it do little harm.
     """
-    pairs = signals.select(KEYS).unique().sort(KEYS)
-    n, base = _pieces(signals, "signal", split, parameters), _pieces(anchors, "anchor", split, parameters)
-    chosen = (
-        _ratios(pairs, n, base, parameters)
-        .sort("owner", "signal", "doubt", "past", "anchor", descending=[False, False, False, True, False])
-        .group_by("owner", "signal", maintain_order=True)
-        .first()
-    )
-    later = pl.col("ts") >= split.at
-    after_anchor = anchors.filter(later).group_by("owner", "anchor").agg(anchors=pl.col("count").sum())
-    # Where a signal has several anchors, its rows are there once for each.
-    after_signal = signals.filter(later).group_by(KEYS).agg(seen=pl.col("count").sum())
+    after_anchor = anchors.after.select("owner", "anchor", anchors="count")
+    after_signal = signals.after.select("owner", "signal", seen="count")
     joined = (
-        chosen.join(after_anchor, on=["owner", "anchor"], how="left")
-        .join(after_signal, on=KEYS, how="left")
+        _ratios(pairs.sort(KEYS), signals.before, anchors.before, parameters)
+        .join(after_anchor, on=["owner", "anchor"], how="left")
+        .join(after_signal, on=["owner", "signal"], how="left")
         .with_columns(pl.col("anchors").fill_null(0), pl.col("seen").fill_null(0))
         .with_columns(expected=pl.col("ratio") * pl.col("anchors"))
     )
@@ -102,13 +91,6 @@ def broken_ratios(
     squared = pl.col("surprise") ** 2
     strength = squared / (squared + parameters.ratio_knee**2)
     return found.with_columns(strength=strength * (_touched(parameters) if parts else 1.0)).sort("owner", "signal")
-
-
-def _pieces(rows: pl.DataFrame, name: str, split: Split, parameters: Parameters) -> pl.DataFrame:
-    """(owner, `name`, chunk, count) of the history."""
-    extra = ["anchor"] if name == "signal" and "anchor" in rows.columns else []
-    found = with_chunk(rows, split, parameters).group_by("owner", name, *extra, "chunk").agg(pl.col("count").sum())
-    return found.drop(extra).unique(["owner", name, "chunk"])
 
 
 def _by_owner(n: pl.DataFrame, base: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame, pl.DataFrame]]:

@@ -13,6 +13,9 @@ from workflows.contracts.hypothesis import FaultKind
 from workflows.contracts.identifiers import EntityId
 from workflows.contracts.predicate import Predicate, SeriesShift, probes_of
 
+LEAST_STRENGTH = 0.01
+"""Below this, nothing is worth telling."""
+
 ONSET_SHARE = 0.5
 """The onset is where a series first passes this part of the way from its usual value to its extreme."""
 

@@ -3,7 +3,7 @@
 from activities.analysis.changes import find_in_changes
 from activities.analysis.cluster import find_in_cluster
 from activities.analysis.evidence import Evidence
-from activities.analysis.facts import FactMaker
+from activities.analysis.facts import LEAST_STRENGTH, FactMaker
 from activities.analysis.limits import find_at_limits
 from activities.analysis.logs import find_in_logs
 from activities.analysis.metrics import find_in_metrics
@@ -12,7 +12,6 @@ from activities.analysis.traces import find_in_traces
 from activities.analysis.volumes import find_in_volumes
 from workflows.contracts.finding import Finding
 
-LEAST_STRENGTH = 0.01
 MOST_FINDINGS = 2_000
 
 

@@ -6,10 +6,11 @@ import polars as pl
 
 from activities.analysis.counts import best_anchors, broken_ratios
 from activities.analysis.evidence import Evidence
-from activities.analysis.facts import FactMaker
+from activities.analysis.facts import LEAST_STRENGTH, FactMaker
 from activities.analysis.log_kinds import kind_of_text
 from activities.analysis.parameters import Parameters
-from activities.analysis.splits import Average, splits_of
+from activities.analysis.splits import Average, Cut, cut, splits_of
+from activities.answers import COLUMNS, TIMESTAMP
 from workflows.contracts.finding import Direction, Finding, FindingFamily
 from workflows.contracts.hypothesis import FaultKind
 from workflows.contracts.identifiers import EntityId, ProbeKey
@@ -32,32 +33,41 @@ SEVERE = frozenset(("warn", "warning", "error", "err", "fatal", "critical", "pan
 
 def find_in_logs(evidence: Evidence, parameters: Parameters, facts: FactMaker) -> list[Finding]:
     """At most one finding per entity and direction of severity: its most surprising template."""
-    frames = [
-        item.rows.with_columns(owner=pl.lit(entity_of(item.probe)), probe=pl.lit(item.probe.key))
-        for item in evidence.of("logs")
-        if item.rows.height
-    ]
-    if not frames:
+    names, rows = _numbered(evidence)
+    if rows.is_empty():
         return []
-    lines = pl.concat(frames, how="diagonal").with_columns(
-        signal=pl.concat_str("severity", _statement("template"), separator=SEPARATOR)
-    )
-    lines = _most_telling(lines, evidence)
-    anchors = pl.concat([lines.select("ts", "count", "owner", anchor="signal"), _operations(evidence)])
+    names = _most_telling(names, rows, evidence)
+    operations, spans = _operations(evidence)
     collected: dict[tuple[EntityId, bool], Average] = {}
     splits = splits_of(evidence, parameters)
-    signals = lines.select("ts", "count", "owner", "signal")
-    signals = signals.join(best_anchors(signals, anchors, splits[0], parameters), on=["owner", "signal"])
-    steps, befores = _steps(lines)
+    pairs = None
+    followed = names.filter(pl.col("before").is_not_null() & (pl.col("before") != ""))
+    steps = followed.select("owner", signal="step", anchor=pl.lit(AFTER) + pl.col("before")).unique()
     for split in splits:
-        broken = pl.concat(
-            [
-                broken_ratios(signals, anchors, split, parameters),
-                broken_ratios(steps, befores, split, parameters, parts=True),
-            ]
+        lines = cut(rows, ["line"], ["count"], split, parameters)
+        signals = lines.named(names, "line", ["owner", "signal"])
+        anchors = _together(
+            lines.named(names.with_columns(anchor="signal"), "line", ["owner", "anchor"]),
+            cut(spans, ["number"], ["count"], split, parameters).named(operations, "number", ["owner", "anchor"]),
         )
+        if pairs is None:
+            pairs = best_anchors(signals, anchors, parameters)
+        broken = [broken_ratios(pairs, signals, anchors, parameters)]
+        if steps.height:
+            ordered = names.filter(pl.col("before").is_not_null()).with_columns(
+                anchor=pl.lit(AFTER) + pl.col("statement")
+            )
+            broken.append(
+                broken_ratios(
+                    steps,
+                    lines.named(followed.drop("signal").rename({"step": "signal"}), "line", ["owner", "signal"]),
+                    lines.named(ordered, "line", ["owner", "anchor"]),
+                    parameters,
+                    parts=True,
+                )
+            )
         strongest: dict[tuple[EntityId, bool], dict[str, object]] = {}
-        for row in broken.sort("strength", "signal").iter_rows(named=True):
+        for row in pl.concat(broken).sort("strength", "signal").iter_rows(named=True):
             severe = str(row["signal"]).partition(SEPARATOR)[0] in SEVERE
             strongest[(EntityId(row["owner"]), severe)] = row
         for key, row in strongest.items():
@@ -65,9 +75,39 @@ def find_in_logs(evidence: Evidence, parameters: Parameters, facts: FactMaker) -
     found = []
     for (entity, severe), average in sorted(collected.items(), key=lambda item: item[0]):
         average.total /= len(splits)
-        if average.best > 0:
-            found.append(_finding(facts, lines, entity, average, severe=severe))
+        if average.total >= LEAST_STRENGTH:
+            found.append(_finding(facts, names, rows, entity, average, severe=severe))
     return found
+
+
+def _numbered(evidence: Evidence) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Templates with what is known of them, and how often each number of a template occurred in each bucket.
+
+    Answers of earlier versions do not tell what a line came after; there it is null.
+    """
+    frames = [
+        item.rows.with_columns(owner=pl.lit(entity_of(item.probe)), probe=pl.lit(item.probe.key))
+        for item in evidence.of("logs")
+        if item.rows.height
+    ]
+    empty = pl.DataFrame(schema={**COLUMNS["logs"], "owner": pl.String, "probe": pl.String})
+    lines = pl.concat([empty, *frames], how="diagonal")
+    keys = ["owner", "severity", "template", "after"]
+    names = lines.group_by(keys).agg(pl.col("probe").first(), pl.col("example").min()).sort(keys)
+    names = names.with_row_index("line").with_columns(statement=_statement("template"), before=_statement("after"))
+    names = names.with_columns(
+        signal=pl.concat_str("severity", "statement", separator=SEPARATOR),
+        step=pl.concat_str("severity", "statement", "before", separator=SEPARATOR),
+    )
+    numbers = names.select("line", *keys)
+    return names, lines.join(numbers, on=keys, nulls_equal=True).select("line", "ts", "count")
+
+
+def _together(first: Cut, second: Cut) -> Cut:
+    return Cut(
+        before=pl.concat([first.before, second.before.select(first.before.columns)]),
+        after=pl.concat([first.after, second.after.select(first.after.columns)]),
+    )
 
 
 def _statement(column: str) -> pl.Expr:
@@ -77,35 +117,20 @@ def _statement(column: str) -> pl.Expr:
     return pl.when(long & (start != pl.col(column))).then(start + MASK).otherwise(pl.col(column))
 
 
-def _steps(lines: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Which statement follows which within a request, and how often each could have been followed.
-
-    Answers of earlier versions do not tell what a line came after; they have no steps.
-    """
-    if "after" not in lines.columns:
-        lines = lines.with_columns(after=pl.lit(None, dtype=pl.String))
-    ordered = lines.filter(pl.col("after").is_not_null()).with_columns(before=_statement("after"))
-    followed = ordered.filter(pl.col("before") != "")
-    steps = followed.select(
-        "ts",
-        "count",
-        "owner",
-        anchor=pl.lit(AFTER) + pl.col("before"),
-        signal=pl.concat_str("signal", "before", separator=SEPARATOR),
-    )
-    return steps, ordered.select("ts", "count", "owner", anchor=pl.lit(AFTER) + _statement("template"))
-
-
-def _most_telling(lines: pl.DataFrame, evidence: Evidence) -> pl.DataFrame:
+def _most_telling(names: pl.DataFrame, rows: pl.DataFrame, evidence: Evidence) -> pl.DataFrame:
     """Templates of each entity that can be compared with each other in bounded time."""
+    late = (pl.col("count") * (pl.col("ts") >= evidence.alert_at)).sum()
     ranked = (
-        lines.group_by("owner", "signal")
-        .agg(total=pl.col("count").sum(), late=(pl.col("count") * (pl.col("ts") >= evidence.alert_at)).sum())
+        rows.group_by("line")
+        .agg(total=pl.col("count").sum(), late=late)
+        .join(names, on="line")
+        .group_by("owner", "signal")
+        .agg(pl.col("total").sum(), pl.col("late").sum())
         .sort("owner", "late", "total", "signal", descending=[False, True, True, False])
         .group_by("owner", maintain_order=True)
         .head(TEMPLATES_COMPARED)
     )
-    return lines.join(ranked.select("owner", "signal"), on=["owner", "signal"], how="semi")
+    return names.join(ranked.select("owner", "signal"), on=["owner", "signal"], how="semi")
 
 
 def _commonest(alike: pl.DataFrame, names: list[str], *, later: bool, split: datetime) -> dict[str, str]:
@@ -117,27 +142,30 @@ def _commonest(alike: pl.DataFrame, names: list[str], *, later: bool, split: dat
     return {name: str(best[name][0]) for name in names}
 
 
-def _operations(evidence: Evidence) -> pl.DataFrame:
-    """Spans per operation as anchors for templates of the same entity."""
+def _operations(evidence: Evidence) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Operations as anchors for templates of the same entity, and how often each number of one occurred."""
     frames = [
         item.rows.select("ts", "count", owner=pl.lit(entity_of(item.probe)), anchor="operation")
         for item in evidence.of("traces")
         if item.rows.height
     ]
-    empty = pl.DataFrame(
-        schema={"ts": pl.Datetime("us", "UTC"), "count": pl.Int64, "owner": pl.String, "anchor": pl.String}
-    )
-    return pl.concat(frames) if frames else empty
+    schema = {"ts": TIMESTAMP, "count": pl.Int64(), "owner": pl.String(), "anchor": pl.String()}
+    spans = pl.concat([pl.DataFrame(schema=schema), *frames])
+    names = spans.select("owner", "anchor").unique().sort("owner", "anchor").with_row_index("number")
+    return names, spans.join(names, on=["owner", "anchor"]).select("number", "ts", "count")
 
 
-def _finding(facts: FactMaker, lines: pl.DataFrame, entity: EntityId, average: Average, *, severe: bool) -> Finding:
+def _finding(
+    facts: FactMaker, names: pl.DataFrame, counts: pl.DataFrame, entity: EntityId, average: Average, *, severe: bool
+) -> Finding:
     assert average.split is not None
     row, after = average.detail, average.split.after
     severity, statement, *before = str(row["signal"]).split(SEPARATOR)
     seen, expected = float(str(row["seen"])), float(str(row["expected"]))
-    alike = lines.filter(pl.col("owner") == entity, pl.col("signal") == f"{severity}{SEPARATOR}{statement}")
+    told = names.filter(pl.col("owner") == entity, pl.col("signal") == f"{severity}{SEPARATOR}{statement}")
     if before:
-        alike = alike.filter(_statement("after") == before[0])
+        told = told.filter(pl.col("before") == before[0])
+    alike = counts.filter(pl.col("line").is_in(told["line"].implode())).join(told, on="line")
     more = seen > expected
     shown = _commonest(alike, ["template", "after"] if before else ["template"], later=more, split=after.start)
     template = shown["template"]

@@ -46,11 +46,38 @@ def splits_of(evidence: Evidence, parameters: Parameters) -> list[Split]:
     ]
 
 
-def with_chunk(rows: pl.DataFrame, split: Split, parameters: Parameters) -> pl.DataFrame:
-    """History of `split`, each row with the number of its piece, counted back from the split."""
+@dataclass(frozen=True, kw_only=True)
+class Cut:
+    """Sums of columns on both sides of a split."""
+
+    before: pl.DataFrame
+    """Per keys and `chunk`, the number of the piece of history, counted back from the split."""
+
+    after: pl.DataFrame
+    """Per keys."""
+
+    def named(self, names: pl.DataFrame, on: str, keys: list[str]) -> "Cut":
+        """The counts of `names` instead of those of the numbers in column `on`; numbers without a name are left out."""
+        summed = pl.col("count").sum()
+        return Cut(
+            before=self.before.select(on, "chunk", "count")
+            .join(names.select(on, *keys), on=on)
+            .group_by(*keys, "chunk")
+            .agg(summed),
+            after=self.after.select(on, "count").join(names.select(on, *keys), on=on).group_by(keys).agg(summed),
+        )
+
+
+def cut(rows: pl.DataFrame, keys: list[str], sums: list[str], split: Split, parameters: Parameters) -> Cut:
+    """`sums` of the rows per `keys` and piece of history, and since the split."""
     length = parameters.chunk.total_seconds() * 1e6
     back = (pl.lit(split.at) - pl.col("ts")).dt.total_microseconds() - 1
-    return rows.filter(pl.col("ts") < split.at).with_columns(chunk=(back / length).floor().cast(pl.Int64))
+    summed = [pl.col(name).sum() for name in sums]
+    before = rows.filter(pl.col("ts") < split.at)
+    return Cut(
+        before=before.with_columns(chunk=(back / length).floor().cast(pl.Int64)).group_by(*keys, "chunk").agg(summed),
+        after=rows.filter(pl.col("ts") >= split.at).group_by(keys).agg(summed),
+    )
 
 
 @dataclass

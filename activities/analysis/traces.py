@@ -2,20 +2,23 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
 
 import polars as pl
 
 from activities.analysis.counts import broken_ratios
 from activities.analysis.evidence import Evidence
-from activities.analysis.facts import FactMaker, Shift
+from activities.analysis.facts import LEAST_STRENGTH, FactMaker, Shift
 from activities.analysis.parameters import Parameters
-from activities.analysis.splits import Average, Split, splits_of, with_chunk
+from activities.analysis.splits import Average, Cut, Split, cut, splits_of
 from workflows.contracts.finding import Direction, Finding, FindingFamily
 from workflows.contracts.hypothesis import FaultKind
 from workflows.contracts.identifiers import EntityId, ProbeKey
 from workflows.contracts.predicate import AllOf, RowCount
 from workflows.contracts.probe import entity_of
 
+SUMS = ["count", "own_errors", "duration_us", "exclusive_us", "gap_us"]
 EDGE = ["entity", "operation", "caller", "caller_operation", "peer", "unanswered"]
 Slots = dict[tuple[EntityId, str], Average]
 
@@ -34,15 +37,16 @@ def find_in_traces(evidence: Evidence, parameters: Parameters, facts: FactMaker)
     ]
     if not frames:
         return []
-    spans = _owned(pl.concat(frames))
+    spans = _numbered(_owned(pl.concat(frames)))
     slots: Slots = {}
     splits = splits_of(evidence, parameters)
     for split in splits:
-        load = _load(spans, split, parameters)
-        _slowness(spans, evidence, split, parameters, slots=slots, load=load)
+        sums = cut(spans.rows, ["edge"], SUMS, split, parameters)
+        load = _load(spans, sums, split, parameters)
+        _slowness(spans, sums, evidence, split, parameters, slots=slots, load=load)
         _surges(load, split, parameters, slots)
-        _failures(spans, split, parameters, slots)
-        _vanished(spans, split, parameters, slots)
+        _failures(spans, sums, split, parameters, slots)
+        _vanished(spans, sums, split, parameters, slots)
     describe: dict[str, Callable[[EntityId, Average], Finding | None]] = {
         "latency": lambda entity, average: _latency_finding(facts, spans, entity, average),
         "network": lambda entity, average: _gap_finding(facts, spans, entity, average),
@@ -53,10 +57,35 @@ def find_in_traces(evidence: Evidence, parameters: Parameters, facts: FactMaker)
     found = []
     for (entity, slot), average in sorted(slots.items(), key=lambda item: item[0]):
         average.total /= len(splits)
-        finding = describe[slot](entity, average) if average.best > 0 else None
+        finding = describe[slot](entity, average) if average.total >= LEAST_STRENGTH else None
         if finding is not None:
             found.append(finding)
     return found
+
+
+@dataclass(frozen=True)
+class _Spans:
+    """Spans by the number of their edge, so that what is compared again and again are numbers and not names."""
+
+    edges: pl.DataFrame
+    """(edge, owner, *EDGE, probe, entered)."""
+
+    rows: pl.DataFrame
+    """(edge, ts, *SUMS)."""
+
+    def of(self, row: dict[str, object]) -> pl.DataFrame:
+        """Every row of the edge in `row`, by time."""
+        edge = self.edges.row(int(str(row["edge"])), named=True)
+        return self.rows.filter(pl.col("edge") == row["edge"]).sort("ts").with_columns(probe=pl.lit(edge["probe"]))
+
+
+def _numbered(spans: pl.DataFrame) -> _Spans:
+    keys = ["owner", *EDGE]
+    edges = spans.group_by(keys).agg(pl.col("probe").first()).sort(keys).with_row_index("edge")
+    # An operation that others call is entered by nobody: its callers' spans are only not finished yet.
+    called = (pl.col("caller") != "").any().over("entity", "operation")
+    numbered = spans.join(edges.select("edge", *keys), on=keys).select("edge", "ts", *SUMS)
+    return _Spans(edges.with_columns(entered=(pl.col("caller") == "") & ~called), numbered)
 
 
 def _owned(spans: pl.DataFrame) -> pl.DataFrame:
@@ -67,23 +96,20 @@ def _owned(spans: pl.DataFrame) -> pl.DataFrame:
     return spans.with_columns(owner=pl.when(opaque | lost).then(pl.col("peer")).otherwise(pl.col("entity")))
 
 
-def _excess(rows: pl.DataFrame, column: str, split: Split, parameters: Parameters) -> pl.DataFrame:
+def _excess(edges: pl.DataFrame, sums: Cut, column: str, parameters: Parameters) -> pl.DataFrame:
     """Per edge: how much of `column` (microseconds) exceeds its history, weighted by how sure that is."""
-    keys = ["owner", *EDGE]
     history = (
-        with_chunk(rows, split, parameters)
-        .group_by(*keys, "chunk")
-        .agg(pl.col("count").sum(), pl.col(column).sum())
+        sums.before.join(edges.select("edge"), on="edge", how="semi")
         .with_columns(x=(pl.col(column) / pl.col("count") + 1).log())
-        .group_by(keys)
+        .group_by("edge")
         .agg(
             usual=pl.col("x").median(),
             spread=(pl.col("x") - pl.col("x").median()).abs().median() * 1.4826,
             past=pl.col("count").sum(),
         )
+        .filter(pl.col("past") >= parameters.least_history)
     )
-    later = rows.filter(pl.col("ts") >= split.at).group_by(keys).agg(pl.col("count").sum(), pl.col(column).sum())
-    joined = later.join(history, on=keys).filter(pl.col("past") >= parameters.least_history)
+    joined = sums.after.select("edge", "count", column).join(history, on="edge").join(edges, on="edge")
     variance = (
         pl.col("spread") ** 2
         + parameters.latency_noise**2
@@ -95,37 +121,33 @@ def _excess(rows: pl.DataFrame, column: str, split: Split, parameters: Parameter
     return (
         joined.with_columns(weight=squared / (squared + parameters.latency_knee**2), base=base)
         .with_columns(excess=pl.col("weight") * (pl.col(column) - pl.col("base")).clip(0))
-        .sort(keys)
+        .sort("owner", *EDGE)
     )
 
 
-def _load(spans: pl.DataFrame, split: Split, parameters: Parameters) -> dict[EntityId, dict[str, float]]:
+def _load(spans: _Spans, sums: Cut, split: Split, parameters: Parameters) -> dict[EntityId, dict[str, float]]:
     """Requests per entity: how many came after the split, and how many would have at the usual rate.
 
     `entered` and `usual_entered` count those that no recorded span asked for. The usual rate is that of the pieces of
     history in which anything was recorded.
     """
-    # An operation that others call is entered by nobody: its callers' spans are only not finished yet.
-    called = spans.group_by("entity", "operation").agg(called=(pl.col("caller") != "").any())
-    spans = spans.join(called, on=["entity", "operation"])
-    before = with_chunk(spans, split, parameters)
-    if before.is_empty():
+    if sums.before.is_empty():
         return {}
-    pieces = _pieces_recorded(before, split, parameters)
+    pieces = _pieces_recorded(spans, sums, split, parameters)
     after = (split.after.end - split.at) / parameters.chunk
-    inbound = pl.col("caller") != pl.col("entity")
-    entered = (pl.col("caller") == "") & ~pl.col("called")
+    edges = spans.edges.select("edge", "entity", "entered", inbound=pl.col("caller") != pl.col("entity"))
     figures = [
-        pl.col("count").filter(inbound).sum().alias("served"),
-        pl.col("count").filter(entered).sum().alias("entered"),
+        pl.col("count").filter(pl.col("inbound")).sum().alias("served"),
+        pl.col("count").filter(pl.col("entered")).sum().alias("entered"),
     ]
+    before = sums.before.select("edge", "chunk", "count").join(edges, on="edge")
     chunks = before.group_by("entity", "chunk").agg(figures).group_by("entity")
     # The last piece may lack spans that had not ended: where traffic is steady, the median is the better rate.
     usual = chunks.agg(
         pl.max_horizontal(pl.col(name).sum() / pieces, pl.col(name).median()).alias(name)
         for name in ("served", "entered")
     )
-    later = spans.filter(pl.col("ts") >= split.at).group_by("entity").agg(figures)
+    later = sums.after.select("edge", "count").join(edges, on="edge").group_by("entity").agg(figures)
     joined = later.join(usual, on="entity", how="left", suffix="_before").fill_null(0)
     return {
         EntityId(row["entity"]): {
@@ -138,12 +160,15 @@ def _load(spans: pl.DataFrame, split: Split, parameters: Parameters) -> dict[Ent
     }
 
 
-def _pieces_recorded(before: pl.DataFrame, split: Split, parameters: Parameters) -> float:
+def _pieces_recorded(spans: _Spans, sums: Cut, split: Split, parameters: Parameters) -> float:
     """Pieces of history in which anything was recorded; the first one only as far as the recording reaches into it."""
-    first = before.row(before["ts"].arg_min() or 0, named=True)
-    began = split.at - (first["chunk"] + 1) * parameters.chunk
-    missing: float = (first["ts"] - began) / parameters.chunk
-    return max(1e-3, before["chunk"].n_unique() - missing)
+    pieces = sums.before["chunk"]
+    first = spans.rows["ts"].min()
+    last = pieces.max()
+    assert isinstance(first, datetime)
+    assert isinstance(last, int)
+    missing: float = (first - (split.at - (last + 1) * parameters.chunk)) / parameters.chunk
+    return max(1e-3, pieces.n_unique() - missing)
 
 
 def _surges(load: dict[EntityId, dict[str, float]], split: Split, parameters: Parameters, slots: Slots) -> None:
@@ -160,7 +185,8 @@ def _surges(load: dict[EntityId, dict[str, float]], split: Split, parameters: Pa
 
 
 def _slowness(
-    spans: pl.DataFrame,
+    spans: _Spans,
+    sums: Cut,
     evidence: Evidence,
     split: Split,
     parameters: Parameters,
@@ -168,9 +194,10 @@ def _slowness(
     slots: Slots,
     load: dict[EntityId, dict[str, float]],
 ) -> None:
-    own = _waits_shared(_excess(spans, "exclusive_us", split, parameters))
-    crossing = spans.filter(pl.col("caller") != "", pl.col("caller") != pl.col("entity"))
-    gaps = _excess(crossing, "gap_us", split, parameters)
+    edges = spans.edges
+    own = _waits_shared(_excess(edges, sums, "exclusive_us", parameters))
+    inbound = edges.filter(pl.col("caller") != pl.col("entity"))
+    gaps = _excess(inbound.filter(pl.col("caller") != ""), sums, "gap_us", parameters)
     shared, gap_example = _shared_gaps(gaps)
     work = {EntityId(name): value for name, value in own.group_by("owner").agg(pl.col("excess").sum()).iter_rows()}
     example = {EntityId(row["owner"]): row for row in own.sort("excess", maintain_order=True).iter_rows(named=True)}
@@ -181,7 +208,7 @@ def _slowness(
         own.filter(pl.col("owner") == pl.col("entity")).group_by("owner").agg(pl.col("weight").max()).iter_rows()
     )
     part = {name: (work.get(name, 0.0) + shared.get(name, 0.0)) / total for name in work.keys() | shared.keys()}
-    served = _excess(spans.filter(pl.col("caller") != pl.col("entity")), "duration_us", split, parameters)
+    served = _excess(inbound, sums, "duration_us", parameters)
     base = dict(served.group_by("owner").agg(pl.col("base").sum()).iter_rows())
     for name in sorted(part):
         behind = max((part.get(other, 0.0) for other in evidence.graph.callees.get(name, ())), default=0.0)
@@ -273,13 +300,13 @@ def _shared_gaps(gaps: pl.DataFrame) -> tuple[dict[EntityId, float], dict[Entity
     return shared, example
 
 
-def _failures(spans: pl.DataFrame, split: Split, parameters: Parameters, slots: Slots) -> None:
+def _failures(spans: _Spans, sums: Cut, split: Split, parameters: Parameters, slots: Slots) -> None:
     """Requests that fail where none of their calls failed, above the usual rate."""
     keys = ["owner", *EDGE]
-    counted = [pl.col("count").sum(), pl.col("own_errors").sum()]
-    before = spans.filter(pl.col("ts") < split.at).group_by(keys).agg(counted)
-    after = spans.filter(pl.col("ts") >= split.at).group_by(keys).agg(counted)
-    joined = after.join(before, on=keys, how="left", suffix="_before").fill_null(0).sort(keys)
+    counted = ["edge", "count", "own_errors"]
+    before = sums.before.group_by("edge").agg(pl.col("count").sum(), pl.col("own_errors").sum())
+    after = sums.after.select(counted).join(spans.edges, on="edge")
+    joined = after.join(before, on="edge", how="left", suffix="_before").fill_null(0).sort(keys)
     usual = (pl.col("own_errors_before") + 0.5) / (pl.col("count_before") + 1)
     joined = joined.with_columns(
         excess=(
@@ -287,7 +314,7 @@ def _failures(spans: pl.DataFrame, split: Split, parameters: Parameters, slots: 
         ).clip(0)
     )
     joined = _between_ends(joined, pl.col("excess").sum() / pl.col("count").sum()).filter(pl.col("own_errors") > 0)
-    joined = _given_up(joined, spans["entity"].unique().to_list(), parameters)
+    joined = _given_up(joined, spans.edges["entity"].unique().to_list(), parameters)
     joined = joined.sort(keys)
     total = float(joined["excess"].sum())
     if total <= 0:
@@ -302,20 +329,25 @@ def _failures(spans: pl.DataFrame, split: Split, parameters: Parameters, slots: 
         _slot(slots, EntityId(str(name)), "failure").add(strength, split, row)
 
 
-def _vanished(spans: pl.DataFrame, split: Split, parameters: Parameters, slots: Slots) -> None:
+def _vanished(spans: _Spans, sums: Cut, split: Split, parameters: Parameters, slots: Slots) -> None:
     """Calls per operation that kept a constant ratio and no longer do; the caller answers for its path."""
-    calls = spans.filter(pl.col("caller") != "").select(
-        "ts",
-        "count",
+    edges = spans.edges
+    calls = edges.filter(pl.col("caller") != "").select(
+        "edge",
         owner="caller",
         signal=pl.concat_str("entity", "operation", "caller_operation", separator="\x1f"),
         anchor="caller_operation",
-        probe="probe",
     )
-    operations = spans.select("ts", "count", owner="entity", anchor="operation")
-    probes = dict(spans.select("entity", "probe").unique().iter_rows())
-    lost = _unanswered(spans, split)
-    for row in broken_ratios(calls, operations, split, parameters).iter_rows(named=True):
+    operations = edges.select("edge", owner="entity", anchor="operation")
+    probes = dict(edges.select("entity", "probe").unique().iter_rows())
+    lost = _unanswered(spans, sums)
+    broken = broken_ratios(
+        calls.select("owner", "signal", "anchor").unique(),
+        sums.named(calls, "edge", ["owner", "signal"]),
+        sums.named(operations, "edge", ["owner", "anchor"]),
+        parameters,
+    )
+    for row in broken.iter_rows(named=True):
         callee, operation, caller_operation = row["signal"].split("\x1f")
         detail = {**row, "callee": callee, "operation": operation, "caller_operation": caller_operation}
         detail |= {"callee_probe": probes.get(callee), "owner_probe": probes.get(row["owner"])}
@@ -326,10 +358,10 @@ def _vanished(spans: pl.DataFrame, split: Split, parameters: Parameters, slots: 
         _slot(slots, EntityId(row["owner"]), "structure").add(strength, split, detail)
 
 
-def _unanswered(spans: pl.DataFrame, split: Split) -> dict[tuple[str, str, str], int]:
+def _unanswered(spans: _Spans, sums: Cut) -> dict[tuple[str, str, str], int]:
     """Calls per (caller, its operation, callee) that were made and got no answer: the caller's path did not change."""
-    made = spans.filter(pl.col("ts") >= split.at, pl.col("unanswered"), pl.col("peer") != "")
-    counted = made.group_by("entity", "operation", "peer").agg(pl.col("count").sum())
+    made = spans.edges.filter(pl.col("unanswered"), pl.col("peer") != "")
+    counted = sums.after.join(made, on="edge").group_by("entity", "operation", "peer").agg(pl.col("count").sum())
     return {(entity, operation, peer): count for entity, operation, peer, count in counted.iter_rows()}
 
 
@@ -342,18 +374,14 @@ def _selection(row: dict[str, object]) -> dict[str, str]:
     return {**chosen, "unanswered": "true" if row["unanswered"] else "false"}
 
 
-def _probe_rows(spans: pl.DataFrame, row: dict[str, object]) -> pl.DataFrame:
-    return spans.filter(pl.all_horizontal([pl.col(name) == row[name] for name in EDGE])).sort("ts")
-
-
-def _latency_finding(facts: FactMaker, spans: pl.DataFrame, entity: EntityId, average: Average) -> Finding | None:
+def _latency_finding(facts: FactMaker, spans: _Spans, entity: EntityId, average: Average) -> Finding | None:
     assert average.split is not None
     row = average.detail
     waiting = bool(row["peer"]) and row["entity"] != entity
     pooled = bool(row["peer"]) and row["entity"] == entity
     what = f"waiting for {row['peer']} in {row['operation']}" if row["peer"] else f"own time of {row['operation']}"
     shift = Shift(
-        rows=_probe_rows(spans, row),
+        rows=spans.of(row),
         select=_selection(row),
         column="exclusive_us",
         per="count",
@@ -378,11 +406,11 @@ def _latency_finding(facts: FactMaker, spans: pl.DataFrame, entity: EntityId, av
     )
 
 
-def _gap_finding(facts: FactMaker, spans: pl.DataFrame, entity: EntityId, average: Average) -> Finding | None:
+def _gap_finding(facts: FactMaker, spans: _Spans, entity: EntityId, average: Average) -> Finding | None:
     assert average.split is not None
     row = average.detail
     shift = Shift(
-        rows=_probe_rows(spans, row),
+        rows=spans.of(row),
         select=_selection(row),
         column="gap_us",
         per="count",
@@ -409,10 +437,10 @@ def _kinds_of_gap(inside: float) -> dict[FaultKind, float]:
     return {FaultKind.NETWORK: 0.8, FaultKind.SATURATION: 0.2}
 
 
-def _failure_finding(facts: FactMaker, spans: pl.DataFrame, entity: EntityId, average: Average) -> Finding | None:
+def _failure_finding(facts: FactMaker, spans: _Spans, entity: EntityId, average: Average) -> Finding | None:
     assert average.split is not None
     row = average.detail
-    rows = _probe_rows(spans, row)
+    rows = spans.of(row)
     failed, count = int(str(row["own_errors"])), int(str(row["count"]))
     unreached = bool(row["peer"]) and row["entity"] != entity
     pooled = bool(row["peer"]) and bool(row["unanswered"]) and row["entity"] == entity
@@ -453,9 +481,9 @@ def _failure_finding(facts: FactMaker, spans: pl.DataFrame, entity: EntityId, av
     )
 
 
-def _surge_finding(facts: FactMaker, spans: pl.DataFrame, entity: EntityId, average: Average) -> Finding | None:
+def _surge_finding(facts: FactMaker, spans: _Spans, entity: EntityId, average: Average) -> Finding | None:
     assert average.split is not None
-    own = spans.filter(pl.col("entity") == entity, pl.col("caller") == "")
+    own = spans.rows.join(spans.edges.filter(pl.col("entity") == entity, pl.col("caller") == ""), on="edge")
     busiest = (
         own.filter(pl.col("ts") >= average.split.at)
         .group_by("operation", "peer", "unanswered", "probe")
