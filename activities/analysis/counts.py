@@ -1,6 +1,5 @@
 """Counts that used to keep a constant ratio to another count, and no longer do."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +17,7 @@ BLOCK = 4_000_000
 """Numbers of one matrix; more pairs are taken in turns, so that memory stays bounded."""
 
 Matrix = NDArray[np.float64]
+Vector = NDArray[np.int64]
 
 
 def best_anchors(signals: Cut, anchors: Cut, parameters: Parameters) -> pl.DataFrame:
@@ -33,10 +33,11 @@ def best_anchors(signals: Cut, anchors: Cut, parameters: Parameters) -> pl.DataF
         counts per piece of history; of those the one with the least doubt is taken, then the one that occurs most.
     """
     n, base = signals.before, anchors.before
-    chunks = _index(pl.concat([n.select("chunk"), base.select("chunk")])["chunk"])
+    chunks = _pieces(n, base)
+    counted, measured = _by_owner(n, "signal", chunks), _by_owner(base, "anchor", chunks)
     pairs = pl.concat(
-        [_alike(owner, rows, others, chunks) for owner, rows, others in _by_owner(n, base)]
-        or [pl.DataFrame(schema=dict.fromkeys(KEYS, pl.String))]
+        [pl.DataFrame(schema=dict.fromkeys(KEYS, pl.String))]
+        + [_alike(owner, counts, measured[owner]) for owner, counts in counted.items() if owner in measured]
     )
     unseen = (
         signals.after.select("owner", "signal")
@@ -93,37 +94,38 @@ def broken_ratios(
     return found.with_columns(strength=strength * (_touched(parameters) if parts else 1.0)).sort("owner", "signal")
 
 
-def _by_owner(n: pl.DataFrame, base: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame, pl.DataFrame]]:
-    others = {str(owner): rows for (owner,), rows in base.group_by("owner")}
-    for (owner,), rows in n.group_by("owner"):
-        if str(owner) in others:
-            yield str(owner), rows, others[str(owner)]
-
-
-def _index(values: pl.Series) -> dict[object, int]:
-    return {value: number for number, value in enumerate(values.unique().sort().to_list())}
-
-
 @dataclass(frozen=True)
 class _Counts:
-    """Counts per name and piece of history."""
+    """Counts of every name of one owner, per piece of history."""
 
     names: list[str]
     matrix: Matrix
 
 
-def _counts(rows: pl.DataFrame, name: str, chunks: dict[object, int]) -> _Counts:
-    names = rows[name].unique().sort()
-    matrix = np.zeros((len(names), len(chunks)))
-    row = names.search_sorted(rows[name]).to_numpy() if len(names) else np.zeros(0, dtype=int)
-    column = rows["chunk"].replace_strict(chunks, return_dtype=pl.Int64).to_numpy()
-    matrix[row, column] = rows["count"].to_numpy()
-    return _Counts(names.to_list(), matrix)
+def _by_owner(rows: pl.DataFrame, name: str, chunks: Vector) -> dict[str, _Counts]:
+    ordered = rows.sort("owner", name, "chunk")
+    column = np.searchsorted(chunks, ordered["chunk"].to_numpy())
+    count = ordered["count"].to_numpy()
+    line = ordered.select(number=pl.struct("owner", name).rle_id())["number"].to_numpy().astype(np.int64)
+    found = {}
+    begin = 0
+    for owner, height in ordered.select("owner").group_by("owner", maintain_order=True).len().iter_rows():
+        part = slice(begin, begin + height)
+        row = line[part] - line[begin]
+        matrix = np.zeros((int(row[-1]) + 1, len(chunks)))
+        matrix[row, column[part]] = count[part]
+        found[owner] = _Counts(ordered[name][part].unique(maintain_order=True).to_list(), matrix)
+        begin += height
+    return found
 
 
-def _alike(owner: str, signals: pl.DataFrame, anchors: pl.DataFrame, chunks: dict[object, int]) -> pl.DataFrame:
+def _pieces(n: pl.DataFrame, base: pl.DataFrame) -> Vector:
+    """Every piece of history in which anything was counted."""
+    return np.unique(np.concatenate([n["chunk"].to_numpy(), base["chunk"].to_numpy()]))
+
+
+def _alike(owner: str, n: _Counts, base: _Counts) -> pl.DataFrame:
     """(owner, signal, anchor) of the pairs whose counts run most alike."""
-    n, base = _counts(signals, "signal", chunks), _counts(anchors, "anchor", chunks)
     cosine = _unit(n.matrix) @ _unit(base.matrix).T
     position = {name: number for number, name in enumerate(base.names)}
     for row, name in enumerate(n.names):
@@ -147,7 +149,7 @@ def _unit(matrix: Matrix) -> Matrix:
 
 def _ratios(pairs: pl.DataFrame, n: pl.DataFrame, base: pl.DataFrame, parameters: Parameters) -> pl.DataFrame:
     """The usual ratio of each pair and how much it is to be doubted; pairs whose anchor has no history are left out."""
-    chunks = _index(pl.concat([n.select("chunk"), base.select("chunk")])["chunk"])
+    chunks = _pieces(n, base)
     width = max(1, len(chunks))
     parts = []
     for start in range(0, pairs.height, max(1, BLOCK // width)):
@@ -160,11 +162,11 @@ def _ratios(pairs: pl.DataFrame, n: pl.DataFrame, base: pl.DataFrame, parameters
     return pl.concat([empty, *parts])
 
 
-def _filled(block: pl.DataFrame, rows: pl.DataFrame, keys: list[str], chunks: dict[object, int]) -> Matrix:
+def _filled(block: pl.DataFrame, rows: pl.DataFrame, keys: list[str], chunks: Vector) -> Matrix:
     """The counts of each pair's signal or anchor, one row a pair."""
     matrix = np.zeros((block.height, max(1, len(chunks))))
     found = block.join(rows, on=keys)
-    column = found["chunk"].replace_strict(chunks, return_dtype=pl.Int64).to_numpy()
+    column = np.searchsorted(chunks, found["chunk"].to_numpy())
     matrix[found["row"].to_numpy(), column] = found["count"].to_numpy()
     return matrix
 

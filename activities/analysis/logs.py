@@ -72,11 +72,24 @@ def find_in_logs(evidence: Evidence, parameters: Parameters, facts: FactMaker) -
             strongest[(EntityId(row["owner"]), severe)] = row
         for key, row in strongest.items():
             collected.setdefault(key, Average()).add(float(str(row["strength"])), split, row)
-    found = []
-    for (entity, severe), average in sorted(collected.items(), key=lambda item: item[0]):
+    for average in collected.values():
         average.total /= len(splits)
-        if average.total >= LEAST_STRENGTH:
-            found.append(_finding(facts, names, rows, entity, average, severe=severe))
+    told = [key for key in sorted(collected) if collected[key].total >= LEAST_STRENGTH]
+    statements = pl.DataFrame(
+        {
+            "owner": [entity for entity, _ in told],
+            "signal": [SEPARATOR.join(str(collected[key].detail["signal"]).split(SEPARATOR)[:2]) for key in told],
+        },
+        schema={"owner": pl.String, "signal": pl.String},
+    )
+    names = names.join(statements.unique(), on=["owner", "signal"], how="semi")
+    templates = names.partition_by("owner", "signal", as_dict=True)
+    counts = rows.join(names.select("line"), on="line", how="semi").partition_by("line", as_dict=True)
+    found = []
+    for (entity, severe), signal in zip(told, statements["signal"], strict=True):
+        alike = templates[entity, signal]
+        occurred = pl.concat([counts[(line,)] for line in alike["line"]]).join(alike, on="line")
+        found.append(_finding(facts, occurred, entity, collected[entity, severe], severe=severe))
     return found
 
 
@@ -155,17 +168,13 @@ def _operations(evidence: Evidence) -> tuple[pl.DataFrame, pl.DataFrame]:
     return names, spans.join(names, on=["owner", "anchor"]).select("number", "ts", "count")
 
 
-def _finding(
-    facts: FactMaker, names: pl.DataFrame, counts: pl.DataFrame, entity: EntityId, average: Average, *, severe: bool
-) -> Finding:
+def _finding(facts: FactMaker, alike: pl.DataFrame, entity: EntityId, average: Average, *, severe: bool) -> Finding:
     assert average.split is not None
     row, after = average.detail, average.split.after
-    severity, statement, *before = str(row["signal"]).split(SEPARATOR)
+    severity, _, *before = str(row["signal"]).split(SEPARATOR)
     seen, expected = float(str(row["seen"])), float(str(row["expected"]))
-    told = names.filter(pl.col("owner") == entity, pl.col("signal") == f"{severity}{SEPARATOR}{statement}")
     if before:
-        told = told.filter(pl.col("before") == before[0])
-    alike = counts.filter(pl.col("line").is_in(told["line"].implode())).join(told, on="line")
+        alike = alike.filter(pl.col("before") == before[0])
     more = seen > expected
     shown = _commonest(alike, ["template", "after"] if before else ["template"], later=more, split=after.start)
     template = shown["template"]

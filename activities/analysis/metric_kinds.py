@@ -1,5 +1,7 @@
 """What a metric is about, from general words in its name. No name of any system is known here."""
 
+from functools import lru_cache
+
 from workflows.contracts.hypothesis import FaultKind
 
 _WORDS: tuple[tuple[FaultKind, tuple[str, ...]], ...] = (
@@ -45,6 +47,7 @@ _WORDS: tuple[tuple[FaultKind, tuple[str, ...]], ...] = (
 )
 
 
+@lru_cache(maxsize=65_536)
 def kind_of(metric: str) -> FaultKind:
     """The kind of fault that a strange value of this metric speaks for; `unknown` when no word tells."""
     name = metric.lower()

@@ -2,6 +2,7 @@
 
 import math
 from collections import defaultdict
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -49,9 +50,7 @@ def find_in_metrics(evidence: Evidence, parameters: Parameters, facts: FactMaker
     ]
     if not frames:
         return []
-    samples = _with_silence(pl.concat(frames).filter(pl.col("value").is_finite()), evidence, parameters).sort(
-        *KEYS, "ts"
-    )
+    samples = _numbered(_with_silence(pl.concat(frames).filter(pl.col("value").is_finite()), evidence, parameters))
     collected: dict[tuple[str, str], Average] = {}
     splits = splits_of(evidence, parameters)
     for split in splits:
@@ -65,7 +64,6 @@ def find_in_metrics(evidence: Evidence, parameters: Parameters, facts: FactMaker
                 * _graded(abs(row["deviation"]), parameters)
             )
             collected.setdefault((row["entity"], row["metric"]), Average()).add(strength, split, row)
-    series = {key: rows for key, rows in samples.group_by(KEYS, maintain_order=True)}
     for average in collected.values():
         average.total /= len(splits)
     _discount_common(collected, parameters)
@@ -76,7 +74,7 @@ def find_in_metrics(evidence: Evidence, parameters: Parameters, facts: FactMaker
     found = [
         _finding(
             facts,
-            series[(entity, metric)],
+            samples.of(collected[entity, metric].detail),
             EntityId(entity),
             metric,
             collected[entity, metric],
@@ -85,7 +83,29 @@ def find_in_metrics(evidence: Evidence, parameters: Parameters, facts: FactMaker
         for (entity, kind), items in sorted(groups.items())
         for _, metric in sorted(items)[:PER_KIND]
     ]
-    return found + _deadlines(series, evidence, facts)
+    return found + _deadlines(samples, evidence, facts)
+
+
+@dataclass(frozen=True)
+class _Samples:
+    """Samples by the number of their series, so that what is compared again and again are numbers and not names."""
+
+    series: pl.DataFrame
+    """(series, entity, metric, probe, begins, points): the numbers are those of the rows, in their order."""
+
+    rows: pl.DataFrame
+    """(series, ts, value), sorted."""
+
+    def of(self, row: dict[str, object]) -> pl.DataFrame:
+        """Every sample of the series that `row` is about, by time."""
+        found = self.series.row(int(str(row["series"])), named=True)
+        return self.rows.slice(found["begins"], found["points"]).with_columns(probe=pl.lit(found["probe"]))
+
+
+def _numbered(samples: pl.DataFrame) -> _Samples:
+    series = samples.group_by(KEYS).agg(pl.col("probe").first(), points=pl.len()).sort(KEYS).with_row_index("series")
+    rows = samples.join(series.select("series", *KEYS), on=KEYS).select("series", "ts", "value").sort("series", "ts")
+    return _Samples(series.with_columns(begins=pl.col("points").cum_sum() - pl.col("points")), rows)
 
 
 def _with_silence(samples: pl.DataFrame, evidence: Evidence, parameters: Parameters) -> pl.DataFrame:
@@ -128,30 +148,32 @@ def _graded(deviation: float, parameters: Parameters) -> float:
     return min(1.0, math.log1p(deviation / parameters.metric_knee) / full)
 
 
-def _deviations(samples: pl.DataFrame, split: Split, parameters: Parameters) -> pl.DataFrame:
+def _deviations(samples: _Samples, split: Split, parameters: Parameters) -> pl.DataFrame:
     """Per series: the later value farthest from the median, in scales, and the rarity of such values before."""
-    before, after = samples.filter(pl.col("ts") < split.at), samples.filter(pl.col("ts") >= split.at)
+    rows, key = samples.rows, "series"
+    before, after = rows.filter(pl.col("ts") < split.at), rows.filter(pl.col("ts") >= split.at)
     usual = (
-        before.group_by(KEYS).agg(usual=pl.col("value").median(), past=pl.len()).filter(pl.col("past") >= LEAST_POINTS)
+        before.group_by(key).agg(usual=pl.col("value").median(), past=pl.len()).filter(pl.col("past") >= LEAST_POINTS)
     )
-    errors = before.join(usual, on=KEYS).with_columns(error=pl.col("value") - pl.col("usual"))
-    scales = errors.group_by(KEYS).agg(
+    errors = before.join(usual, on=key).with_columns(error=pl.col("value") - pl.col("usual"))
+    scales = errors.group_by(key).agg(
         spread=pl.col("error").abs().median() * 1.4826,
         wide=pl.col("error").abs().quantile(0.9) / 1.64,
         level=pl.col("value").abs().mean(),
     )
-    scales = scales.join(scales.group_by("metric").agg(peers=pl.col("level").median()), on="metric")
+    scales = scales.join(samples.series.select(key, "metric"), on=key)
+    scales = scales.join(scales.group_by("metric").agg(peers=pl.col("level").median()), on="metric").drop("metric")
     floor = parameters.metric_floor
     scale = pl.max_horizontal(
         "spread", "wide", floor * pl.col("usual").abs(), parameters.metric_peers * pl.col("peers"), pl.lit(1e-9)
     )
     farthest = (
-        after.join(usual, on=KEYS)
-        .join(scales, on=KEYS)
+        after.join(usual, on=key)
+        .join(scales, on=key)
         .with_columns(moved=pl.col("value") - pl.col("usual"))
         .with_columns(deviation=pl.col("moved") / scale, distance=(pl.col("moved") / scale).abs())
-        .sort(*KEYS, "distance", "ts", descending=[False, False, True, False])
-        .group_by(KEYS, maintain_order=True)
+        .sort(key, "distance", "ts", descending=[False, True, False])
+        .group_by(key, maintain_order=True)
         .first()
         .filter(pl.col("distance") > 0)
     )
@@ -159,16 +181,16 @@ def _deviations(samples: pl.DataFrame, split: Split, parameters: Parameters) -> 
     length = max((split.after.end - split.at).total_seconds() * 1e6, 1.0)
     back = (pl.lit(split.at) - pl.col("ts")).dt.total_microseconds() - 1
     past = (
-        errors.join(farthest.select(*KEYS, "moved"), on=KEYS)
+        errors.join(farthest.select(key, "moved"), on=key)
         .with_columns(
             block=(back / length).floor().cast(pl.Int64),
             reached=(pl.col("error") * pl.col("moved").sign()) >= pl.col("moved").abs(),
         )
-        .group_by(*KEYS, "block")
+        .group_by(key, "block")
         .agg(as_far=pl.col("reached").sum())
-        .sort(*KEYS, "block")
-        .with_columns(nearness=0.5 ** (pl.int_range(pl.len()).over(KEYS) / parameters.nearness))
-        .group_by(KEYS)
+        .sort(key, "block")
+        .with_columns(nearness=0.5 ** (pl.int_range(pl.len()).over(key) / parameters.nearness))
+        .group_by(key)
         .agg(
             pl.col("as_far").sum(),
             often=(pl.col("as_far") > 0).sum() / (pl.len() + 1),
@@ -178,7 +200,8 @@ def _deviations(samples: pl.DataFrame, split: Split, parameters: Parameters) -> 
     rare = -((pl.col("as_far") + 1) / (pl.col("past") + 1)).log() / (pl.col("past") + 1).log()
     calm = 1 - pl.max_horizontal("often", "lately")
     rarity = rare.clip(0, 1) * calm
-    return farthest.join(past, on=KEYS).with_columns(rarity=rarity).sort(KEYS)
+    found = farthest.join(past, on=key).with_columns(rarity=rarity)
+    return found.join(samples.series.select(key, *KEYS), on=key).sort(key)
 
 
 def _finding(
@@ -250,13 +273,21 @@ def onset_of(points: list[tuple[datetime, float]], split: datetime) -> datetime 
     return points[first][0]
 
 
-def _deadlines(series: dict[tuple[object, ...], pl.DataFrame], evidence: Evidence, facts: FactMaker) -> list[Finding]:
+def _deadlines(samples: _Samples, evidence: Evidence, facts: FactMaker) -> list[Finding]:
     """Countdowns that reached zero: a series that had been falling straight all along, and crossed it."""
     found = []
-    for (entity, metric), rows in sorted(series.items(), key=lambda item: str(item[0])):
+    step = pl.col("value").diff()
+    candidates = (
+        samples.rows.group_by("series")
+        .agg(pl.len(), pl.col("value").first(), last=pl.col("value").last(), falling=(step.drop_nulls() < 0).mean())
+        .filter(pl.col("len") >= 10, pl.col("value") > 0, pl.col("last") <= 0, pl.col("falling") >= STRAIGHT)
+        .join(samples.series.select("series", *KEYS), on="series")
+        .sort("series")
+    )
+    for row in candidates.iter_rows(named=True):
+        rows = samples.of(row)
+        entity, metric = row["entity"], row["metric"]
         values = rows["value"].to_numpy()
-        if len(values) < 10 or not values[0] > 0 >= values[-1] or float(np.mean(np.diff(values) < 0)) < STRAIGHT:
-            continue
         seconds = rows["ts"].dt.epoch("us").to_numpy() / 1e6
         slope, base = np.polyfit(seconds - seconds[0], values, 1)
         residual = values - (base + slope * (seconds - seconds[0]))
