@@ -209,7 +209,10 @@ def _slowness(
     )
     part = {name: (work.get(name, 0.0) + shared.get(name, 0.0)) / total for name in work.keys() | shared.keys()}
     served = _excess(inbound, sums, "duration_us", parameters)
-    base = dict(served.group_by("owner").agg(pl.col("base").sum()).iter_rows())
+    # What leaves no spans serves nobody visibly; its usual time is that of the waits for it.
+    waits = own.filter(pl.col("owner") != pl.col("entity"))
+    usual = pl.concat([waits.select("owner", "base"), served.select("owner", "base")])
+    base = dict(usual.group_by("owner").agg(pl.col("base").sum()).iter_rows())
     for name in sorted(part):
         behind = max((part.get(other, 0.0) for other in evidence.graph.callees.get(name, ())), default=0.0)
         mine = work.get(name, 0.0) / total * (1 - parameters.explained * behind)
