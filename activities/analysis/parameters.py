@@ -52,6 +52,9 @@ class Parameters:
     latency_knee: float = 2.5
     """Standard deviations at which a slowdown counts half."""
 
+    lone_caller_share: float = 0.35
+    """Part of the waits for a callee without spans that count against it though hardly any other caller waits."""
+
     load_free: float = 1.5
     """Times the usual number of requests up to which slowness is not put down to them."""
 

@@ -195,7 +195,7 @@ def _slowness(
     load: dict[EntityId, dict[str, float]],
 ) -> None:
     edges = spans.edges
-    own = _waits_shared(_excess(edges, sums, "exclusive_us", parameters))
+    own = _waits_shared(_excess(edges, sums, "exclusive_us", parameters), parameters)
     inbound = edges.filter(pl.col("caller") != pl.col("entity"))
     gaps = _excess(inbound.filter(pl.col("caller") != ""), sums, "gap_us", parameters)
     shared, gap_example = _shared_gaps(gaps)
@@ -236,16 +236,16 @@ def _not_for_load(load: dict[str, float] | None, parameters: Parameters) -> floa
     return 1.0 if times <= parameters.load_free else parameters.load_free / times
 
 
-def _waits_shared(own: pl.DataFrame) -> pl.DataFrame:
+def _waits_shared(own: pl.DataFrame, parameters: Parameters) -> pl.DataFrame:
     """Waits for a callee that left no spans: shared between it and its caller.
 
-    The callee gets them all when every one of its callers waits, and half when only one of several does: then the
-    caller's own connections may be what is waited for.
+    The callee gets them all when every one of its callers waits, and the less the fewer do: then the caller's own
+    connections may be what is waited for.
     """
-    return _between_ends(own, (pl.col("count") * pl.col("weight")).sum() / pl.col("count").sum())
+    return _between_ends(own, (pl.col("count") * pl.col("weight")).sum() / pl.col("count").sum(), parameters)
 
 
-def _between_ends(rows: pl.DataFrame, moved: pl.Expr) -> pl.DataFrame:
+def _between_ends(rows: pl.DataFrame, moved: pl.Expr, parameters: Parameters) -> pl.DataFrame:
     """The `excess` of calls into the dark shared between their ends, by how far all callers of a callee moved."""
     dark = rows.filter(pl.col("owner") != pl.col("entity"))
     if dark.is_empty():
@@ -256,7 +256,8 @@ def _between_ends(rows: pl.DataFrame, moved: pl.Expr) -> pl.DataFrame:
         .group_by("owner")
         .agg(together=pl.col("moved").mean() / pl.col("moved").max().clip(1e-9), callers=pl.len())
     )
-    part = pl.when(pl.col("callers") > 1).then(0.5 + 0.5 * pl.col("together")).otherwise(1.0)
+    alone = parameters.lone_caller_share
+    part = pl.when(pl.col("callers") > 1).then(alone + (1 - alone) * pl.col("together")).otherwise(1.0)
     shared = dark.join(together, on="owner").with_columns(part=part)
     callees = shared.with_columns(excess=pl.col("excess") * pl.col("part"))
     callers = shared.with_columns(excess=pl.col("excess") * (1 - pl.col("part")), owner=pl.col("entity"))
@@ -316,7 +317,8 @@ def _failures(spans: _Spans, sums: Cut, split: Split, parameters: Parameters, sl
             pl.col("own_errors") - pl.when(pl.col("count_before") > 0).then(usual).otherwise(0.0) * pl.col("count")
         ).clip(0)
     )
-    joined = _between_ends(joined, pl.col("excess").sum() / pl.col("count").sum()).filter(pl.col("own_errors") > 0)
+    joined = _between_ends(joined, pl.col("excess").sum() / pl.col("count").sum(), parameters)
+    joined = joined.filter(pl.col("own_errors") > 0)
     joined = _given_up(joined, spans.edges["entity"].unique().to_list(), parameters)
     joined = joined.sort(keys)
     total = float(joined["excess"].sum())
