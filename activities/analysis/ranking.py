@@ -30,6 +30,10 @@ INHERITED_KINDS = frozenset(
 )
 """Kinds that a caller shows when something it calls is at fault."""
 
+PASSED_ON = frozenset((FaultKind.LATENCY, FaultKind.ERROR))
+"""Symptoms that a caller shows in the same metric terms as what it calls: slow when that is slow, failing when it
+fails."""
+
 NOTED = 0.3
 
 
@@ -192,7 +196,7 @@ def _kept(
     """The part of a finding that nothing the entity calls explains: by evidence of its own, or by the same symptom."""
     if not _may_be_inherited(item):
         return 1.0
-    if FaultKind.LATENCY not in item.fault_kinds or item.family is not FindingFamily.METRIC:
+    if item.family is not FindingFamily.METRIC or PASSED_ON.isdisjoint(item.fault_kinds):
         return kept
     behind = max((alike.get((other, _symptom(item)), 0.0) for other in graph.downstream(name)), default=0.0)
     same = 1 - parameters.explained * min(1.0, behind / max(item.strength, 1e-9))
