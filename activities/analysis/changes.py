@@ -183,7 +183,8 @@ def _candidates(
     for item in strong:
         if item.onset is not None:
             earliest[item.entity] = min(item.onset, earliest.get(item.entity, item.onset))
-    deadline = any(FaultKind.EXPIRY in item.fault_kinds for item in strong)
+    # A countdown that reached zero, not a log line that says "expired": that may be what a change brought in.
+    deadline = any(FaultKind.EXPIRY in item.fault_kinds and item.family is FindingFamily.METRIC for item in strong)
     found: list[_Candidate] = []
     for row, words in zip(rows, texts, strict=True):
         moment = row["ts"]

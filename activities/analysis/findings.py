@@ -8,6 +8,7 @@ from activities.analysis.limits import find_at_limits
 from activities.analysis.logs import find_in_logs
 from activities.analysis.metrics import find_in_metrics
 from activities.analysis.parameters import DEFAULT, Parameters
+from activities.analysis.ramps import find_ramps
 from activities.analysis.traces import find_in_traces
 from activities.analysis.volumes import find_in_volumes
 from workflows.contracts.finding import Finding
@@ -21,6 +22,7 @@ def find(evidence: Evidence, parameters: Parameters = DEFAULT) -> list[Finding]:
     found = [
         *find_in_metrics(evidence, parameters, facts),
         *find_at_limits(evidence, parameters, facts),
+        *find_ramps(evidence, parameters, facts),
         *find_in_volumes(evidence, parameters, facts),
         *find_in_traces(evidence, parameters, facts),
         *find_in_logs(evidence, parameters, facts),

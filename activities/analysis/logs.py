@@ -9,7 +9,7 @@ from activities.analysis.evidence import Evidence
 from activities.analysis.facts import LEAST_STRENGTH, FactMaker
 from activities.analysis.log_kinds import kind_of_text
 from activities.analysis.parameters import Parameters
-from activities.analysis.splits import Average, Cut, cut, splits_of
+from activities.analysis.splits import Average, Cut, Split, cut, splits_of
 from activities.answers import COLUMNS, TIMESTAMP
 from workflows.contracts.finding import Direction, Finding, FindingFamily
 from workflows.contracts.hypothesis import FaultKind
@@ -43,6 +43,7 @@ def find_in_logs(evidence: Evidence, parameters: Parameters, facts: FactMaker) -
     pairs = None
     followed = names.filter(pl.col("before").is_not_null() & (pl.col("before") != ""))
     steps = followed.select("owner", signal="step", anchor=pl.lit(AFTER) + pl.col("before")).unique()
+    speaking = _speaking(names)
     for split in splits:
         lines = cut(rows, ["line"], ["count"], split, parameters)
         signals = lines.named(names, "line", ["owner", "signal"])
@@ -67,7 +68,8 @@ def find_in_logs(evidence: Evidence, parameters: Parameters, facts: FactMaker) -
                 )
             )
         strongest: dict[tuple[EntityId, bool], dict[str, object]] = {}
-        for row in pl.concat(broken).sort("strength", "signal").iter_rows(named=True):
+        broken.append(_speaking_errors(speaking, lines, split, parameters))
+        for row in pl.concat(broken, how="diagonal").sort("strength", "signal").iter_rows(named=True):
             severe = str(row["signal"]).partition(SEPARATOR)[0] in SEVERE
             strongest[(EntityId(row["owner"]), severe)] = row
         for key, row in strongest.items():
@@ -114,6 +116,31 @@ def _numbered(evidence: Evidence) -> tuple[pl.DataFrame, pl.DataFrame]:
     )
     numbers = names.select("line", *keys)
     return names, lines.join(numbers, on=keys, nulls_equal=True).select("line", "ts", "count")
+
+
+def _speaking(names: pl.DataFrame) -> pl.DataFrame:
+    """Errors whose text names a kind of fault."""
+    severe = names.filter(pl.col("severity").is_in(list(SEVERE)))
+    named = [
+        kind_of_text(f"{template} {example}") is not None
+        for template, example in severe.select("template", "example").iter_rows()
+    ]
+    return severe.filter(pl.Series(named, dtype=pl.Boolean))
+
+
+def _speaking_errors(speaking: pl.DataFrame, lines: Cut, split: Split, parameters: Parameters) -> pl.DataFrame:
+    """Errors that say what is wrong need no ratio to anything: each one more than usual in the time counts."""
+    counted = lines.named(speaking, "line", ["owner", "signal"])
+    usual = counted.before.group_by("owner", "signal").agg(pl.col("count").sum())
+    times = split.after.length / max(split.before.length, parameters.chunk)
+    excess = (pl.col("seen") - pl.col("expected")).clip(0)
+    strength = parameters.new_signal_trust * (1 - (-excess / parameters.failure_knee).exp())
+    return (
+        counted.after.rename({"count": "seen"})
+        .join(usual, on=["owner", "signal"], how="left")
+        .with_columns(expected=pl.col("count").fill_null(0) * times)
+        .select("owner", "signal", "seen", "expected", strength=strength)
+    )
 
 
 def _together(first: Cut, second: Cut) -> Cut:

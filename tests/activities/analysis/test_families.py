@@ -253,3 +253,57 @@ def test_contributions_add_up_to_the_odds_and_probabilities_to_one() -> None:
 
 def test_every_kind_of_fault_can_be_told() -> None:
     assert SENTENCES.keys() >= set(FaultKind)
+
+
+def course(entity: EntityId, name: str, values: list[float]) -> AnsweredProbe:
+    """One sample a minute, the last one at the alert."""
+    rows = [
+        {"metric": name, "ts": NOON - timedelta(minutes=len(values) - 1 - number), "value": value}
+        for number, value in enumerate(values)
+    ]
+    return answered(MetricProbe(backend="b", window=DAY, entity=entity), rows)
+
+
+def test_a_leak_is_dated_from_where_its_line_leaves_the_usual_level() -> None:
+    """Any moment of the last quarter of an hour has the leak on both sides."""
+    level = [200.0 + (n % 5) for n in range(40)]
+    leak = [200.0 + 2.0 * n + (n % 5) for n in range(120)]
+    found = [item for item in find(evidence(course(BACK, "memory_rss_mb", level + leak))) if "ramp" in item.signal]
+    assert len(found) == 1
+    assert found[0].fault_kinds == {FaultKind.MEMORY: 1.0}
+    assert found[0].onset is not None
+    assert abs(found[0].onset - (NOON - timedelta(minutes=120))) <= timedelta(minutes=4)
+
+
+def test_what_goes_up_and_down_is_no_leak() -> None:
+    waves = [200.0 + 80.0 * ((n // 20) % 2) + (n % 5) for n in range(160)]
+    assert [item for item in find(evidence(course(BACK, "memory_rss_mb", waves))) if "ramp" in item.signal] == []
+
+
+def test_a_full_processor_needs_no_history() -> None:
+    found = find(evidence(course(BACK, "cpu_percent", [96.0 + (n % 3) for n in range(20)])))
+    assert [(item.entity, item.fault_kinds) for item in found] == [(BACK, {FaultKind.CPU: 1.0})]
+    assert "of at most 100" in found[0].summary
+    assert find(evidence(course(BACK, "cpu_percent", [46.0 + (n % 3) for n in range(20)]))) == []
+
+
+def test_what_has_been_full_all_day_is_how_it_works_there() -> None:
+    short, day = (
+        find(evidence(course(BACK, "cpu_percent", [96.0 + (n % 3) for n in range(minutes)])))[0].strength
+        for minutes in (20, 24 * 60)
+    )
+    assert day < short / 2
+
+
+def test_an_error_that_says_what_is_wrong_needs_no_ratio() -> None:
+    """One other line is all that was ever logged."""
+    rows: list[dict[str, object]] = [
+        {"severity": severity, "template": text, "ts": NOON - timedelta(seconds=before), "count": 3, "example": text}
+        for severity, text, before in (
+            ("info", "started", 600),
+            ("error", "lookup failed: no such host db.internal", 20),
+        )
+    ]
+    found = of_family(find(evidence(answered(LogProbe(backend="b", window=DAY, entity=BACK), rows))), LOG)
+    assert len(found) == 1
+    assert max(found[0].fault_kinds, key=lambda kind: found[0].fault_kinds[kind]) is FaultKind.CONFIGURATION
