@@ -26,6 +26,7 @@ PER_KIND = 2
 KEYS = ["entity", "metric"]
 LEAST_POINTS = 3
 WORTH_TELLING = 0.02
+FEW_EPISODES = 3
 STRAIGHT = 0.9
 """Share of the steps of a countdown that go down."""
 
@@ -50,7 +51,9 @@ def find_in_metrics(evidence: Evidence, parameters: Parameters, facts: FactMaker
     ]
     if not frames:
         return []
-    samples = _numbered(_with_silence(pl.concat(frames).filter(pl.col("value").is_finite()), evidence, parameters))
+    samples = _numbered(
+        _with_silence(pl.concat(frames).filter(pl.col("value").is_finite()), evidence, parameters), parameters
+    )
     collected: dict[tuple[str, str], Average] = {}
     splits = splits_of(evidence, parameters)
     for split in splits:
@@ -94,7 +97,10 @@ class _Samples:
     """(series, entity, metric, probe, begins, points): the numbers are those of the rows, in their order."""
 
     rows: pl.DataFrame
-    """(series, ts, value), sorted."""
+    """(series, ts, value, episode), sorted; the episodes are counted from one."""
+
+    episodes: pl.Series
+    """When each stretch of recording began that follows a hole."""
 
     def of(self, row: dict[str, object]) -> pl.DataFrame:
         """Every sample of the series that `row` is about, by time."""
@@ -102,10 +108,13 @@ class _Samples:
         return self.rows.slice(found["begins"], found["points"]).with_columns(probe=pl.lit(found["probe"]))
 
 
-def _numbered(samples: pl.DataFrame) -> _Samples:
+def _numbered(samples: pl.DataFrame, parameters: Parameters) -> _Samples:
     series = samples.group_by(KEYS).agg(pl.col("probe").first(), points=pl.len()).sort(KEYS).with_row_index("series")
     rows = samples.join(series.select("series", *KEYS), on=KEYS).select("series", "ts", "value").sort("series", "ts")
-    return _Samples(series.with_columns(begins=pl.col("points").cum_sum() - pl.col("points")), rows)
+    moments = rows["ts"].unique().sort()
+    episodes = moments.filter((moments.diff() > parameters.hole).fill_null(value=True))
+    rows = rows.with_columns(episode=episodes.search_sorted(rows["ts"], side="right").cast(pl.Int64))
+    return _Samples(series.with_columns(begins=pl.col("points").cum_sum() - pl.col("points")), rows, episodes)
 
 
 def _with_silence(samples: pl.DataFrame, evidence: Evidence, parameters: Parameters) -> pl.DataFrame:
@@ -177,13 +186,10 @@ def _deviations(samples: _Samples, split: Split, parameters: Parameters) -> pl.D
         .first()
         .filter(pl.col("distance") > 0)
     )
-    # As long as what is compared: one far point in an hour is rare among points and common among hours.
-    length = max((split.after.end - split.at).total_seconds() * 1e6, 1.0)
-    back = (pl.lit(split.at) - pl.col("ts")).dt.total_microseconds() - 1
     past = (
         errors.join(farthest.select(key, "moved"), on=key)
         .with_columns(
-            block=(back / length).floor().cast(pl.Int64),
+            block=_block(samples.episodes, split),
             reached=(pl.col("error") * pl.col("moved").sign()) >= pl.col("moved").abs(),
         )
         .group_by(key, "block")
@@ -202,6 +208,20 @@ def _deviations(samples: _Samples, split: Split, parameters: Parameters) -> pl.D
     rarity = rare.clip(0, 1) * calm
     found = farthest.join(past, on=key).with_columns(rarity=rarity)
     return found.join(samples.series.select(key, *KEYS), on=key).sort(key)
+
+
+def _block(episodes: pl.Series, split: Split) -> pl.Expr:
+    """The number of the window of history that a sample lies in, counted back from the split.
+
+    Windows are as long as what is compared: one far point in an hour is rare among points and common among hours. Where
+    recording stopped again and again, each stretch is one: what shows in all of them is the rule.
+    """
+    past = episodes.filter(episodes < split.at)
+    if len(past) > FEW_EPISODES:
+        return len(past) - pl.col("episode")
+    length = max((split.after.end - split.at).total_seconds() * 1e6, 1.0)
+    back = (pl.lit(split.at) - pl.col("ts")).dt.total_microseconds() - 1
+    return (back / length).floor().cast(pl.Int64)
 
 
 def _finding(

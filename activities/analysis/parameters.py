@@ -52,7 +52,7 @@ class Parameters:
     latency_knee: float = 2.5
     """Standard deviations at which a slowdown counts half."""
 
-    lone_caller_share: float = 0.35
+    lone_caller_share: float = 0.46
     """Part of the waits for a callee without spans that count against it though hardly any other caller waits."""
 
     load_free: float = 1.5

@@ -94,7 +94,8 @@ async def test_an_unreachable_backend_becomes_a_status(backend_for: BackendFor) 
     if backend_for is away:
         assert report.findings.verdict.outcome is Outcome.INCONCLUSIVE
     else:
-        assert report.findings.verdict.entity == "database:shopdb"
+        # Without what the database says of itself, a wait for it may also be one for its caller's pool.
+        assert "database:shopdb" in [item.entity for item in report.findings.hypotheses[:2]]
         assert report.run.probes_by_status["unavailable"] == 6
 
 
