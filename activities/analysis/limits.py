@@ -1,7 +1,7 @@
 """What stands near the limit of its capacity: a share that is nearly one says so without any history."""
 
 import re
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import polars as pl
 
@@ -121,7 +121,7 @@ def _finding(
     level, whole = float(str(average.detail["level"])), float(str(average.detail["whole"]))
     rows = shares.filter(pl.col("entity") == entity, pl.col("metric") == metric).sort("ts")
     since = average.split.at
-    reached = rows.filter(pl.col("ts") >= since, pl.col("value") >= SAME_LEVEL * level)
+    points: list[tuple[datetime, float]] = list(rows.select("ts", "value").iter_rows())
     return facts.stated(
         family=FindingFamily.METRIC,
         entity=entity,
@@ -130,8 +130,8 @@ def _finding(
         direction=Direction.UP,
         strength=average.total * weight,
         fault_kinds={kind_of(metric): 1.0},
-        onset=reached["ts"].min() if reached.height else since,  # type: ignore[arg-type]
-        points=list(rows.select("ts", "value").iter_rows()),
+        onset=next((ts for ts, value in points if ts >= since and value >= SAME_LEVEL * level), since),
+        points=points,
         predicate=SeriesLevel(
             probe_key=ProbeKey(rows["probe"][0]),
             select={"metric": metric},

@@ -1,5 +1,6 @@
 """What log lines say: templates that appear, vanish or change their share of an operation or of another template."""
 
+from dataclasses import dataclass
 from datetime import datetime
 
 import polars as pl
@@ -33,73 +34,106 @@ SEVERE = frozenset(("warn", "warning", "error", "err", "fatal", "critical", "pan
 
 def find_in_logs(evidence: Evidence, parameters: Parameters, facts: FactMaker) -> list[Finding]:
     """At most one finding per entity and direction of severity: its most surprising template."""
-    names, rows = _numbered(evidence)
-    if rows.is_empty():
+    lines = _numbered(evidence)
+    if lines.rows.is_empty():
         return []
-    names = _most_telling(names, rows, evidence)
-    operations, spans = _operations(evidence)
     collected: dict[tuple[EntityId, bool], Average] = {}
     splits = splits_of(evidence, parameters)
-    pairs = None
-    followed = names.filter(pl.col("before").is_not_null() & (pl.col("before") != ""))
-    steps = followed.select("owner", signal="step", anchor=pl.lit(AFTER) + pl.col("before")).unique()
-    speaking = _speaking(names)
+    pairs: pl.DataFrame | None = None
     for split in splits:
-        lines = cut(rows, ["line"], ["count"], split, parameters)
-        signals = lines.named(names, "line", ["owner", "signal"])
-        anchors = _together(
-            lines.named(names.with_columns(anchor="signal"), "line", ["owner", "anchor"]),
-            cut(spans, ["number"], ["count"], split, parameters).named(operations, "number", ["owner", "anchor"]),
-        )
+        sums = cut(lines.rows, ["line"], ["count"], split, parameters)
+        signals, anchors = _signals(lines, sums, split, parameters)
         if pairs is None:
             pairs = best_anchors(signals, anchors, parameters)
-        broken = [broken_ratios(pairs, signals, anchors, parameters)]
-        if steps.height:
-            ordered = names.filter(pl.col("before").is_not_null()).with_columns(
-                anchor=pl.lit(AFTER) + pl.col("statement")
-            )
-            broken.append(
-                broken_ratios(
-                    steps,
-                    lines.named(followed.drop("signal").rename({"step": "signal"}), "line", ["owner", "signal"]),
-                    lines.named(ordered, "line", ["owner", "anchor"]),
-                    parameters,
-                    parts=True,
-                )
-            )
-        strongest: dict[tuple[EntityId, bool], dict[str, object]] = {}
-        broken.append(_speaking_errors(speaking, lines, split, parameters))
-        for row in pl.concat(broken, how="diagonal").sort("strength", "signal").iter_rows(named=True):
-            severe = str(row["signal"]).partition(SEPARATOR)[0] in SEVERE
-            strongest[(EntityId(row["owner"]), severe)] = row
-        for key, row in strongest.items():
+        signs = [
+            broken_ratios(pairs, signals, anchors, parameters),
+            _broken_order(lines.names, sums, parameters),
+            _speaking_errors(lines.names, sums, split, parameters),
+        ]
+        for key, row in _strongest(signs).items():
             collected.setdefault(key, Average()).add(float(str(row["strength"])), split, row)
     for average in collected.values():
         average.total /= len(splits)
-    told = [key for key in sorted(collected) if collected[key].total >= LEAST_STRENGTH]
-    statements = pl.DataFrame(
-        {
-            "owner": [entity for entity, _ in told],
-            "signal": [SEPARATOR.join(str(collected[key].detail["signal"]).split(SEPARATOR)[:2]) for key in told],
-        },
-        schema={"owner": pl.String, "signal": pl.String},
+    return _told(facts, lines, {key: item for key, item in collected.items() if item.total >= LEAST_STRENGTH})
+
+
+@dataclass(frozen=True)
+class _Lines:
+    """Lines by the number of their template, so that what is compared again and again are numbers and not texts."""
+
+    names: pl.DataFrame
+    """(line, owner, severity, template, after, probe, example), and what stands for them in comparisons: `statement`,
+    `before` (that of the line before; null where it is not told), `signal` (severity and statement), `step` (both and
+    the statement before)."""
+
+    rows: pl.DataFrame
+    """(line, ts, count)."""
+
+    operations: pl.DataFrame
+    """(number, owner, anchor): operations of spans, which templates of the same entity may follow."""
+
+    spans: pl.DataFrame
+    """(number, ts, count)."""
+
+
+def _signals(lines: _Lines, sums: Cut, split: Split, parameters: Parameters) -> tuple[Cut, Cut]:
+    """Counts per template, and of all that may predict them: other templates and operations."""
+    signals = sums.named(lines.names, "line", ["owner", "signal"])
+    templates = sums.named(lines.names.with_columns(anchor="signal"), "line", ["owner", "anchor"])
+    spans = cut(lines.spans, ["number"], ["count"], split, parameters)
+    operations = spans.named(lines.operations, "number", ["owner", "anchor"])
+    anchors = Cut(
+        before=pl.concat([templates.before, operations.before.select(templates.before.columns)]),
+        after=pl.concat([templates.after, operations.after.select(templates.after.columns)]),
     )
-    names = names.join(statements.unique(), on=["owner", "signal"], how="semi")
+    return signals, anchors
+
+
+def _broken_order(names: pl.DataFrame, sums: Cut, parameters: Parameters) -> pl.DataFrame:
+    """Statements that used to follow another always or never within a request, and no longer do."""
+    told = names.filter(pl.col("before").is_not_null())
+    steps = told.filter(pl.col("before") != "").select(
+        "line", "owner", signal="step", anchor=pl.lit(AFTER) + pl.col("before")
+    )
+    befores = told.select("line", "owner", anchor=pl.lit(AFTER) + pl.col("statement"))
+    return broken_ratios(
+        steps.drop("line").unique(),
+        sums.named(steps, "line", ["owner", "signal"]),
+        sums.named(befores, "line", ["owner", "anchor"]),
+        parameters,
+        parts=True,
+    )
+
+
+def _strongest(signs: list[pl.DataFrame]) -> dict[tuple[EntityId, bool], dict[str, object]]:
+    """The strongest sign per entity and whether it is severe."""
+    ordered = pl.concat(signs, how="diagonal").sort("strength", "signal")
+    return {
+        (EntityId(row["owner"]), str(row["signal"]).partition(SEPARATOR)[0] in SEVERE): row
+        for row in ordered.iter_rows(named=True)
+    }
+
+
+def _told(facts: FactMaker, lines: _Lines, collected: dict[tuple[EntityId, bool], Average]) -> list[Finding]:
+    """Findings of what is worth telling; only its rows are looked at again."""
+    told = sorted(collected)
+    signals = [SEPARATOR.join(str(collected[key].detail["signal"]).split(SEPARATOR)[:2]) for key in told]
+    wanted = pl.DataFrame(
+        {"owner": [entity for entity, _ in told], "signal": signals}, schema={"owner": pl.String, "signal": pl.String}
+    )
+    names = lines.names.join(wanted.unique(), on=["owner", "signal"], how="semi")
     templates = names.partition_by("owner", "signal", as_dict=True)
-    counts = rows.join(names.select("line"), on="line", how="semi").partition_by("line", as_dict=True)
+    counts = lines.rows.join(names.select("line"), on="line", how="semi").partition_by("line", as_dict=True)
     found = []
-    for (entity, severe), signal in zip(told, statements["signal"], strict=True):
+    for (entity, severe), signal in zip(told, signals, strict=True):
         alike = templates[entity, signal]
         occurred = pl.concat([counts[(line,)] for line in alike["line"]]).join(alike, on="line")
         found.append(_finding(facts, occurred, entity, collected[entity, severe], severe=severe))
     return found
 
 
-def _numbered(evidence: Evidence) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Templates with what is known of them, and how often each number of a template occurred in each bucket.
-
-    Answers of earlier versions do not tell what a line came after; there it is null.
-    """
+def _numbered(evidence: Evidence) -> _Lines:
+    """Every answer about lines; answers of earlier versions do not tell what a line came after."""
     frames = [
         item.rows.with_columns(owner=pl.lit(entity_of(item.probe)), probe=pl.lit(item.probe.key))
         for item in evidence.of("logs")
@@ -114,23 +148,16 @@ def _numbered(evidence: Evidence) -> tuple[pl.DataFrame, pl.DataFrame]:
         signal=pl.concat_str("severity", "statement", separator=SEPARATOR),
         step=pl.concat_str("severity", "statement", "before", separator=SEPARATOR),
     )
-    numbers = names.select("line", *keys)
-    return names, lines.join(numbers, on=keys, nulls_equal=True).select("line", "ts", "count")
+    rows = lines.join(names.select("line", *keys), on=keys, nulls_equal=True).select("line", "ts", "count")
+    return _Lines(_most_telling(names, rows, evidence), rows, *_operations(evidence))
 
 
-def _speaking(names: pl.DataFrame) -> pl.DataFrame:
-    """Errors whose text names a kind of fault."""
+def _speaking_errors(names: pl.DataFrame, sums: Cut, split: Split, parameters: Parameters) -> pl.DataFrame:
+    """Errors whose text names a kind of fault need no ratio: each one more than usual in the time counts."""
     severe = names.filter(pl.col("severity").is_in(list(SEVERE)))
-    named = [
-        kind_of_text(f"{template} {example}") is not None
-        for template, example in severe.select("template", "example").iter_rows()
-    ]
-    return severe.filter(pl.Series(named, dtype=pl.Boolean))
-
-
-def _speaking_errors(speaking: pl.DataFrame, lines: Cut, split: Split, parameters: Parameters) -> pl.DataFrame:
-    """Errors that say what is wrong need no ratio to anything: each one more than usual in the time counts."""
-    counted = lines.named(speaking, "line", ["owner", "signal"])
+    texts = severe.select(pl.concat_str("template", pl.lit(" "), "example")).to_series()
+    named = pl.Series([kind_of_text(text) is not None for text in texts], dtype=pl.Boolean)
+    counted = sums.named(severe.filter(named), "line", ["owner", "signal"])
     usual = counted.before.group_by("owner", "signal").agg(pl.col("count").sum())
     times = split.after.length / max(split.before.length, parameters.chunk)
     excess = (pl.col("seen") - pl.col("expected")).clip(0)
@@ -140,13 +167,6 @@ def _speaking_errors(speaking: pl.DataFrame, lines: Cut, split: Split, parameter
         .join(usual, on=["owner", "signal"], how="left")
         .with_columns(expected=pl.col("count").fill_null(0) * times)
         .select("owner", "signal", "seen", "expected", strength=strength)
-    )
-
-
-def _together(first: Cut, second: Cut) -> Cut:
-    return Cut(
-        before=pl.concat([first.before, second.before.select(first.before.columns)]),
-        after=pl.concat([first.after, second.after.select(first.after.columns)]),
     )
 
 
