@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 import polars as pl
 
 from activities.analysis.graph import Graph
+from activities.answers import COLUMNS
 from workflows.contracts.alert import Alert
 from workflows.contracts.finding import EvidenceRef
 from workflows.contracts.identifiers import Digest, EntityId, ProbeKey
@@ -53,6 +54,16 @@ class Evidence:
         """Answers of one modality, by entity."""
         found = [item for item in self.answers if item.probe.tool == tool]
         return sorted(found, key=lambda item: (entity_of(item.probe) or "", item.probe.key))
+
+    def rows(self, tool: Modality) -> pl.DataFrame:
+        """All rows about entities of one modality, each with its `entity` and its `probe`; empty where none are."""
+        empty = COLUMNS[tool].to_frame().with_columns(entity=pl.lit("", pl.String), probe=pl.lit("", pl.String))
+        told = [
+            item.rows.with_columns(entity=pl.lit(entity_of(item.probe)), probe=pl.lit(item.probe.key))
+            for item in self.of(tool)
+            if item.rows.height
+        ]
+        return pl.concat([empty.clear(), *told], how="diagonal")
 
     def frames(self) -> Mapping[ProbeKey, pl.DataFrame]:
         """Rows by probe, for verification."""

@@ -15,7 +15,6 @@ from workflows.contracts.finding import Direction, Finding, FindingFamily
 from workflows.contracts.hypothesis import FaultKind
 from workflows.contracts.identifiers import EntityId, ProbeKey
 from workflows.contracts.predicate import SeriesLevel
-from workflows.contracts.probe import entity_of
 
 LIMITED = frozenset((FaultKind.CPU, FaultKind.DISK))
 """Kinds of which a full use is trouble; memory is often full of what can be given back."""
@@ -38,14 +37,7 @@ def find_at_limits(evidence: Evidence, parameters: Parameters, facts: FactMaker)
     The level is the median since a split, so that one full sample is none; what has stood as high for a good part of
     a long history is how it works here.
     """
-    frames = [
-        item.rows.with_columns(entity=pl.lit(entity_of(item.probe)), probe=pl.lit(item.probe.key))
-        for item in evidence.of("metrics")
-        if item.rows.height
-    ]
-    if not frames:
-        return []
-    shares = _shares(pl.concat(frames).filter(pl.col("value").is_finite()))
+    shares = _shares(evidence.rows("metrics").filter(pl.col("value").is_finite()))
     splits = splits_of(evidence, parameters)
     collected: dict[tuple[str, str], Average] = {}
     for split in splits:

@@ -11,7 +11,7 @@ from activities.analysis.facts import LEAST_STRENGTH, FactMaker
 from activities.analysis.log_kinds import kind_of_text
 from activities.analysis.parameters import Parameters
 from activities.analysis.splits import Average, Cut, Split, cut, splits_of
-from activities.answers import COLUMNS, TIMESTAMP
+from activities.answers import TIMESTAMP
 from workflows.contracts.finding import Direction, Finding, FindingFamily
 from workflows.contracts.hypothesis import FaultKind
 from workflows.contracts.identifiers import EntityId, ProbeKey
@@ -134,13 +134,7 @@ def _told(facts: FactMaker, lines: _Lines, collected: dict[tuple[EntityId, bool]
 
 def _numbered(evidence: Evidence) -> _Lines:
     """Every answer about lines; answers of earlier versions do not tell what a line came after."""
-    frames = [
-        item.rows.with_columns(owner=pl.lit(entity_of(item.probe)), probe=pl.lit(item.probe.key))
-        for item in evidence.of("logs")
-        if item.rows.height
-    ]
-    empty = pl.DataFrame(schema={**COLUMNS["logs"], "owner": pl.String, "probe": pl.String})
-    lines = pl.concat([empty, *frames], how="diagonal")
+    lines = evidence.rows("logs").rename({"entity": "owner"})
     keys = ["owner", "severity", "template", "after"]
     names = lines.group_by(keys).agg(pl.col("probe").first(), pl.col("example").min()).sort(keys)
     names = names.with_row_index("line").with_columns(statement=_statement("template"), before=_statement("after"))

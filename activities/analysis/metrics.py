@@ -18,7 +18,7 @@ from workflows.contracts.finding import Direction, Finding, FindingFamily
 from workflows.contracts.hypothesis import FaultKind
 from workflows.contracts.identifiers import EntityId, ProbeKey
 from workflows.contracts.predicate import SeriesShift
-from workflows.contracts.probe import Window, entity_of
+from workflows.contracts.probe import Window
 
 PER_KIND = 2
 """Findings per entity and kind of fault, the strongest first."""
@@ -44,16 +44,10 @@ def find_in_metrics(evidence: Evidence, parameters: Parameters, facts: FactMaker
     series' own level and a part of the level of the same metric elsewhere; it counts by how rarely the series' own,
     possibly contaminated, history goes as far.
     """
-    frames = [
-        item.rows.with_columns(entity=pl.lit(entity_of(item.probe)), probe=pl.lit(item.probe.key))
-        for item in evidence.of("metrics")
-        if item.rows.height
-    ]
-    if not frames:
+    recorded = evidence.rows("metrics").filter(pl.col("value").is_finite())
+    if recorded.is_empty():
         return []
-    samples = _numbered(
-        _with_silence(pl.concat(frames).filter(pl.col("value").is_finite()), evidence, parameters), parameters
-    )
+    samples = _numbered(_with_silence(recorded, evidence, parameters), parameters)
     collected: dict[tuple[str, str], Average] = {}
     splits = splits_of(evidence, parameters)
     for split in splits:

@@ -16,7 +16,6 @@ from workflows.contracts.finding import Direction, Finding, FindingFamily
 from workflows.contracts.hypothesis import FaultKind
 from workflows.contracts.identifiers import EntityId, ProbeKey
 from workflows.contracts.predicate import AllOf, RowCount
-from workflows.contracts.probe import entity_of
 
 SUMS = ["count", "own_errors", "duration_us", "exclusive_us", "gap_us"]
 EDGE = ["entity", "operation", "caller", "caller_operation", "peer", "unanswered"]
@@ -30,14 +29,10 @@ def find_in_traces(evidence: Evidence, parameters: Parameters, facts: FactMaker)
     with their history in logarithms, with a robust spread; the excess is shared out among all entities, so that
     one slow callee does not accuse its callers.
     """
-    frames = [
-        item.rows.with_columns(entity=pl.lit(entity_of(item.probe)), probe=pl.lit(item.probe.key))
-        for item in evidence.of("traces")
-        if item.rows.height
-    ]
-    if not frames:
+    recorded = evidence.rows("traces")
+    if recorded.is_empty():
         return []
-    spans = _numbered(_owned(pl.concat(frames)))
+    spans = _numbered(_owned(recorded))
     slots: Slots = {}
     splits = splits_of(evidence, parameters)
     for split in splits:
