@@ -87,6 +87,9 @@ did not account for.
 `topology`: a row with an empty target names an entity, `kind` being the entity's kind.
 """
 
+REPEATED = ("metric", "severity", "template", "example", "after", "operation", "caller", "caller_operation", "peer")
+"""Columns whose texts occur again and again within an answer."""
+
 
 def encode(rows: pl.DataFrame) -> bytes:
     """The bytes of an answer."""
@@ -98,3 +101,12 @@ def encode(rows: pl.DataFrame) -> bytes:
 def decode(content: bytes) -> pl.DataFrame:
     """The rows of an answer."""
     return pl.read_ipc(io.BytesIO(content))
+
+
+def compacted(rows: pl.DataFrame) -> pl.DataFrame:
+    """The same rows with repeated texts kept once: a number a row, for answers that stay in memory."""
+    return rows.with_columns(
+        pl.col(name).cast(pl.Categorical)
+        for name, kind in rows.schema.items()
+        if name in REPEATED and kind == pl.String
+    )

@@ -4,7 +4,7 @@ import polars as pl
 
 from activities.analysis.evidence import AnsweredProbe, Evidence
 from activities.analysis.graph import Graph
-from activities.answers import COLUMNS, decode
+from activities.answers import COLUMNS, compacted, decode
 from activities.memory.ledger import ArtifactLostError, Ledger
 from workflows.contracts.investigation import StepInput
 from workflows.contracts.probe import entity_of
@@ -24,7 +24,7 @@ def load_evidence(ledger: Ledger, given: StepInput) -> tuple[Evidence, list[Unse
             continue
         if observation.artifact is not None:
             try:
-                rows = decode(ledger.artifact(observation.artifact))
+                rows = compacted(decode(ledger.artifact(observation.artifact)))
             except ArtifactLostError as error:
                 unseen.append(Unseen(tool=probe.tool, entity=entity_of(probe), reason=str(error)))
                 continue

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,11 @@ from rich.console import Console
 from rich.table import Table
 
 from activities.analysis.conclusion import conclude
+from activities.analysis.evidence import AnsweredProbe, Evidence
 from activities.analysis.findings import find
+from activities.analysis.graph import Graph
+from activities.analysis.ranking import rank
+from activities.answers import COLUMNS, compacted
 from activities.telemetry.recorded import open_bundle
 from evals.bundles import Recording, write_bundle
 from evals.offline import evidence_of
@@ -28,6 +33,8 @@ from infra.settings import Settings
 from infra.stack import wait_until_stopped
 from workflows.contracts.alert import Alert
 from workflows.contracts.bundle import VisibleWindow
+from workflows.contracts.identifiers import Digest, EntityId
+from workflows.contracts.probe import LogProbe, MetricProbe, Probe, TraceProbe, Window
 from workflows.contracts.report import Report
 
 OUT = Console()
@@ -36,6 +43,24 @@ RUNS = 5
 SERVICES = (12, 25, 50, 100)
 METRICS, POINTS, LINES, SPANS = 20, 120, 2_000, 2_000
 """Metrics and points per service; log lines and spans per service."""
+
+LARGE = (50, 720, 5_000, 5_000)
+"""Metrics, points a metric, log lines and spans per service."""
+
+LARGE_SERVICES = (10, 100, 1_000)
+NAMES = (
+    "cpu_utilization",
+    "custom_gauge",
+    "disk_used_percent",
+    "error_ratio",
+    "memory_working_set_bytes",
+    "network_receive_bytes",
+    "pool_connections_waiting",
+    "queue_depth",
+    "request_duration_seconds_mean",
+    "requests_count",
+)
+"""What the metrics are about."""
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -68,7 +93,10 @@ def synthetic(services: int, folder: Path) -> Path:
     minutes = [start + timedelta(minutes=minute) for minute in range(POINTS)]
     metrics = (
         pl.DataFrame({"entity": names})
-        .join(pl.DataFrame({"metric": [f"metric_{number}" for number in range(METRICS)]}), how="cross")
+        .join(
+            pl.DataFrame({"metric": [f"{NAMES[number % len(NAMES)]}_{number}" for number in range(METRICS)]}),
+            how="cross",
+        )
         .join(pl.DataFrame({"ts": minutes}), how="cross")
         .with_columns(value=pl.Series(rng.gamma(9, 1, services * METRICS * POINTS)))
     )
@@ -111,6 +139,83 @@ def synthetic(services: int, folder: Path) -> Path:
     return folder / recording.bundle_id
 
 
+def synthetic_answers(services: int) -> Evidence:
+    """Answers about that many healthy services in a chain of calls, as large as `LARGE` says, without a backend.
+
+    Nearly every line and span falls into a bucket of its own, so that answers are as long as they can be.
+    """
+    rng = np.random.default_rng(services)
+    metrics, points, lines, spans = LARGE
+    window = Window(start=NOON - timedelta(minutes=points), end=NOON)
+    minutes = pl.datetime_range(window.start, NOON, "1m", closed="left", eager=True, time_unit="us")
+    kinds = sorted(f'{NAMES[number % len(NAMES)]}{{part="{number // len(NAMES)}"}}' for number in range(metrics))
+    names = [EntityId(f"service:s{number:04d}") for number in range(services)]
+    answers: list[AnsweredProbe] = []
+
+    def moments(rows: int) -> pl.Series:
+        return minutes.gather(np.sort(rng.integers(0, points, rows))) + pl.Series(
+            rng.integers(0, 6, rows) * 10_000_000
+        ).cast(pl.Duration("us"))
+
+    def column(values: list[str], rows: int) -> pl.Series:
+        return pl.Series(values, dtype=pl.Categorical).gather(rng.integers(0, len(values), rows))
+
+    def answered(probe: Probe, rows: dict[str, object]) -> None:
+        frame = compacted(pl.DataFrame(rows).select(COLUMNS[probe.tool].names()))
+        answers.append(AnsweredProbe(probe=probe, artifact=Digest("0" * 64), rows=frame))
+
+    for number, name in enumerate(names):
+        answered(
+            MetricProbe(backend="bench", entity=name, window=window),
+            {
+                "metric": pl.Series(kinds, dtype=pl.Categorical).gather(np.repeat(np.arange(metrics), points)),
+                "ts": pl.concat([minutes] * metrics),
+                "value": rng.gamma(9, 1, metrics * points),
+            },
+        )
+        answered(
+            LogProbe(backend="bench", entity=name, window=window),
+            {
+                "severity": column(["info", "info", "info", "warning"], lines),
+                "template": column([f"step {word} {part} took <*> ms" for word in "abcd" for part in "klmno"], lines),
+                "ts": moments(lines),
+                "count": np.ones(lines, dtype=np.int64),
+                "example": column(["step a k took 5 ms"], lines),
+                "after": pl.Series([None], dtype=pl.Categorical).gather(np.zeros(lines, dtype=np.int64)),
+            },
+        )
+        took = rng.gamma(4, 1_000, spans).astype(np.int64)
+        failed = (rng.random(spans) < 0.001).astype(np.int64)
+        answered(
+            TraceProbe(backend="bench", entity=name, window=window),
+            {
+                "operation": column(["get", "put", "list"], spans),
+                "caller": column([names[number - 1] if number else ""], spans),
+                "caller_operation": column(["get", "put", "list"] if number else [""], spans),
+                "peer": column([""], spans),
+                "ts": moments(spans),
+                "unanswered": np.zeros(spans, dtype=bool),
+                "count": np.ones(spans, dtype=np.int64),
+                "errors": failed,
+                "own_errors": failed,
+                "duration_us": took,
+                "exclusive_us": took // 2,
+                "gap_us": took // 10,
+                "max_us": took,
+            },
+        )
+    rows = [(name, "", "service", "bench", 1.0) for name in names]
+    rows += [(caller, callee, "calls", "bench", 1.0) for caller, callee in pairwise(names)]
+    graph = Graph.from_answer(pl.DataFrame(rows, schema=COLUMNS["topology"], orient="row"))
+    alert = Alert(source="bench", fingerprint="bench", title="bench", starts_at=NOON - timedelta(minutes=1))
+    return Evidence(alerts=(alert,), as_of=NOON, answers=tuple(answers), graph=graph)
+
+
+def peak_mb() -> str:
+    """Megabytes that this process has held at most."""
+    return str(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 // 1_000_000)
+
+
 def bench_growth() -> None:
     """Reading and analysing systems of growing size."""
     table = Table("services", "values", "lines", "spans", "asking, s", "findings, s", "conclusion, s", "peak MB")
@@ -132,8 +237,28 @@ def bench_growth() -> None:
             f"{asked - began:.2f}",
             f"{found - asked:.2f}",
             f"{concluded - found:.2f}",
-            str(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024),
+            peak_mb(),
         )
+    OUT.print(table)
+
+
+def bench_large() -> None:
+    """Findings and ranking over half a day of large systems."""
+    metrics, points, lines, spans = LARGE
+    table = Table("services", "values", "lines", "spans", "findings and ranking, processor s", "peak MB")
+    for services in LARGE_SERVICES:
+        evidence = synthetic_answers(services)
+        began = time.process_time()
+        rank(find(evidence), evidence, unseen=[], planned=len(evidence.answers))
+        table.add_row(
+            str(services),
+            f"{services * metrics * points:,}",
+            f"{services * lines:,}",
+            f"{services * spans:,}",
+            f"{time.process_time() - began:.1f}",
+            peak_mb(),
+        )
+        del evidence
     OUT.print(table)
 
 
@@ -170,3 +295,4 @@ def bench_investigation() -> None:
 if __name__ == "__main__":
     bench_investigation()
     bench_growth()
+    bench_large()

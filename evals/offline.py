@@ -4,7 +4,7 @@ from pathlib import Path
 
 from activities.analysis.evidence import AnsweredProbe, Evidence
 from activities.analysis.graph import Graph
-from activities.answers import encode
+from activities.answers import compacted, encode
 from activities.telemetry.backend import ask
 from activities.telemetry.plan import plan_probes, topology_probe
 from activities.telemetry.recorded import RecordedBackend, open_bundle
@@ -32,7 +32,7 @@ def evidence_of(folder: Path) -> tuple[Evidence, int]:
             ),
         ]
         answers = tuple(
-            AnsweredProbe(probe=probe, artifact=digest_of(encode(found)), rows=found)
+            AnsweredProbe(probe=probe, artifact=digest_of(encode(found)), rows=compacted(found))
             for probe in plan
             if (found := ask(backend, probe).rows) is not None
         )

@@ -118,7 +118,7 @@ def describe(
         unseen=tuple(unseen),
         hints=tuple(hints),
         recalled=tuple(recalled),
-        window=evidence.window(),
+        window=evidence.window,
         alert_title=alert.title if alert else "",
         alert_at=evidence.alert_at,
         severity=alert.severity if alert else Severity.UNKNOWN,

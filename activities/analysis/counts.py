@@ -6,82 +6,118 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from activities.analysis.evidence import Matrix, Numbers
 from activities.analysis.parameters import Parameters
 from activities.analysis.splits import Cut
 
-KEYS = ["owner", "signal", "anchor"]
 CANDIDATES = 6
 """Anchors of a signal that are looked at closely: those whose counts run most alike."""
 
-BLOCK = 4_000_000
+BLOCK = 500_000
 """Numbers of one matrix; more pairs are taken in turns, so that memory stays bounded."""
 
-Matrix = NDArray[np.float64]
-Vector = NDArray[np.int64]
+
+@dataclass(frozen=True)
+class Counted:
+    """How often each of some things occurred; they are known by their position."""
+
+    before: Matrix
+    """Per thing and piece of history."""
+
+    after: Matrix
+    """Per thing, since the split."""
 
 
-def best_anchors(signals: Cut, anchors: Cut, parameters: Parameters) -> pl.DataFrame:
+def numbers_in(table: pl.DataFrame, column: str, names: pl.DataFrame, keys: dict[str, str]) -> Numbers:
+    """The number in `column` of `table` for each row of `names`, -1 where it has none.
+
+    Args:
+        table: one row a number.
+        column: which column of `table` holds it.
+        names: what is looked up.
+        keys: the columns of `names` and those of `table` that must be equal.
+    """
+    wanted = table.select(*keys.values(), column)
+    found = names.select(list(keys)).join(
+        wanted, left_on=list(keys), right_on=list(keys.values()), how="left", maintain_order="left"
+    )
+    return found[column].cast(pl.Int64).fill_null(-1).to_numpy()
+
+
+def counted(cut: Cut, thing: Numbers, things: int) -> Counted:
+    """The counts of `cut`, summed per thing; `thing` tells what each number stands for, -1 where for none."""
+    return Counted(before=cut.before("count", thing, things), after=cut.after("count", thing, things))
+
+
+def together(first: Counted, second: Counted) -> Counted:
+    """The things of both, one after the other."""
+    return Counted(np.concatenate([first.before, second.before]), np.concatenate([first.after, second.after]))
+
+
+def best_anchors(
+    signals: Counted, anchors: Counted, owners: tuple[Numbers, Numbers], parameters: Parameters
+) -> pl.DataFrame:
     """The anchor of the same owner that predicts each signal's count best.
 
     Args:
-        signals: counts per (owner, signal).
-        anchors: counts per (owner, anchor).
+        signals: counts of the signals.
+        anchors: counts of what may predict them; the first of them are the signals themselves.
+        owners: the owner of each signal, ascending, and of each anchor.
         parameters: numbers of the engine.
 
     Returns:
-        (owner, signal, anchor), one row a signal that has any. Candidates are preselected by the cosine of their
-        counts per piece of history; of those the one with the least doubt is taken, then the one that occurs most.
+        (signal, anchor), one row a signal that has any. Candidates are preselected by the cosine of their counts per
+        piece of history; of those the one with the least doubt is taken, then the one that occurs most.
     """
-    n, base = signals.before, anchors.before
-    chunks = _pieces(n, base)
-    counted, measured = _by_owner(n, "signal", chunks), _by_owner(base, "anchor", chunks)
-    pairs = pl.concat(
-        [pl.DataFrame(schema=dict.fromkeys(KEYS, pl.String))]
-        + [_alike(owner, counts, measured[owner]) for owner, counts in counted.items() if owner in measured]
-    )
-    unseen = (
-        signals.after.select("owner", "signal")
-        .join(n.select("owner", "signal").unique(), on=["owner", "signal"], how="anti")
-        .join(base.group_by("owner", "anchor").agg(pl.col("count").sum()), on="owner")
-        .sort("owner", "signal", "count", "anchor", descending=[False, False, True, False])
-        .group_by("owner", "signal", maintain_order=True)
-        .first()
-        .select(KEYS)
-    )
-    ratios = _ratios(pairs, n, base, parameters)
+    known, possible = signals.before.sum(axis=1) > 0, anchors.before.sum(axis=1) > 0
+    order = np.argsort(owners[1], kind="stable")
+    found, unseen = [], []
+    every = np.unique(owners[0])
+    mines = np.searchsorted(owners[0], [every, every + 1]).T
+    theirs = np.searchsorted(owners[1][order], [every, every + 1]).T
+    for (begin, end), (first, last) in zip(mines, theirs, strict=True):
+        mine, others = np.arange(begin, end), order[first:last]
+        others = others[possible[others]]
+        if not len(others):
+            continue
+        found.append(_alike(mine[known[mine]], others, signals, anchors))
+        new = mine[~known[mine] & (signals.after[mine] > 0)]
+        busiest = others[int(np.argmax(anchors.before[others].sum(axis=1)))]
+        unseen.append(np.stack([new, np.full(len(new), busiest)], axis=1))
+    pairs = _pairs(found)
     chosen = (
-        ratios.sort("owner", "signal", "doubt", "past", "anchor", descending=[False, False, False, True, False])
-        .group_by("owner", "signal", maintain_order=True)
+        _ratios(pairs, signals, anchors, parameters)
+        .sort("signal", "doubt", "past", "anchor", descending=[False, False, True, False])
+        .group_by("signal", maintain_order=True)
         .first()
-        .select(KEYS)
+        .select("signal", "anchor")
     )
-    return pl.concat([chosen, unseen])
+    return pl.concat([chosen, _pairs(unseen)])
 
 
 def broken_ratios(
-    pairs: pl.DataFrame, signals: Cut, anchors: Cut, parameters: Parameters, *, parts: bool = False
+    pairs: pl.DataFrame, signals: Counted, anchors: Counted, parameters: Parameters, *, parts: bool = False
 ) -> pl.DataFrame:
     """How surprising each signal's count after the split is, given the count of its anchor.
 
     Args:
-        pairs: (owner, signal, anchor), one row a signal.
-        signals: counts per (owner, signal).
-        anchors: counts per (owner, anchor).
+        pairs: (signal, anchor), one row a signal.
+        signals: counts of the signals.
+        anchors: counts of the anchors.
         parameters: numbers of the engine.
         parts: whether each occurrence of a signal is one of its anchor's, at the same moment.
 
     Returns:
-        One row per (owner, signal): anchor, expected, seen, anchors (the anchor's count), surprise (standard
-        deviations times trust), strength (0 to 1). A ratio is learned from the part of the history that agrees with
-        itself, so that earlier faults in it do little harm.
+        One row per signal: anchor, expected, seen, anchors (the anchor's count), surprise (standard deviations times
+        trust), strength (0 to 1). A ratio is learned from the part of the history that agrees with itself, so that
+        earlier faults in it do little harm.
     """
-    after_anchor = anchors.after.select("owner", "anchor", anchors="count")
-    after_signal = signals.after.select("owner", "signal", seen="count")
     joined = (
-        _ratios(pairs.sort(KEYS), signals.before, anchors.before, parameters)
-        .join(after_anchor, on=["owner", "anchor"], how="left")
-        .join(after_signal, on=["owner", "signal"], how="left")
-        .with_columns(pl.col("anchors").fill_null(0), pl.col("seen").fill_null(0))
+        _ratios(pairs, signals, anchors, parameters)
+        .with_columns(
+            anchors=pl.lit(anchors.after).gather(pl.col("anchor")),
+            seen=pl.lit(signals.after).gather(pl.col("signal")),
+        )
         .with_columns(expected=pl.col("ratio") * pl.col("anchors"))
     )
     if parts:
@@ -91,55 +127,22 @@ def broken_ratios(
         found = _surprise(joined, _deviation(), parameters)
     squared = pl.col("surprise") ** 2
     strength = squared / (squared + parameters.ratio_knee**2)
-    return found.with_columns(strength=strength * (_touched(parameters) if parts else 1.0)).sort("owner", "signal")
+    return found.with_columns(strength=strength * (_touched(parameters) if parts else 1.0)).sort("signal")
 
 
-@dataclass(frozen=True)
-class _Counts:
-    """Counts of every name of one owner, per piece of history."""
-
-    names: list[str]
-    matrix: Matrix
+def _pairs(found: list[Numbers]) -> pl.DataFrame:
+    pairs = np.concatenate([np.empty((0, 2), dtype=np.int64), *found])
+    return pl.DataFrame({"signal": pairs[:, 0], "anchor": pairs[:, 1]})
 
 
-def _by_owner(rows: pl.DataFrame, name: str, chunks: Vector) -> dict[str, _Counts]:
-    ordered = rows.sort("owner", name, "chunk")
-    column = np.searchsorted(chunks, ordered["chunk"].to_numpy())
-    count = ordered["count"].to_numpy()
-    line = ordered.select(number=pl.struct("owner", name).rle_id())["number"].to_numpy().astype(np.int64)
-    found = {}
-    begin = 0
-    for owner, height in ordered.select("owner").group_by("owner", maintain_order=True).len().iter_rows():
-        part = slice(begin, begin + height)
-        row = line[part] - line[begin]
-        matrix = np.zeros((int(row[-1]) + 1, len(chunks)))
-        matrix[row, column[part]] = count[part]
-        found[owner] = _Counts(ordered[name][part].unique(maintain_order=True).to_list(), matrix)
-        begin += height
-    return found
-
-
-def _pieces(n: pl.DataFrame, base: pl.DataFrame) -> Vector:
-    """Every piece of history in which anything was counted."""
-    return np.unique(np.concatenate([n["chunk"].to_numpy(), base["chunk"].to_numpy()]))
-
-
-def _alike(owner: str, n: _Counts, base: _Counts) -> pl.DataFrame:
-    """(owner, signal, anchor) of the pairs whose counts run most alike."""
-    cosine = _unit(n.matrix) @ _unit(base.matrix).T
-    position = {name: number for number, name in enumerate(base.names)}
-    for row, name in enumerate(n.names):
-        if name in position:
-            cosine[row, position[name]] = -1.0
-    kept = min(CANDIDATES, len(base.names))
-    best = np.argsort(-cosine, axis=1, kind="stable")[:, :kept]
-    found = [
-        (owner, name, base.names[column])
-        for row, name in enumerate(n.names)
-        for column in best[row]
-        if base.names[column] != name
-    ]
-    return pl.DataFrame(found, schema=dict.fromkeys(KEYS, pl.String), orient="row")
+def _alike(mine: Numbers, others: Numbers, signals: Counted, anchors: Counted) -> Numbers:
+    """(signal, anchor) of the pairs whose counts run most alike."""
+    cosine = _unit(signals.before[mine]) @ _unit(anchors.before[others]).T
+    cosine[mine[:, None] == others[None, :]] = -1.0
+    best = np.argsort(-cosine, axis=1, kind="stable")[:, :CANDIDATES]
+    pairs: Numbers = np.stack([np.repeat(mine, best.shape[1]), others[best].ravel()], axis=1)
+    others_only: Numbers = pairs[pairs[:, 0] != pairs[:, 1]]
+    return others_only
 
 
 def _unit(matrix: Matrix) -> Matrix:
@@ -147,28 +150,17 @@ def _unit(matrix: Matrix) -> Matrix:
     return matrix / np.where(length > 0, length, 1.0)
 
 
-def _ratios(pairs: pl.DataFrame, n: pl.DataFrame, base: pl.DataFrame, parameters: Parameters) -> pl.DataFrame:
+def _ratios(pairs: pl.DataFrame, signals: Counted, anchors: Counted, parameters: Parameters) -> pl.DataFrame:
     """The usual ratio of each pair and how much it is to be doubted; pairs whose anchor has no history are left out."""
-    chunks = _pieces(n, base)
-    width = max(1, len(chunks))
+    step = max(1, BLOCK // signals.before.shape[1])
     parts = []
-    for start in range(0, pairs.height, max(1, BLOCK // width)):
-        block = pairs.slice(start, max(1, BLOCK // width)).with_row_index("row")
-        counted = _filled(block, n, ["owner", "signal"], chunks)
-        measured = _filled(block, base, ["owner", "anchor"], chunks)
-        parts.append(_learned(block.drop("row"), counted, measured, parameters))
+    for start in range(0, pairs.height, step):
+        block = pairs.slice(start, step)
+        counts, measured = signals.before[block["signal"].to_numpy()], anchors.before[block["anchor"].to_numpy()]
+        parts.append(_learned(block, counts, measured, parameters))
     figures = ("ratio", "past", "total", "loss", "dispersion", "doubt")
-    empty = pl.DataFrame(schema={**dict.fromkeys(KEYS, pl.String), **dict.fromkeys(figures, pl.Float64)})
+    empty = pl.DataFrame(schema={"signal": pl.Int64, "anchor": pl.Int64, **dict.fromkeys(figures, pl.Float64)})
     return pl.concat([empty, *parts])
-
-
-def _filled(block: pl.DataFrame, rows: pl.DataFrame, keys: list[str], chunks: Vector) -> Matrix:
-    """The counts of each pair's signal or anchor, one row a pair."""
-    matrix = np.zeros((block.height, max(1, len(chunks))))
-    found = block.join(rows, on=keys)
-    column = np.searchsorted(chunks, found["chunk"].to_numpy())
-    matrix[found["row"].to_numpy(), column] = found["count"].to_numpy()
-    return matrix
 
 
 def _learned(pairs: pl.DataFrame, n: Matrix, base: Matrix, parameters: Parameters) -> pl.DataFrame:

@@ -1,15 +1,17 @@
 """What stands near the limit of its capacity: a share that is nearly one says so without any history."""
 
 import re
-from datetime import datetime, timedelta
+from datetime import timedelta
 
+import numpy as np
 import polars as pl
 
-from activities.analysis.evidence import Evidence
+from activities.analysis.evidence import Matrix
 from activities.analysis.facts import FactMaker
 from activities.analysis.metric_kinds import kind_of
 from activities.analysis.parameters import Parameters
-from activities.analysis.splits import Average, Split, splits_of
+from activities.analysis.series import Block, Series, thinned
+from activities.analysis.splits import Average, Split, median_of, micros, moment_of
 from workflows.contracts.canonical import rounded
 from workflows.contracts.finding import Direction, Finding, FindingFamily
 from workflows.contracts.hypothesis import FaultKind
@@ -31,89 +33,96 @@ SAME_LEVEL = 0.95
 WORTH_TELLING = 0.02
 
 
-def find_at_limits(evidence: Evidence, parameters: Parameters, facts: FactMaker) -> list[Finding]:
+def find_at_limits(series: Series, splits: list[Split], parameters: Parameters, facts: FactMaker) -> list[Finding]:
     """At most one finding per entity and kind: the use of a capacity that is nearly all of it.
 
     The level is the median since a split, so that one full sample is none; what has stood as high for a good part of
     a long history is how it works here.
     """
-    shares = _shares(evidence.rows("metrics").filter(pl.col("value").is_finite()))
-    splits = splits_of(evidence, parameters)
-    collected: dict[tuple[str, str], Average] = {}
-    for split in splits:
-        for row in _levels(shares, split, parameters).iter_rows(named=True):
-            collected.setdefault((row["entity"], row["metric"]), Average()).add(row["strength"], split, row)
-    best: dict[tuple[str, FaultKind], tuple[float, str, Average]] = {}
-    for (entity, metric), average in sorted(collected.items()):
+    collected: dict[int, Average] = {}
+    wholes = _wholes(series)
+    for block in series.blocks(sorted(wholes)):
+        whole = np.array([wholes[int(number)] for number in block.number])
+        for split in splits:
+            level, strength = _levels(block, whole, split, parameters)
+            for place in np.nonzero(strength > 0)[0]:
+                detail: dict[str, object] = {"level": float(level[place]), "whole": float(whole[place])}
+                number = int(block.number[place])
+                collected.setdefault(number, Average()).add(float(strength[place]), split, detail)
+    best: dict[tuple[str, FaultKind], tuple[float, int]] = {}
+    for number, average in sorted(collected.items()):
         average.total /= len(splits)
-        key = (entity, kind_of(metric))
-        if average.total >= WORTH_TELLING and average.total > best.get(key, (0.0, "", average))[0]:
-            best[key] = (average.total, metric, average)
+        row = series.names.row(number, named=True)
+        key = (row["entity"], kind_of(row["metric"]))
+        if average.total >= WORTH_TELLING and average.total > best.get(key, (0.0, 0))[0]:
+            best[key] = (average.total, number)
     return [
-        _finding(facts, shares, EntityId(entity), metric, average, weight=parameters.metric_weights[kind])
-        for (entity, kind), (_, metric, average) in sorted(best.items())
+        _finding(facts, series, number, collected[number], weight=parameters.metric_weights[kind])
+        for (_, kind), (_, number) in sorted(best.items())
     ]
 
 
-def _shares(samples: pl.DataFrame) -> pl.DataFrame:
-    """Series that are a share of a capacity, with `whole`, the value that is all of it.
+def _wholes(series: Series) -> dict[int, float]:
+    """The series that are a share of a capacity, with the value that is all of it.
 
     Percentages are known by their name, or by a value above one; a share of one by its name, or by never being above
     one at any of several entities.
     """
-    tops = samples.group_by("metric").agg(
-        top=pl.col("value").max(), bottom=pl.col("value").min(), entities=pl.col("entity").n_unique()
+    limited = series.names.filter(
+        pl.col("metric").is_in([metric for metric in series.names["metric"].unique() if _may_be_limited(metric)])
     )
-    wholes = {}
-    for metric, top, bottom, entities in tops.iter_rows():
-        name = metric.partition("{")[0]
-        if kind_of(metric) not in LIMITED or _REST.search(name) or bottom < 0 or top > WHOLE:
-            continue
-        if _PERCENT.search(name) or (_SHARE.search(name) and top > 1):
-            wholes[metric] = 100.0
-        elif _SHARE.search(name) and (entities > 1 or "utili" not in name.lower()):
-            wholes[metric] = 1.0
-    known = pl.DataFrame(
-        {"metric": list(wholes), "whole": list(wholes.values())}, schema={"metric": pl.String, "whole": pl.Float64}
-    )
-    return samples.join(known, on="metric")
+    ranges = {
+        int(number): (float(values.min()), float(values.max()))
+        for block in series.blocks(limited["number"])
+        for number, values in zip(block.number, block.value, strict=True)
+    }
+    wholes: dict[int, float] = {}
+    for (metric,), rows in limited.group_by("metric"):
+        found = [ranges[number] for number in rows["number"]]
+        bottom, top = min(low for low, _ in found), max(high for _, high in found)
+        whole = _whole(str(metric), bottom, top, rows["entity"].n_unique())
+        if whole is not None:
+            wholes |= dict.fromkeys(rows["number"], whole)
+    return wholes
 
 
-def _levels(shares: pl.DataFrame, split: Split, parameters: Parameters) -> pl.DataFrame:
-    keys = ["entity", "metric"]
-    now = (
-        shares.filter(pl.col("ts") >= split.at)
-        .group_by(keys)
-        .agg(level=pl.col("value").median(), whole=pl.col("whole").first())
-    )
-    before = (
-        shares.filter(pl.col("ts") < split.at)
-        .join(now, on=keys)
-        .group_by(keys)
-        .agg(
-            as_high=(pl.col("value") >= SAME_LEVEL * pl.col("level")).mean(),
-            known=(pl.lit(split.at) - pl.col("ts").min()).dt.total_microseconds(),
-        )
-    )
-    near, memory = parameters.limit_near, parameters.limit_memory / timedelta(microseconds=1)
-    usual = pl.col("as_high") * pl.col("known") / (pl.col("known") + memory)
-    full = ((pl.col("level") / pl.col("whole") - near) / max(1 - near, 1e-9)).clip(0, 1)
-    return (
-        now.join(before, on=keys, how="left")
-        .with_columns(strength=full * (1 - usual.fill_null(0.0)))
-        .filter(pl.col("strength") > 0)
-        .sort(keys)
-    )
+def _may_be_limited(metric: str) -> bool:
+    name = metric.partition("{")[0]
+    return kind_of(metric) in LIMITED and not _REST.search(name) and bool(_PERCENT.search(name) or _SHARE.search(name))
 
 
-def _finding(
-    facts: FactMaker, shares: pl.DataFrame, entity: EntityId, metric: str, average: Average, *, weight: float
-) -> Finding:
+def _whole(metric: str, bottom: float, top: float, entities: int) -> float | None:
+    name = metric.partition("{")[0]
+    if bottom < 0 or top > WHOLE:
+        return None
+    if _PERCENT.search(name) or top > 1:
+        return 100.0
+    return 1.0 if entities > 1 or "utili" not in name.lower() else None
+
+
+def _levels(block: Block, whole: Matrix, split: Split, parameters: Parameters) -> tuple[Matrix, Matrix]:
+    """The level of each series since the split, and how much it says."""
+    moment = micros(split.at)
+    past = int(np.searchsorted(block.at, moment))
+    before, after = block.value[:, :past], block.value[:, past:]
+    if not after.size:
+        return np.zeros(len(whole)), np.zeros(len(whole))
+    level = median_of(after)
+    as_high = (before >= SAME_LEVEL * level[:, None]).sum(axis=1) / max(past, 1)
+    known = moment - int(block.at[0]) if past else 0
+    usual = as_high * known / (known + parameters.limit_memory / timedelta(microseconds=1))
+    near = parameters.limit_near
+    full = np.clip((level / whole - near) / max(1 - near, 1e-9), 0, 1)
+    return level, full * (1 - usual)
+
+
+def _finding(facts: FactMaker, series: Series, number: int, average: Average, *, weight: float) -> Finding:
     assert average.split is not None
+    row, (at, values) = series.names.row(number, named=True), series.arrays(number)
+    entity, metric = EntityId(row["entity"]), row["metric"]
     level, whole = float(str(average.detail["level"])), float(str(average.detail["whole"]))
-    rows = shares.filter(pl.col("entity") == entity, pl.col("metric") == metric).sort("ts")
     since = average.split.at
-    points: list[tuple[datetime, float]] = list(rows.select("ts", "value").iter_rows())
+    there = np.nonzero((at >= micros(since)) & (values >= SAME_LEVEL * level))[0]
     return facts.stated(
         family=FindingFamily.METRIC,
         entity=entity,
@@ -122,10 +131,10 @@ def _finding(
         direction=Direction.UP,
         strength=average.total * weight,
         fault_kinds={kind_of(metric): 1.0},
-        onset=next((ts for ts, value in points if ts >= since and value >= SAME_LEVEL * level), since),
-        points=points,
+        onset=moment_of(at[there[0]]) if len(there) else since,
+        points=thinned(at, values),
         predicate=SeriesLevel(
-            probe_key=ProbeKey(rows["probe"][0]),
+            probe_key=ProbeKey(row["probe"]),
             select={"metric": metric},
             column="value",
             window=average.split.after,

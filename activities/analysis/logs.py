@@ -3,28 +3,34 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+import numpy as np
 import polars as pl
 
-from activities.analysis.counts import best_anchors, broken_ratios
-from activities.analysis.evidence import Evidence
+from activities.analysis.counts import (
+    Counted,
+    best_anchors,
+    broken_ratios,
+    counted,
+    numbers_in,
+    together,
+)
+from activities.analysis.evidence import Evidence, Numbered, Numbers
 from activities.analysis.facts import LEAST_STRENGTH, FactMaker
 from activities.analysis.log_kinds import kind_of_text
 from activities.analysis.parameters import Parameters
-from activities.analysis.splits import Average, Cut, Split, cut, splits_of
-from activities.answers import TIMESTAMP
+from activities.analysis.splits import Average, Cut, Split, micros
 from workflows.contracts.finding import Direction, Finding, FindingFamily
 from workflows.contracts.hypothesis import FaultKind
 from workflows.contracts.identifiers import EntityId, ProbeKey
 from workflows.contracts.predicate import AllOf, RowCount
-from workflows.contracts.probe import entity_of
 
-SEPARATOR = "\x1f"
 MASK = "<*>"
-AFTER = "after "
-"""How anchors are named that are the line before."""
 
 LEAST_START = 16
 """Characters that a statement must begin with to be recognised by them."""
+
+MOST_TOLD = 500
+"""Findings in all, the strongest first."""
 
 TEMPLATES_COMPARED = 150
 """Templates per entity that are compared with each other, the most frequent and the newest first."""
@@ -32,26 +38,31 @@ TEMPLATES_COMPARED = 150
 SEVERE = frozenset(("warn", "warning", "error", "err", "fatal", "critical", "panic", "severe", "emergency", "alert"))
 
 
-def find_in_logs(evidence: Evidence, parameters: Parameters, facts: FactMaker) -> list[Finding]:
+def find_in_logs(
+    evidence: Evidence, spans: Numbered, splits: list[Split], parameters: Parameters, facts: FactMaker
+) -> list[Finding]:
     """At most one finding per entity and direction of severity: its most surprising template."""
-    lines = _numbered(evidence)
-    if lines.rows.is_empty():
+    lines = _read(evidence, spans)
+    if lines.names.is_empty():
         return []
+    order, speaking = _order(lines.names), _speaking(lines.names)
     collected: dict[tuple[EntityId, bool], Average] = {}
-    splits = splits_of(evidence, parameters)
     pairs: pl.DataFrame | None = None
     for split in splits:
-        sums = cut(lines.rows, ["line"], ["count"], split, parameters)
-        signals, anchors = _signals(lines, sums, split, parameters)
+        sums = Cut(lines.rows, split)
+        signals = counted(sums, lines.names["signal"].to_numpy(), lines.signals.height)
+        anchors = together(signals, counted(Cut(spans, split), lines.operation, len(lines.operations)))
         if pairs is None:
-            pairs = best_anchors(signals, anchors, parameters)
+            own = lines.signals["entity"].to_numpy()
+            pairs = best_anchors(signals, anchors, (own, np.concatenate([own, lines.operations])), parameters)
         signs = [
-            broken_ratios(pairs, signals, anchors, parameters),
-            _broken_order(lines.names, sums, parameters),
-            _speaking_errors(lines.names, sums, split, parameters),
+            broken_ratios(pairs, signals, anchors, parameters).join(lines.signals, on="signal"),
+            _broken_order(order, sums, parameters),
+            _speaking_errors(lines.signals, counted(sums, speaking, lines.signals.height), split, parameters),
         ]
-        for key, row in _strongest(signs).items():
-            collected.setdefault(key, Average()).add(float(str(row["strength"])), split, row)
+        for row in _strongest(signs).iter_rows(named=True):
+            key = (EntityId(row["owner"]), row["severe"])
+            collected.setdefault(key, Average()).add(row["strength"], split, row)
     for average in collected.values():
         average.total /= len(splits)
     return _told(facts, lines, {key: item for key, item in collected.items() if item.total >= LEAST_STRENGTH})
@@ -59,108 +70,147 @@ def find_in_logs(evidence: Evidence, parameters: Parameters, facts: FactMaker) -
 
 @dataclass(frozen=True)
 class _Lines:
-    """Lines by the number of their template, so that what is compared again and again are numbers and not texts."""
+    """Lines by the number of their template, and what stands for them in comparisons."""
 
     names: pl.DataFrame
-    """(line, owner, severity, template, after, probe, example), and what stands for them in comparisons: `statement`,
-    `before` (that of the line before; null where it is not told), `signal` (severity and statement), `step` (both and
-    the statement before)."""
+    """(number, owner, severity, template, example, after, probe, statement, before, signal): `before` is the statement
+    of the line before, null where it is not told; `signal` is -1 for templates that are not compared."""
 
-    rows: pl.DataFrame
-    """(line, ts, count)."""
+    rows: Numbered
 
-    operations: pl.DataFrame
-    """(number, owner, anchor): operations of spans, which templates of the same entity may follow."""
+    signals: pl.DataFrame
+    """(signal, owner, severity, statement, severe, entity): `entity` is the number of the owner."""
 
-    spans: pl.DataFrame
-    """(number, ts, count)."""
+    operation: Numbers
+    """The operation of each edge of the spans, which templates of the same entity may follow."""
+
+    operations: Numbers
+    """The number of the owner of each operation; -1 where it has no lines."""
 
 
-def _signals(lines: _Lines, sums: Cut, split: Split, parameters: Parameters) -> tuple[Cut, Cut]:
-    """Counts per template, and of all that may predict them: other templates and operations."""
-    signals = sums.named(lines.names, "line", ["owner", "signal"])
-    templates = sums.named(lines.names.with_columns(anchor="signal"), "line", ["owner", "anchor"])
-    spans = cut(lines.spans, ["number"], ["count"], split, parameters)
-    operations = spans.named(lines.operations, "number", ["owner", "anchor"])
-    anchors = Cut(
-        before=pl.concat([templates.before, operations.before.select(templates.before.columns)]),
-        after=pl.concat([templates.after, operations.after.select(templates.after.columns)]),
+@dataclass(frozen=True)
+class _Order:
+    """Which statement follows which within a request."""
+
+    steps: pl.DataFrame
+    """(signal, owner, severity, statement, before, anchor, severe)."""
+
+    step: Numbers
+    """The step that each template is; -1 where the line before is not told, or there is none."""
+
+    anchor: Numbers
+    """What each template is to those after it; -1 where that is not told."""
+
+    anchors: int
+
+
+def _order(names: pl.DataFrame) -> _Order:
+    told = names.filter(pl.col("before").is_not_null(), pl.col("signal") >= 0)
+    anchors = told.select("owner", before="statement").unique().sort("owner", "before").with_row_index("anchor")
+    keys = ["owner", "severity", "statement", "before"]
+    steps = (
+        told.select(keys)
+        .unique()
+        .join(anchors.with_columns(pl.col("anchor").cast(pl.Int64)), on=["owner", "before"])
+        .sort(keys)
+        .with_row_index("signal")
+        .with_columns(pl.col("signal").cast(pl.Int64), severe=pl.col("severity").is_in(list(SEVERE)))
     )
-    return signals, anchors
+    known = names.with_columns(told=pl.when(pl.col("before").is_not_null() & (pl.col("signal") >= 0)).then("statement"))
+    return _Order(
+        steps=steps,
+        step=numbers_in(steps, "signal", names, {key: key for key in keys}),
+        anchor=numbers_in(anchors, "anchor", known, {"owner": "owner", "told": "before"}),
+        anchors=anchors.height,
+    )
 
 
-def _broken_order(names: pl.DataFrame, sums: Cut, parameters: Parameters) -> pl.DataFrame:
+def _broken_order(order: _Order, sums: Cut, parameters: Parameters) -> pl.DataFrame:
     """Statements that used to follow another always or never within a request, and no longer do."""
-    told = names.filter(pl.col("before").is_not_null())
-    steps = told.filter(pl.col("before") != "").select(
-        "line", "owner", signal="step", anchor=pl.lit(AFTER) + pl.col("before")
-    )
-    befores = told.select("line", "owner", anchor=pl.lit(AFTER) + pl.col("statement"))
-    return broken_ratios(
-        steps.drop("line").unique(),
-        sums.named(steps, "line", ["owner", "signal"]),
-        sums.named(befores, "line", ["owner", "anchor"]),
+    broken = broken_ratios(
+        order.steps.select("signal", "anchor"),
+        counted(sums, order.step, order.steps.height),
+        counted(sums, order.anchor, order.anchors),
         parameters,
         parts=True,
     )
+    return broken.join(order.steps.drop("anchor"), on="signal")
 
 
-def _strongest(signs: list[pl.DataFrame]) -> dict[tuple[EntityId, bool], dict[str, object]]:
-    """The strongest sign per entity and whether it is severe."""
-    ordered = pl.concat(signs, how="diagonal").sort("strength", "signal")
-    return {
-        (EntityId(row["owner"]), str(row["signal"]).partition(SEPARATOR)[0] in SEVERE): row
-        for row in ordered.iter_rows(named=True)
-    }
+def _speaking(names: pl.DataFrame) -> Numbers:
+    """The signal of each template that is an error and whose text names a kind of fault, otherwise -1."""
+    severe = names["severity"].is_in(list(SEVERE))
+    texts = names.select(pl.concat_str("template", pl.lit(" "), "example")).to_series()
+    named = [bad and kind_of_text(text) is not None for bad, text in zip(severe, texts, strict=True)]
+    return np.where(named, names["signal"].to_numpy(), -1)
 
 
-def _told(facts: FactMaker, lines: _Lines, collected: dict[tuple[EntityId, bool], Average]) -> list[Finding]:
-    """Findings of what is worth telling; only its rows are looked at again."""
-    told = sorted(collected)
-    signals = [SEPARATOR.join(str(collected[key].detail["signal"]).split(SEPARATOR)[:2]) for key in told]
-    wanted = pl.DataFrame(
-        {"owner": [entity for entity, _ in told], "signal": signals}, schema={"owner": pl.String, "signal": pl.String}
-    )
-    names = lines.names.join(wanted.unique(), on=["owner", "signal"], how="semi")
-    templates = names.partition_by("owner", "signal", as_dict=True)
-    counts = lines.rows.join(names.select("line"), on="line", how="semi").partition_by("line", as_dict=True)
-    found = []
-    for (entity, severe), signal in zip(told, signals, strict=True):
-        alike = templates[entity, signal]
-        occurred = pl.concat([counts[(line,)] for line in alike["line"]]).join(alike, on="line")
-        found.append(_finding(facts, occurred, entity, collected[entity, severe], severe=severe))
-    return found
-
-
-def _numbered(evidence: Evidence) -> _Lines:
-    """Every answer about lines; answers of earlier versions do not tell what a line came after."""
-    lines = evidence.rows("logs").rename({"entity": "owner"})
-    keys = ["owner", "severity", "template", "after"]
-    names = lines.group_by(keys).agg(pl.col("probe").first(), pl.col("example").min()).sort(keys)
-    names = names.with_row_index("line").with_columns(statement=_statement("template"), before=_statement("after"))
-    names = names.with_columns(
-        signal=pl.concat_str("severity", "statement", separator=SEPARATOR),
-        step=pl.concat_str("severity", "statement", "before", separator=SEPARATOR),
-    )
-    rows = lines.join(names.select("line", *keys), on=keys, nulls_equal=True).select("line", "ts", "count")
-    return _Lines(_most_telling(names, rows, evidence), rows, *_operations(evidence))
-
-
-def _speaking_errors(names: pl.DataFrame, sums: Cut, split: Split, parameters: Parameters) -> pl.DataFrame:
+def _speaking_errors(signals: pl.DataFrame, speaking: Counted, split: Split, parameters: Parameters) -> pl.DataFrame:
     """Errors whose text names a kind of fault need no ratio: each one more than usual in the time counts."""
-    severe = names.filter(pl.col("severity").is_in(list(SEVERE)))
-    texts = severe.select(pl.concat_str("template", pl.lit(" "), "example")).to_series()
-    named = pl.Series([kind_of_text(text) is not None for text in texts], dtype=pl.Boolean)
-    counted = sums.named(severe.filter(named), "line", ["owner", "signal"])
-    usual = counted.before.group_by("owner", "signal").agg(pl.col("count").sum())
     times = split.after.length / max(split.before.length, parameters.chunk)
     excess = (pl.col("seen") - pl.col("expected")).clip(0)
     strength = parameters.new_signal_trust * (1 - (-excess / parameters.failure_knee).exp())
     return (
-        counted.after.rename({"count": "seen"})
-        .join(usual, on=["owner", "signal"], how="left")
-        .with_columns(expected=pl.col("count").fill_null(0) * times)
-        .select("owner", "signal", "seen", "expected", strength=strength)
+        signals.with_columns(
+            seen=pl.lit(pl.Series(speaking.after)), expected=pl.lit(pl.Series(speaking.before.sum(axis=1) * times))
+        )
+        .filter(pl.col("seen") > 0)
+        .with_columns(strength=strength)
+    )
+
+
+def _strongest(signs: list[pl.DataFrame]) -> pl.DataFrame:
+    """The strongest sign per entity and whether it is severe."""
+    every = pl.concat(signs, how="diagonal").select(
+        "owner", "severe", "severity", "statement", "before", "seen", "expected", "strength"
+    )
+    keys = ["owner", "severe"]
+    ties = ["severity", "statement", "before"]
+    return every.sort(*keys, "strength", *ties, descending=[False, False, *(True for _ in range(4))]).unique(
+        keys, keep="first", maintain_order=True
+    )
+
+
+def _told(facts: FactMaker, lines: _Lines, collected: dict[tuple[EntityId, bool], Average]) -> list[Finding]:
+    """Findings of what is worth telling; only its rows are looked at again."""
+    told = sorted(sorted(collected, key=lambda key: (-collected[key].total, key))[:MOST_TOLD])
+    keys = ["owner", "severity", "statement"]
+    signals = [(entity, *(str(collected[entity, severe].detail[key]) for key in keys[1:])) for entity, severe in told]
+    wanted = pl.DataFrame(signals, schema=dict.fromkeys(keys, pl.String), orient="row").unique()
+    names = lines.names.join(wanted, on=keys, how="semi")
+    templates = names.partition_by(keys, as_dict=True)
+    found = []
+    for (entity, severe), signal in zip(told, signals, strict=True):
+        alike = templates[signal]
+        occurred = lines.rows.rows(alike["number"]).join(alike, on="number")
+        found.append(_finding(facts, occurred, entity, collected[entity, severe], severe=severe))
+    return found
+
+
+def _read(evidence: Evidence, spans: Numbered) -> _Lines:
+    """Every answer about lines; answers of earlier versions do not tell what a line came after."""
+    found = evidence.numbered("logs", ["severity", "template", "after"], ["count"], ("example",))
+    names = found.names.rename({"entity": "owner"}).with_columns(
+        statement=_statement("template"), before=_statement("after")
+    )
+    keys = ["owner", "severity", "statement"]
+    signals = (
+        _most_telling(names, found, evidence)
+        .sort(keys)
+        .with_row_index("signal")
+        .with_columns(
+            pl.col("signal").cast(pl.Int64),
+            severe=pl.col("severity").is_in(list(SEVERE)),
+            entity=pl.col("owner").rle_id().cast(pl.Int64),
+        )
+    )
+    operations = spans.names.select("operation", owner="entity").unique().sort("owner", "operation").with_row_index()
+    return _Lines(
+        names=names.with_columns(signal=pl.Series(numbers_in(signals, "signal", names, {key: key for key in keys}))),
+        rows=found,
+        signals=signals,
+        operation=numbers_in(operations, "index", spans.names, {"entity": "owner", "operation": "operation"}),
+        operations=numbers_in(signals.unique("owner"), "entity", operations, {"owner": "owner"}),
     )
 
 
@@ -171,20 +221,20 @@ def _statement(column: str) -> pl.Expr:
     return pl.when(long & (start != pl.col(column))).then(start + MASK).otherwise(pl.col(column))
 
 
-def _most_telling(names: pl.DataFrame, rows: pl.DataFrame, evidence: Evidence) -> pl.DataFrame:
-    """Templates of each entity that can be compared with each other in bounded time."""
-    late = (pl.col("count") * (pl.col("ts") >= evidence.alert_at)).sum()
-    ranked = (
-        rows.group_by("line")
-        .agg(total=pl.col("count").sum(), late=late)
-        .join(names, on="line")
-        .group_by("owner", "signal")
+def _most_telling(names: pl.DataFrame, lines: Numbered, evidence: Evidence) -> pl.DataFrame:
+    """Signals (owner, severity, statement) of each entity that can be compared with each other in bounded time."""
+    count = lines.values["count"]
+    total = np.bincount(lines.number, weights=count, minlength=names.height)
+    late = np.bincount(lines.number, weights=count * (lines.at >= micros(evidence.alert_at)), minlength=names.height)
+    return (
+        names.with_columns(total=pl.Series(total), late=pl.Series(late))
+        .group_by("owner", "severity", "statement")
         .agg(pl.col("total").sum(), pl.col("late").sum())
-        .sort("owner", "late", "total", "signal", descending=[False, True, True, False])
+        .sort("owner", "late", "total", "severity", "statement", descending=[False, True, True, False, False])
         .group_by("owner", maintain_order=True)
         .head(TEMPLATES_COMPARED)
+        .select("owner", "severity", "statement")
     )
-    return names.join(ranked.select("owner", "signal"), on=["owner", "signal"], how="semi")
 
 
 def _commonest(alike: pl.DataFrame, names: list[str], *, later: bool, split: datetime) -> dict[str, str]:
@@ -196,28 +246,16 @@ def _commonest(alike: pl.DataFrame, names: list[str], *, later: bool, split: dat
     return {name: str(best[name][0]) for name in names}
 
 
-def _operations(evidence: Evidence) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Operations as anchors for templates of the same entity, and how often each number of one occurred."""
-    frames = [
-        item.rows.select("ts", "count", owner=pl.lit(entity_of(item.probe)), anchor="operation")
-        for item in evidence.of("traces")
-        if item.rows.height
-    ]
-    schema = {"ts": TIMESTAMP, "count": pl.Int64(), "owner": pl.String(), "anchor": pl.String()}
-    spans = pl.concat([pl.DataFrame(schema=schema), *frames])
-    names = spans.select("owner", "anchor").unique().sort("owner", "anchor").with_row_index("number")
-    return names, spans.join(names, on=["owner", "anchor"]).select("number", "ts", "count")
-
-
 def _finding(facts: FactMaker, alike: pl.DataFrame, entity: EntityId, average: Average, *, severe: bool) -> Finding:
     assert average.split is not None
     row, after = average.detail, average.split.after
-    severity, _, *before = str(row["signal"]).split(SEPARATOR)
+    severity, before = str(row["severity"]), row["before"]
     seen, expected = float(str(row["seen"])), float(str(row["expected"]))
-    if before:
-        alike = alike.filter(pl.col("before") == before[0])
+    if before is not None:
+        alike = alike.filter(pl.col("before") == before)
     more = seen > expected
-    shown = _commonest(alike, ["template", "after"] if before else ["template"], later=more, split=after.start)
+    ordered = before is not None
+    shown = _commonest(alike, ["template", "after"] if ordered else ["template"], later=more, split=after.start)
     template = shown["template"]
     rows = alike.filter(*(pl.col(name) == value for name, value in shown.items())).sort("ts")
     note = f"about {expected:.0f} are usual"
@@ -227,7 +265,7 @@ def _finding(facts: FactMaker, alike: pl.DataFrame, entity: EntityId, average: A
     past = float(rows.filter(pl.col("ts") < after.start)["count"].sum())
     now = float(rows.filter(pl.col("ts") >= after.start)["count"].sum())
     what, signal = text, f"{severity} {text}"
-    if before:
+    if before is not None:
         what = f"{text} (right after {' '.join(shown['after'].split())[:120]})"
         signal = f"{signal} after {' '.join(shown['after'].split())[:120]}"
     if more and past == 0:
@@ -236,7 +274,7 @@ def _finding(facts: FactMaker, alike: pl.DataFrame, entity: EntityId, average: A
         summary = f"{entity} logs {now:.0f} times since {after.start:%H:%M:%S}, {past:.0f} times before: {what}"
         direction = Direction.UP if more else Direction.VANISHED if now == 0 else Direction.DOWN
     kinds = {FaultKind.ERROR: 0.7, FaultKind.BEHAVIOUR: 0.3} if severe else {FaultKind.BEHAVIOUR: 1.0}
-    named = kind_of_text(f"{template} {row.get('example', '')}") if more else None
+    named = kind_of_text(f"{template} {rows['example'][0]}") if more else None
     if named is not None:
         kinds = {named: 0.8, FaultKind.ERROR: 0.2}
     return facts.counted(

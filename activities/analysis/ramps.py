@@ -2,21 +2,24 @@
 
 import math
 from datetime import datetime, timedelta
+from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from activities.analysis.evidence import AnsweredProbe, Evidence
+from activities.analysis.evidence import Numbers
 from activities.analysis.facts import FactMaker
 from activities.analysis.metric_kinds import kind_of
 from activities.analysis.parameters import Parameters
+from activities.analysis.series import Series, thinned
+from activities.analysis.splits import moment_of
 from workflows.contracts.canonical import rounded
 from workflows.contracts.finding import Direction, Finding, FindingFamily
 from workflows.contracts.hypothesis import FaultKind
-from workflows.contracts.identifiers import EntityId
+from workflows.contracts.identifiers import EntityId, ProbeKey
 from workflows.contracts.predicate import SeriesShift
-from workflows.contracts.probe import Window, entity_of
+from workflows.contracts.probe import Window
 
 STOCKS = frozenset((FaultKind.MEMORY, FaultKind.DISK, FaultKind.SATURATION))
 """Kinds whose series are amounts that pile up."""
@@ -33,62 +36,56 @@ LATE = 0.75
 """Part of the series after which its peak must lie."""
 
 
-def find_ramps(evidence: Evidence, parameters: Parameters, facts: FactMaker) -> list[Finding]:
+def find_ramps(series: Series, as_of: datetime, parameters: Parameters, facts: FactMaker) -> list[Finding]:
     """At most one finding per entity and kind: an amount that grew steadily, dated from its foot.
 
     Comparing before and after any moment says little about it: the moments before are part of the ramp.
     """
-    best: dict[tuple[EntityId, FaultKind], Finding] = {}
-    for item in evidence.of("metrics"):
-        entity = entity_of(item.probe)
-        stocks = [name for name in item.rows["metric"].unique().sort() if kind_of(name) in STOCKS]
-        if entity is None or not stocks:
-            continue
-        rows = item.rows.filter(pl.col("metric").is_in(stocks), pl.col("value").is_finite()).sort("metric", "ts")
-        for (metric,), series in rows.group_by("metric", maintain_order=True):
-            found = _ramp(facts, item, str(metric), series, evidence.as_of, parameters=parameters)
-            key = (entity, kind_of(str(metric)))
-            if found is not None and (key not in best or found.strength > best[key].strength):
-                best[key] = found
+    best: dict[tuple[str, FaultKind], Finding] = {}
+    stocks = [metric for metric in series.names["metric"].unique() if kind_of(metric) in STOCKS]
+    piling = series.names.filter(pl.col("metric").is_in(stocks), pl.col("points") >= LEAST_POINTS)
+    for row in piling.iter_rows(named=True):
+        found = _ramp(facts, row, series, as_of, parameters)
+        key = (row["entity"], kind_of(row["metric"]))
+        if found is not None and (key not in best or found.strength > best[key].strength):
+            best[key] = found
     return [best[key] for key in sorted(best)]
 
 
 def _ramp(
-    facts: FactMaker, item: AnsweredProbe, metric: str, series: pl.DataFrame, as_of: datetime, *, parameters: Parameters
+    facts: FactMaker, row: dict[str, Any], series: Series, as_of: datetime, parameters: Parameters
 ) -> Finding | None:
-    entity = entity_of(item.probe)
-    assert entity is not None
-    values = series["value"].to_numpy().astype(float)
-    peak = int(np.argmax(values)) if len(values) else 0
-    if len(values) < LEAST_POINTS or peak < LATE * len(values):
+    at, values = series.arrays(row["number"])
+    peak = int(np.argmax(values))
+    if peak < LATE * len(values):
         return None
     foot, usual = _foot(values[: peak + 1])
-    moments: list[datetime] = series["ts"].to_list()
     grown = values[peak] / usual if usual > 0 else 0.0
-    steady = _steady(values[foot : peak + 1])
-    long = moments[peak] - moments[foot] > max(parameters.lags)
-    if not long or grown < LEAST_GROWTH or steady < STEADY or foot == 0:
+    long = at[peak] - at[foot] > max(parameters.lags) / timedelta(microseconds=1)
+    if not long or grown < LEAST_GROWTH or foot == 0 or (steady := _steady(values[foot : peak + 1])) < STEADY:
         return None
+    metric, entity = row["metric"], EntityId(row["entity"])
     kind = kind_of(metric)
-    before = Window(start=moments[0], end=moments[foot])
+    began = moment_of(at[foot])
+    before = Window(start=moment_of(at[0]), end=began)
     level = float(np.median(values[:foot]))
     return facts.stated(
         family=FindingFamily.METRIC,
         entity=entity,
         signal=f"ramp {metric}",
-        summary=f"{metric} of {entity} grows since {moments[foot]:%H:%M:%S} to {values[peak]:.4g}, from {level:.4g}",
+        summary=f"{metric} of {entity} grows since {began:%H:%M:%S} to {values[peak]:.4g}, from {level:.4g}",
         direction=Direction.UP,
         strength=parameters.metric_weights[kind] * steady * min(1.0, math.log(grown) / math.log(2)),
         fault_kinds={kind: 1.0},
-        onset=_began(moments, values, foot, peak, level=usual),
-        points=list(zip(moments, values.tolist(), strict=True)),
+        onset=_began(at, values, foot, peak, level=usual),
+        points=thinned(at, values),
         predicate=SeriesShift(
-            probe_key=item.probe.key,
+            probe_key=ProbeKey(row["probe"]),
             select={"metric": metric},
             column="value",
             statistic="max",
             before=before,
-            after=Window(start=moments[foot], end=as_of),
+            after=Window(start=began, end=as_of),
             direction="up",
             threshold=rounded(float(values[peak])),
             reference=rounded(level),
@@ -104,12 +101,12 @@ def _foot(rising: NDArray[np.float64]) -> tuple[int, float]:
     return int(np.nonzero(rising <= usual + 2 * noise)[0][-1]), usual
 
 
-def _began(moments: list[datetime], values: NDArray[np.float64], foot: int, peak: int, *, level: float) -> datetime:
+def _began(at: Numbers, values: NDArray[np.float64], foot: int, peak: int, *, level: float) -> datetime:
     """Where the ramp's line leaves the usual level: it stands out of the noise only later."""
-    seconds = np.array([(moment - moments[foot]).total_seconds() for moment in moments[foot : peak + 1]])
+    seconds = (at[foot : peak + 1] - at[foot]) / 1e6
     slope, base = np.polyfit(seconds, values[foot : peak + 1], 1)
-    back = (level - base) / slope if slope > 0 else 0.0
-    return max(moments[0], moments[foot] + timedelta(seconds=min(0.0, float(back))))
+    back = float((level - base) / slope) if slope > 0 else 0.0
+    return max(moment_of(at[0]), moment_of(at[foot]) + timedelta(seconds=min(0.0, back)))
 
 
 def _steady(ramp: NDArray[np.float64]) -> float:

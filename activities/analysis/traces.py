@@ -3,15 +3,16 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from functools import cached_property
 
+import numpy as np
 import polars as pl
 
-from activities.analysis.counts import broken_ratios
-from activities.analysis.evidence import Evidence
+from activities.analysis.counts import broken_ratios, counted, numbers_in
+from activities.analysis.evidence import Evidence, Matrix, Numbered, Numbers
 from activities.analysis.facts import LEAST_STRENGTH, FactMaker, Shift
 from activities.analysis.parameters import Parameters
-from activities.analysis.splits import Average, Cut, Split, cut, splits_of
+from activities.analysis.splits import Average, Cut, Split, median_of, moment_of
 from workflows.contracts.finding import Direction, Finding, FindingFamily
 from workflows.contracts.hypothesis import FaultKind
 from workflows.contracts.identifiers import EntityId, ProbeKey
@@ -22,22 +23,27 @@ EDGE = ["entity", "operation", "caller", "caller_operation", "peer", "unanswered
 Slots = dict[tuple[EntityId, str], Average]
 
 
-def find_in_traces(evidence: Evidence, parameters: Parameters, facts: FactMaker) -> list[Finding]:
+def numbered_spans(evidence: Evidence) -> Numbered:
+    """Every answer about spans, by edge."""
+    return evidence.numbered("traces", EDGE[1:], SUMS)
+
+
+def find_in_traces(
+    evidence: Evidence, recorded: Numbered, splits: list[Split], parameters: Parameters, facts: FactMaker
+) -> list[Finding]:
     """Findings of the trace family, at most one of each kind per entity.
 
     Exclusive time per (service, operation, caller) and the gap between a caller's and a callee's span are compared
     with their history in logarithms, with a robust spread; the excess is shared out among all entities, so that
     one slow callee does not accuse its callers.
     """
-    recorded = evidence.rows("traces")
-    if recorded.is_empty():
+    spans = _read(recorded)
+    if spans.edges.is_empty():
         return []
-    spans = _numbered(_owned(recorded))
     slots: Slots = {}
-    splits = splits_of(evidence, parameters)
     for split in splits:
-        sums = cut(spans.rows, ["edge"], SUMS, split, parameters)
-        load = _load(spans, sums, split, parameters)
+        sums = _Sums(spans, split)
+        load = _load(spans, sums, split)
         _slowness(spans, sums, evidence, split, parameters, slots=slots, load=load)
         _surges(load, split, parameters, slots)
         _failures(spans, sums, split, parameters, slots)
@@ -60,27 +66,89 @@ def find_in_traces(evidence: Evidence, parameters: Parameters, facts: FactMaker)
 
 @dataclass(frozen=True)
 class _Spans:
-    """Spans by the number of their edge, so that what is compared again and again are numbers and not names."""
+    """Spans by the number of their edge."""
 
     edges: pl.DataFrame
-    """(edge, owner, *EDGE, probe, entered)."""
+    """(number, owner, *EDGE, probe, entered), by number."""
 
-    rows: pl.DataFrame
-    """(edge, ts, *SUMS)."""
+    rows: Numbered
+
+    calls: pl.DataFrame
+    """(signal, anchor, owner, callee, operation, caller_operation, callee_probe, owner_probe): calls that an operation
+    of `owner` makes, with the number of that operation."""
+
+    call: Numbers
+    """The signal of each edge; -1 for those that no other operation asked for."""
+
+    operation: Numbers
+    """The anchor of each edge: the operation it is of."""
+
+    operations: int
 
     def of(self, row: dict[str, object]) -> pl.DataFrame:
         """Every row of the edge in `row`, by time."""
-        edge = self.edges.row(int(str(row["edge"])), named=True)
-        return self.rows.filter(pl.col("edge") == row["edge"]).sort("ts").with_columns(probe=pl.lit(edge["probe"]))
+        number = int(str(row["number"]))
+        probe = self.edges.row(number, named=True)["probe"]
+        return self.rows.rows([number]).with_columns(probe=pl.lit(probe))
 
 
-def _numbered(spans: pl.DataFrame) -> _Spans:
-    keys = ["owner", *EDGE]
-    edges = spans.group_by(keys).agg(pl.col("probe").first()).sort(keys).with_row_index("edge")
+class _Sums:
+    """Sums per edge on both sides of a split."""
+
+    def __init__(self, spans: _Spans, split: Split) -> None:
+        """Cut the rows of `spans` in two."""
+        self.cut = Cut(spans.rows, split)
+        self._every = np.arange(spans.edges.height)
+
+    def before(self, column: str) -> Matrix:
+        """Per edge and piece of history."""
+        return self.cut.before(column, self._every, len(self._every))
+
+    def past(self, column: str) -> Matrix:
+        """Per edge, over all of the history."""
+        return self.cut.past(column, self._every, len(self._every))
+
+    def after(self, column: str) -> Matrix:
+        """Per edge, since the split."""
+        return self.cut.after(column, self._every, len(self._every))
+
+    @cached_property
+    def count(self) -> Matrix:
+        """Spans per edge and piece of history."""
+        return self.before("count")
+
+
+def _read(found: Numbered) -> _Spans:
     # An operation that others call is entered by nobody: its callers' spans are only not finished yet.
     called = (pl.col("caller") != "").any().over("entity", "operation")
-    numbered = spans.join(edges.select("edge", *keys), on=keys).select("edge", "ts", *SUMS)
-    return _Spans(edges.with_columns(entered=(pl.col("caller") == "") & ~called), numbered)
+    edges = _owned(found.names).with_columns(entered=(pl.col("caller") == "") & ~called)
+    operations = edges.select("entity", "operation").unique().sort("entity", "operation").with_row_index("anchor")
+    probes = edges.select("entity", "probe").unique("entity", maintain_order=True)
+    keys = ["owner", "callee", "operation", "caller_operation"]
+    calls = (
+        edges.filter(pl.col("caller") != "")
+        .select("operation", "caller_operation", owner="caller", callee="entity")
+        .unique()
+        .join(operations.rename({"entity": "owner", "operation": "caller_operation"}), on=["owner", "caller_operation"])
+        .join(probes.select(callee="entity", callee_probe="probe"), on="callee")
+        .join(probes.select(owner="entity", owner_probe="probe"), on="owner")
+        .sort(keys)
+        .with_row_index("signal")
+        .with_columns(pl.col("signal", "anchor").cast(pl.Int64))
+    )
+    return _Spans(
+        edges=edges,
+        rows=found,
+        calls=calls,
+        call=numbers_in(
+            calls,
+            "signal",
+            edges.with_columns(caller=pl.when(pl.col("caller") != "").then("caller")),
+            {"caller": "owner", "entity": "callee", "operation": "operation", "caller_operation": "caller_operation"},
+        ),
+        operation=numbers_in(operations, "anchor", edges, {"entity": "entity", "operation": "operation"}),
+        operations=operations.height,
+    )
 
 
 def _owned(spans: pl.DataFrame) -> pl.DataFrame:
@@ -91,79 +159,65 @@ def _owned(spans: pl.DataFrame) -> pl.DataFrame:
     return spans.with_columns(owner=pl.when(opaque | lost).then(pl.col("peer")).otherwise(pl.col("entity")))
 
 
-def _excess(edges: pl.DataFrame, sums: Cut, column: str, parameters: Parameters) -> pl.DataFrame:
+def _excess(edges: pl.DataFrame, sums: _Sums, column: str, parameters: Parameters) -> pl.DataFrame:
     """Per edge: how much of `column` (microseconds) exceeds its history, weighted by how sure that is."""
-    history = (
-        sums.before.join(edges.select("edge"), on="edge", how="semi")
-        .with_columns(x=(pl.col(column) / pl.col("count") + 1).log())
-        .group_by("edge")
-        .agg(
-            usual=pl.col("x").median(),
-            spread=(pl.col("x") - pl.col("x").median()).abs().median() * 1.4826,
-            past=pl.col("count").sum(),
-        )
-        .filter(pl.col("past") >= parameters.least_history)
-    )
-    joined = sums.after.select("edge", "count", column).join(history, on="edge").join(edges, on="edge")
-    variance = (
-        pl.col("spread") ** 2
-        + parameters.latency_noise**2
-        + parameters.latency_sampling**2 * (1 / pl.col("count") + 1 / pl.col("past"))
-    )
-    moved = (pl.col(column) / pl.col("count") + 1).log() - pl.col("usual")
-    squared = (moved / variance.sqrt()).clip(0) ** 2
-    base = pl.col("count") * (pl.col("usual").exp() - 1)
+    number = edges["number"].to_numpy()
+    count, now, spent = sums.count[number], sums.after("count")[number], sums.after(column)[number]
+    past = count.sum(axis=1)
+    known = (past >= parameters.least_history) & (now > 0) & (past > 0)
+    number, count, now, spent, past = number[known], count[known], now[known], spent[known], past[known]
+    seen = count > 0
+    levels = np.log(np.divide(sums.before(column)[number], count, out=np.full(count.shape, np.nan), where=seen) + 1)
+    usual = median_of(levels, seen.sum(axis=1))
+    spread = 1.4826 * median_of(np.abs(levels - usual[:, None]), seen.sum(axis=1))
+    variance = spread**2 + parameters.latency_noise**2 + parameters.latency_sampling**2 * (1 / now + 1 / past)
+    squared = np.clip((np.log(spent / now + 1) - usual) / np.sqrt(variance), 0, None) ** 2
+    weight = squared / (squared + parameters.latency_knee**2)
+    base = now * (np.exp(usual) - 1)
+    excess = weight * np.clip(spent - base, 0, None)
     return (
-        joined.with_columns(weight=squared / (squared + parameters.latency_knee**2), base=base)
-        .with_columns(excess=pl.col("weight") * (pl.col(column) - pl.col("base")).clip(0))
+        edges.filter(pl.Series(known))
+        .with_columns(count=pl.Series(now), weight=pl.Series(weight), base=pl.Series(base), excess=pl.Series(excess))
         .sort("owner", *EDGE)
     )
 
 
-def _load(spans: _Spans, sums: Cut, split: Split, parameters: Parameters) -> dict[EntityId, dict[str, float]]:
+def _load(spans: _Spans, sums: _Sums, split: Split) -> dict[EntityId, dict[str, float]]:
     """Requests per entity: how many came after the split, and how many would have at the usual rate.
 
     `entered` and `usual_entered` count those that no recorded span asked for. The usual rate is that of the pieces of
     history in which anything was recorded.
     """
-    if sums.before.is_empty():
+    if not sums.count.any():
         return {}
-    pieces = _pieces_recorded(spans, sums, split, parameters)
-    after = (split.after.end - split.at) / parameters.chunk
-    edges = spans.edges.select("edge", "entity", "entered", inbound=pl.col("caller") != pl.col("entity"))
-    figures = [
-        pl.col("count").filter(pl.col("inbound")).sum().alias("served"),
-        pl.col("count").filter(pl.col("entered")).sum().alias("entered"),
-    ]
-    before = sums.before.select("edge", "chunk", "count").join(edges, on="edge")
-    chunks = before.group_by("entity", "chunk").agg(figures).group_by("entity")
-    # The last piece may lack spans that had not ended: where traffic is steady, the median is the better rate.
-    usual = chunks.agg(
-        pl.max_horizontal(pl.col(name).sum() / pieces, pl.col(name).median()).alias(name)
-        for name in ("served", "entered")
-    )
-    later = sums.after.select("edge", "count").join(edges, on="edge").group_by("entity").agg(figures)
-    joined = later.join(usual, on="entity", how="left", suffix="_before").fill_null(0)
-    return {
-        EntityId(row["entity"]): {
-            "served": float(row["served"]),
-            "usual": row["served_before"] * after,
-            "entered": float(row["entered"]),
-            "usual_entered": row["entered_before"] * after,
-        }
-        for row in joined.iter_rows(named=True)
-    }
+    pieces, after = _pieces_recorded(spans, sums, split), (split.after.end - split.at) / split.piece
+    entities = spans.edges["entity"].unique().sort()
+    entity = numbers_in(entities.to_frame().with_row_index(), "index", spans.edges, {"entity": "entity"})
+    present = sums.cut.before("count", entity, len(entities)) > 0
+    load: dict[EntityId, dict[str, float]] = {EntityId(name): {} for name in entities}
+    inbound = (spans.edges["caller"] != spans.edges["entity"]).to_numpy()
+    for name, counts in (("served", inbound), ("entered", spans.edges["entered"].to_numpy())):
+        thing = np.where(counts, entity, -1)
+        before, later = (
+            sums.cut.before("count", thing, len(entities)),
+            sums.cut.after("count", thing, len(entities)),
+        )
+        # The last piece may lack spans that had not ended: where traffic is steady, the median is the better rate.
+        usual = median_of(np.where(present, before, np.nan), present.sum(axis=1))
+        usual = np.maximum(before.sum(axis=1) / pieces, np.nan_to_num(usual)) * after
+        for row, one in enumerate(load.values()):
+            one[name] = float(later[row])
+            one["usual" if name == "served" else f"usual_{name}"] = float(usual[row])
+    now = sums.cut.after("count", entity, len(entities)) > 0
+    return {name: one for (name, one), any_now in zip(load.items(), now, strict=True) if any_now}
 
 
-def _pieces_recorded(spans: _Spans, sums: Cut, split: Split, parameters: Parameters) -> float:
+def _pieces_recorded(spans: _Spans, sums: _Sums, split: Split) -> float:
     """Pieces of history in which anything was recorded; the first one only as far as the recording reaches into it."""
-    pieces = sums.before["chunk"]
-    first = spans.rows["ts"].min()
-    last = pieces.max()
-    assert isinstance(first, datetime)
-    assert isinstance(last, int)
-    missing: float = (first - (split.at - (last + 1) * parameters.chunk)) / parameters.chunk
-    return max(1e-3, pieces.n_unique() - missing)
+    recorded = np.nonzero(sums.count.any(axis=0))[0]
+    first = moment_of(spans.rows.at.min())
+    missing: float = (first - (split.at - (int(recorded[-1]) + 1) * split.piece)) / split.piece
+    return max(1e-3, len(recorded) - missing)
 
 
 def _surges(load: dict[EntityId, dict[str, float]], split: Split, parameters: Parameters, slots: Slots) -> None:
@@ -181,7 +235,7 @@ def _surges(load: dict[EntityId, dict[str, float]], split: Split, parameters: Pa
 
 def _slowness(
     spans: _Spans,
-    sums: Cut,
+    sums: _Sums,
     evidence: Evidence,
     split: Split,
     parameters: Parameters,
@@ -299,13 +353,16 @@ def _shared_gaps(gaps: pl.DataFrame) -> tuple[dict[EntityId, float], dict[Entity
     return shared, example
 
 
-def _failures(spans: _Spans, sums: Cut, split: Split, parameters: Parameters, slots: Slots) -> None:
+def _failures(spans: _Spans, sums: _Sums, split: Split, parameters: Parameters, slots: Slots) -> None:
     """Requests that fail where none of their calls failed, above the usual rate."""
     keys = ["owner", *EDGE]
-    counted = ["edge", "count", "own_errors"]
-    before = sums.before.group_by("edge").agg(pl.col("count").sum(), pl.col("own_errors").sum())
-    after = sums.after.select(counted).join(spans.edges, on="edge")
-    joined = after.join(before, on="edge", how="left", suffix="_before").fill_null(0).sort(keys)
+    after = spans.edges.with_columns(
+        count=pl.Series(sums.after("count")).cast(pl.Int64),
+        own_errors=pl.Series(sums.after("own_errors")).cast(pl.Int64),
+        count_before=pl.Series(sums.past("count")),
+        own_errors_before=pl.Series(sums.past("own_errors")),
+    ).filter(pl.col("count") > 0)
+    joined = after.sort(keys)
     usual = (pl.col("own_errors_before") + 0.5) / (pl.col("count_before") + 1)
     joined = joined.with_columns(
         excess=(
@@ -329,40 +386,36 @@ def _failures(spans: _Spans, sums: Cut, split: Split, parameters: Parameters, sl
         _slot(slots, EntityId(str(name)), "failure").add(strength, split, row)
 
 
-def _vanished(spans: _Spans, sums: Cut, split: Split, parameters: Parameters, slots: Slots) -> None:
+def _vanished(spans: _Spans, sums: _Sums, split: Split, parameters: Parameters, slots: Slots) -> None:
     """Calls per operation that kept a constant ratio and no longer do; the caller answers for its path."""
-    edges = spans.edges
-    calls = edges.filter(pl.col("caller") != "").select(
-        "edge",
-        owner="caller",
-        signal=pl.concat_str("entity", "operation", "caller_operation", separator="\x1f"),
-        anchor="caller_operation",
-    )
-    operations = edges.select("edge", owner="entity", anchor="operation")
-    probes = dict(edges.select("entity", "probe").unique().iter_rows())
-    lost = _unanswered(spans, sums)
     broken = broken_ratios(
-        calls.select("owner", "signal", "anchor").unique(),
-        sums.named(calls, "edge", ["owner", "signal"]),
-        sums.named(operations, "edge", ["owner", "anchor"]),
+        spans.calls.select("signal", "anchor"),
+        counted(sums.cut, spans.call, spans.calls.height),
+        counted(sums.cut, spans.operation, spans.operations),
         parameters,
+    ).join(spans.calls.drop("anchor"), on="signal")
+    missing = pl.col("expected") - pl.col("seen")
+    lost = (pl.col("lost").fill_null(0) / missing).clip(0, 1)
+    path = ["owner", "caller_operation", "callee"]
+    found = (
+        broken.join(_unanswered(spans, sums), on=path, how="left")
+        .with_columns(strength=pl.col("strength") * pl.when(missing > 0).then(1 - lost).otherwise(1.0))
+        .sort("owner", "strength", "signal", descending=[False, True, False])
+        .with_columns(total=pl.col("strength").sum().over("owner"))
+        .unique("owner", keep="first", maintain_order=True)
     )
-    for row in broken.iter_rows(named=True):
-        callee, operation, caller_operation = row["signal"].split("\x1f")
-        detail = {**row, "callee": callee, "operation": operation, "caller_operation": caller_operation}
-        detail |= {"callee_probe": probes.get(callee), "owner_probe": probes.get(row["owner"])}
-        strength = row["strength"]
-        missing = row["expected"] - row["seen"]
-        if missing > 0:
-            strength *= 1 - min(1.0, lost.get((row["owner"], caller_operation, callee), 0) / missing)
-        _slot(slots, EntityId(row["owner"]), "structure").add(strength, split, detail)
+    for row in found.iter_rows(named=True):
+        _slot(slots, EntityId(row["owner"]), "structure").add(row["total"], split, row)
 
 
-def _unanswered(spans: _Spans, sums: Cut) -> dict[tuple[str, str, str], int]:
-    """Calls per (caller, its operation, callee) that were made and got no answer: the caller's path did not change."""
-    made = spans.edges.filter(pl.col("unanswered"), pl.col("peer") != "")
-    counted = sums.after.join(made, on="edge").group_by("entity", "operation", "peer").agg(pl.col("count").sum())
-    return {(entity, operation, peer): count for entity, operation, peer, count in counted.iter_rows()}
+def _unanswered(spans: _Spans, sums: _Sums) -> pl.DataFrame:
+    """Calls (owner, caller_operation, callee, lost) that were made and got no answer: their path did not change."""
+    counted_now = spans.edges.with_columns(count=pl.Series(sums.after("count")))
+    return (
+        counted_now.filter(pl.col("unanswered"), pl.col("peer") != "", pl.col("count") > 0)
+        .group_by(owner="entity", caller_operation="operation", callee="peer")
+        .agg(lost=pl.col("count").sum())
+    )
 
 
 def _slot(slots: Slots, entity: EntityId, slot: str) -> Average:
@@ -483,7 +536,8 @@ def _failure_finding(facts: FactMaker, spans: _Spans, entity: EntityId, average:
 
 def _surge_finding(facts: FactMaker, spans: _Spans, entity: EntityId, average: Average) -> Finding | None:
     assert average.split is not None
-    own = spans.rows.join(spans.edges.filter(pl.col("entity") == entity, pl.col("caller") == ""), on="edge")
+    edges = spans.edges.filter(pl.col("entity") == entity, pl.col("caller") == "")
+    own = spans.rows.rows(edges["number"]).join(edges, on="number")
     busiest = (
         own.filter(pl.col("ts") >= average.split.at)
         .group_by("operation", "peer", "unanswered", "probe")
@@ -524,8 +578,6 @@ def _surge_finding(facts: FactMaker, spans: _Spans, entity: EntityId, average: A
 def _structure_finding(facts: FactMaker, entity: EntityId, average: Average) -> Finding | None:
     assert average.split is not None
     row, after = average.detail, average.split.after
-    if row["callee_probe"] is None or row["owner_probe"] is None:
-        return None
     seen, anchors = float(str(row["seen"])), float(str(row["anchors"]))
     select = {
         "operation": str(row["operation"]),
@@ -543,7 +595,7 @@ def _structure_finding(facts: FactMaker, entity: EntityId, average: Average) -> 
     )
     parent = RowCount(
         probe_key=ProbeKey(str(row["owner_probe"])),
-        select={"operation": str(row["anchor"])},
+        select={"operation": str(row["caller_operation"])},
         column="count",
         window=after,
         at_least=anchors,

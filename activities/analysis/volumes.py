@@ -14,12 +14,13 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from activities.analysis.evidence import AnsweredProbe, Evidence
+from activities.analysis.evidence import Evidence, Numbers
 from activities.analysis.facts import FactMaker
 from activities.analysis.metric_kinds import fall_is_bad, kind_of
 from activities.analysis.metrics import onset_of
 from activities.analysis.parameters import Parameters
-from activities.analysis.splits import Average, Split, splits_of
+from activities.analysis.series import Series, thinned
+from activities.analysis.splits import Average, Split, micros
 from workflows.contracts.canonical import rounded
 from workflows.contracts.finding import Direction, Finding, FindingFamily
 from workflows.contracts.hypothesis import FaultKind
@@ -50,20 +51,22 @@ WORTH_TELLING = 0.02
 Vector = NDArray[np.float64]
 
 
-def find_in_volumes(evidence: Evidence, parameters: Parameters, facts: FactMaker) -> list[Finding]:
+def find_in_volumes(
+    series: Series, evidence: Evidence, splits: list[Split], parameters: Parameters, facts: FactMaker
+) -> list[Finding]:
     """At most two findings per entity: time it loses by itself, and requests that it fails by itself.
 
     Entities that left spans are passed over: those say the same more exactly.
     """
-    traced = {entity_of(item.probe) for item in evidence.of("traces") if item.rows.height}
+    traced = [entity_of(item.probe) for item in evidence.of("traces") if item.rows.height]
+    about = [metric for metric in series.names["metric"].unique() if _prefix(metric) or _is_volume(metric)]
+    told = series.names.filter(pl.col("metric").is_in(about), ~pl.col("entity").is_in(traced))
     courses = [
         course
-        for item in evidence.of("metrics")
-        if (entity := entity_of(item.probe)) is not None and entity not in traced and item.rows.height
-        for course in _courses(entity, item)
+        for (entity,), names in told.sort("entity").group_by("entity", maintain_order=True)
+        for course in _courses(EntityId(str(entity)), names, series)
     ]
     slots: dict[tuple[EntityId, str], Average] = {}
-    splits = splits_of(evidence, parameters)
     for split in splits:
         for prefix in (OWN_TIME, OWN_FAILURES):
             lost = [_lost(course, split, parameters) for course in courses if course.prefix == prefix]
@@ -86,8 +89,8 @@ class _Course:
     prefix: str
     metric: str
     probe: ProbeKey
-    rows: pl.DataFrame
-    """(ts, value) as answered."""
+    told: tuple[Numbers, Vector]
+    """Microseconds since 1970, and values, as answered."""
 
     at: NDArray[np.int64]
     """Microseconds since 1970."""
@@ -98,38 +101,39 @@ class _Course:
     requests: Vector
 
 
-def _courses(entity: EntityId, item: AnsweredProbe) -> list[_Course]:
-    series = {
-        str(metric): rows.sort("ts")
-        for (metric,), rows in item.rows.filter(pl.col("value").is_finite()).group_by("metric", maintain_order=True)
-    }
-    volumes = {name: rows for name, rows in series.items() if _VOLUME.search(_name(name)) and not _MEAN.search(name)}
-    volumes = {name: rows for name, rows in volumes.items() if kind_of(name) is FaultKind.TRAFFIC or "count" in name}
+def _courses(entity: EntityId, names: pl.DataFrame, series: Series) -> list[_Course]:
+    volumes = {row["metric"]: row["number"] for row in names.iter_rows(named=True) if _is_volume(row["metric"])}
     found = []
-    for name, rows in sorted(series.items()):
-        prefix = _prefix(name)
-        volume = _volume_of(name, volumes) if prefix else None
+    for row in names.sort("metric").iter_rows(named=True):
+        prefix = _prefix(row["metric"])
+        volume = _volume_of(row["metric"], volumes) if prefix else None
         if prefix is None or volume is None:
             continue
-        both = rows.join(volumes[volume].select("ts", requests="value"), on="ts").sort("ts")
-        if both.height < LEAST_POINTS:
+        told, counted = series.arrays(row["number"]), series.arrays(volumes[volume])
+        at, mine, theirs = np.intersect1d(told[0], counted[0], return_indices=True)
+        if len(at) < LEAST_POINTS:
             continue
-        level = both["value"].to_numpy().astype(float)
+        level = told[1][mine]
         if prefix == OWN_FAILURES:
-            level = _failing(name, level)
+            level = _failing(row["metric"], level)
         found.append(
             _Course(
                 entity=entity,
                 prefix=prefix,
-                metric=name,
-                probe=item.probe.key,
-                rows=rows,
-                at=both["ts"].dt.epoch("us").to_numpy(),
+                metric=row["metric"],
+                probe=ProbeKey(row["probe"]),
+                told=told,
+                at=at,
                 level=level,
-                requests=both["requests"].to_numpy().astype(float) * _seconds(volume, both["ts"]),
+                requests=counted[1][theirs] * _seconds(volume, at),
             )
         )
     return found
+
+
+def _is_volume(metric: str) -> bool:
+    counts = kind_of(metric) is FaultKind.TRAFFIC or "count" in metric
+    return bool(_VOLUME.search(_name(metric))) and not _MEAN.search(metric) and counts
 
 
 def _name(metric: str) -> str:
@@ -151,7 +155,7 @@ def _prefix(metric: str) -> str | None:
     return OWN_FAILURES if ratio and (kind is FaultKind.ERROR or fall_is_bad(name, kind)) else None
 
 
-def _volume_of(metric: str, volumes: Mapping[str, pl.DataFrame]) -> str | None:
+def _volume_of(metric: str, volumes: Mapping[str, int]) -> str | None:
     """The count of the requests that `metric` is about: with its labels, or of the entity as a whole."""
     same = sorted(name for name in volumes if _labels(name) == _labels(metric))
     plain = sorted(name for name in volumes if not _labels(name))
@@ -163,12 +167,11 @@ def _failing(metric: str, values: Vector) -> Vector:
     return np.clip(1 - share if fall_is_bad(metric, kind_of(metric)) else share, 0, 1)
 
 
-def _seconds(volume: str, ts: pl.Series) -> float:
+def _seconds(volume: str, at: Numbers) -> float:
     """What turns a rate per second into requests per point; 1 for a count."""
     if not (volume.startswith("rate(") or re.search(r"rps|qps|ops|per_sec|_rate", volume, re.IGNORECASE)):
         return 1.0
-    step = ts.diff().dt.total_seconds().median()
-    return float(str(step)) if step is not None else 1.0
+    return float(np.median(np.diff(at))) / 1e6
 
 
 @dataclass(frozen=True)
@@ -264,14 +267,13 @@ def _finding(facts: FactMaker, entity: EntityId, prefix: str, average: Average) 
     assert average.split is not None
     assert isinstance(loss, _Loss)
     course, split = loss.course, average.split
-    values = course.rows["value"]
-    usual = float(str(values.filter(course.rows["ts"] < split.at).median()))
-    now = float(str(values.filter(course.rows["ts"] >= split.at).mean()))
+    at, values = course.told
+    usual = float(np.median(values[at < micros(split.at)]))
+    now = float(np.mean(values[at >= micros(split.at)]))
     up = now > usual
     if up == fall_is_bad(course.metric, kind_of(course.metric)):
         return None
     kind = FaultKind.LATENCY if prefix == OWN_TIME else FaultKind.ERROR
-    points = [(moment, value) for moment, value in course.rows.select("ts", "value").iter_rows()]
     return facts.stated(
         family=FindingFamily.METRIC,
         entity=entity,
@@ -281,8 +283,8 @@ def _finding(facts: FactMaker, entity: EntityId, prefix: str, average: Average) 
         direction=Direction.UP if up else Direction.DOWN,
         strength=average.total,
         fault_kinds={kind: 1.0},
-        onset=onset_of(points, split.at),
-        points=points,
+        onset=onset_of(*course.told, split.at),
+        points=thinned(*course.told),
         predicate=SeriesShift(
             probe_key=course.probe,
             select={"metric": course.metric},

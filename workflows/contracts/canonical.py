@@ -7,7 +7,6 @@ numbers are rounded to stated significant digits before they are written.
 import hashlib
 import json
 import math
-from decimal import Decimal
 
 from pydantic import BaseModel, JsonValue
 
@@ -21,7 +20,7 @@ def rounded(value: float, digits: int = SIGNIFICANT_DIGITS) -> float:
     """`value` with `digits` significant digits; zero has one spelling."""
     if value == 0 or not math.isfinite(value):
         return 0.0 if value == 0 else value
-    return float(f"{Decimal(value):.{digits - 1}e}")
+    return float(f"{value:.{digits - 1}e}")
 
 
 def _canonical(value: JsonValue) -> JsonValue:

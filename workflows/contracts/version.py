@@ -1,3 +1,3 @@
 """The version of the engine that rows and reports name."""
 
-ENGINE_VERSION = "0.3.0"
+ENGINE_VERSION = "0.4.0"

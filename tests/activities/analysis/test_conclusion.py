@@ -37,7 +37,7 @@ def planted(evidence: Evidence) -> Finding:
         fault_kinds={FaultKind.ERROR: 1.0},
         evidence=(EvidenceRef(probe_key=answer.probe.key, artifact=answer.artifact),),
         predicate=RowCount(
-            probe_key=answer.probe.key, select={}, column="own_errors", window=evidence.window(), at_least=1_000_000
+            probe_key=answer.probe.key, select={}, column="own_errors", window=evidence.window, at_least=1_000_000
         ),
     )
 

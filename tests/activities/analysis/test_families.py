@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import polars as pl
 
 from activities.analysis.evidence import AnsweredProbe, Evidence
@@ -10,6 +11,7 @@ from activities.analysis.findings import find
 from activities.analysis.graph import Graph
 from activities.analysis.metrics import onset_of
 from activities.analysis.ranking import SENTENCES, rank
+from activities.analysis.splits import micros
 from activities.answers import COLUMNS
 from tests.running import an_alert
 from workflows.contracts.change import ChangeKind
@@ -109,8 +111,9 @@ def test_a_units_scale_does_not_matter() -> None:
 
 
 def test_a_slow_ramp_is_dated_from_its_foot() -> None:
-    points = [(NOON + timedelta(minutes=n), 1.0 + (n % 3) * 0.01 + max(0, n - 30) * 0.2) for n in range(60)]
-    onset = onset_of(points, NOON + timedelta(minutes=50))
+    at = np.array([micros(NOON + timedelta(minutes=n)) for n in range(60)])
+    values = np.array([1.0 + (n % 3) * 0.01 + max(0, n - 30) * 0.2 for n in range(60)])
+    onset = onset_of(at, values, NOON + timedelta(minutes=50))
     assert onset is not None
     assert abs((onset - NOON).total_seconds() / 60 - 31) <= 2
 

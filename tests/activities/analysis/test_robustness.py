@@ -57,13 +57,13 @@ def test_the_thousand_bystanders(case: tuple[str, Evidence]) -> None:
     """Healthy, noisy, and many: each has moments that are its worst so far."""
     cause, evidence = case
     rng = np.random.default_rng(11)
-    moments = pl.datetime_range(evidence.window().start, evidence.as_of, "15s", eager=True, closed="left")
+    moments = pl.datetime_range(evidence.window.start, evidence.as_of, "15s", eager=True, closed="left")
     noise = []
     for number in range(BYSTANDERS):
         entity = EntityId(f"service:bystander-{number}")
         values = rng.lognormal(0.0, 0.3, len(moments))
         rows = pl.DataFrame({"metric": "cpu_usage", "ts": moments, "value": values}).cast(COLUMNS["metrics"])
-        probe = MetricProbe(backend="b", window=evidence.window(), entity=entity)
+        probe = MetricProbe(backend="b", window=evidence.window, entity=entity)
         noise.append(AnsweredProbe(probe=probe, artifact=Digest("0" * 64), rows=rows))
     crowded = replace(evidence, answers=(*evidence.answers, *noise))
     assert hypotheses(crowded)[0].entity == cause
@@ -149,7 +149,7 @@ def test_one_minute_of_history(case: tuple[str, Evidence]) -> None:
 def test_units_do_not_matter(case: tuple[str, Evidence]) -> None:
     """Seconds or milliseconds, bytes or kilobytes: the same ranking, probabilities included."""
     _, evidence = case
-    about_sizes = pl.col("metric").str.contains("seconds|bytes") & ~pl.col("metric").str.contains("count")
+    about_sizes = pl.col("metric").cast(pl.String).str.contains("seconds|bytes") & ~pl.col("metric").cast(pl.String).str.contains("count")
 
     def scaled(rows: pl.DataFrame) -> pl.DataFrame:
         if "metric" not in rows.columns:

@@ -1,0 +1,70 @@
+"""Countdowns that reached zero: certificates, leases, licences."""
+
+import numpy as np
+
+from activities.analysis.facts import FactMaker
+from activities.analysis.series import Series, thinned
+from activities.analysis.splits import moment_of
+from workflows.contracts.canonical import rounded
+from workflows.contracts.finding import Direction, Finding, FindingFamily
+from workflows.contracts.hypothesis import FaultKind
+from workflows.contracts.identifiers import EntityId, ProbeKey
+from workflows.contracts.predicate import SeriesShift
+from workflows.contracts.probe import Window
+
+LEAST_POINTS = 10
+STRAIGHT = 0.9
+"""Share of the steps of a countdown that go down."""
+
+CLEAR = 20.0
+"""How far a countdown goes, in deviations from its line."""
+
+
+def find_deadlines(series: Series, facts: FactMaker) -> list[Finding]:
+    """One finding for each series that had been falling straight all along and crossed zero."""
+    found = []
+    for block in series.blocks(range(series.names.height)):
+        if len(block.at) < LEAST_POINTS:
+            continue
+        falling = (np.diff(block.value, axis=1) < 0).mean(axis=1)
+        candidates = (block.value[:, 0] > 0) & (block.value[:, -1] <= 0) & (falling >= STRAIGHT)
+        found += [int(number) for number in block.number[candidates] if _straight(series, int(number))]
+    return [_finding(facts, series, number) for number in found]
+
+
+def _straight(series: Series, number: int) -> bool:
+    at, values = series.arrays(number)
+    seconds = (at - at[0]) / 1e6
+    slope, base = np.polyfit(seconds, values, 1)
+    off = 1.4826 * float(np.median(np.abs(values - (base + slope * seconds))))
+    return bool(slope < 0 and abs(slope) * seconds[-1] > CLEAR * (off + 1e-9))
+
+
+def _finding(facts: FactMaker, series: Series, number: int) -> Finding:
+    row, (at, values) = series.names.row(number, named=True), series.arrays(number)
+    metric, entity = row["metric"], EntityId(row["entity"])
+    crossed = at[values <= 0][0]
+    moment = moment_of(crossed)
+    return facts.stated(
+        family=FindingFamily.METRIC,
+        entity=entity,
+        signal=f"countdown {metric}",
+        summary=f"{metric} of {entity} counted down and reached zero",
+        direction=Direction.DOWN,
+        strength=0.9,
+        fault_kinds={FaultKind.EXPIRY: 1.0},
+        onset=moment,
+        points=thinned(at, values),
+        predicate=SeriesShift(
+            probe_key=ProbeKey(row["probe"]),
+            select={"metric": metric},
+            column="value",
+            statistic="max",
+            before_statistic="min",
+            before=Window(start=moment_of(at[0]), end=moment),
+            after=Window(start=moment, end=moment_of(at[-1] + 1)),
+            direction="down",
+            threshold=rounded(float(values[at >= crossed].max())),
+            reference=rounded(float(values[at < crossed].min())),
+        ),
+    )
