@@ -126,7 +126,7 @@ def broken_ratios(
     else:
         found = _surprise(joined, _deviation(), parameters)
     squared = pl.col("surprise") ** 2
-    strength = squared / (squared + parameters.ratio_knee**2)
+    strength = squared / (squared + parameters.knee**2)
     return found.with_columns(strength=strength * (_touched(parameters) if parts else 1.0)).sort("signal")
 
 
@@ -185,7 +185,7 @@ def _learned(pairs: pl.DataFrame, n: Matrix, base: Matrix, parameters: Parameter
     chunks = present.sum(axis=1)
     known = chunks / (chunks + parameters.ratio_chunks)
     whole = np.abs(ratio - np.round(ratio)) <= parameters.whole_tolerance
-    trust = np.where(whole, 1.0, parameters.branch_trust)
+    trust = np.where(whole, 1.0, parameters.half_trust)
     return pairs.with_columns(
         ratio=ratio,
         past=base.sum(axis=1),
@@ -209,7 +209,7 @@ def _weighted_median(n: Matrix, base: Matrix) -> NDArray[np.float64]:
 def _surprise(rows: pl.DataFrame, deviation: pl.Expr, parameters: Parameters) -> pl.DataFrame:
     """`deviation`, less by what a short history may have missed and by the doubt about the ratio."""
     history = (pl.col("past") / (pl.col("past") + pl.col("anchors") + 1)).sqrt()
-    trust = pl.when(pl.col("total") == 0).then(parameters.new_signal_trust).otherwise(1 - pl.col("doubt"))
+    trust = pl.when(pl.col("total") == 0).then(parameters.half_trust).otherwise(1 - pl.col("doubt"))
     steady = deviation.abs() / pl.max_horizontal(1.0, pl.col("dispersion").sqrt()) * history
     return rows.with_columns(surprise=steady * trust)
 

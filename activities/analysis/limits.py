@@ -8,7 +8,7 @@ import polars as pl
 
 from activities.analysis.evidence import Matrix
 from activities.analysis.facts import FactMaker
-from activities.analysis.metric_kinds import kind_of
+from activities.analysis.metric_kinds import kind_of, weight_of
 from activities.analysis.parameters import Parameters
 from activities.analysis.series import Block, Series, thinned
 from activities.analysis.splits import Average, Split, median_of, micros, moment_of
@@ -57,7 +57,7 @@ def find_at_limits(series: Series, splits: list[Split], parameters: Parameters, 
         if average.total >= WORTH_TELLING and average.total > best.get(key, (0.0, 0))[0]:
             best[key] = (average.total, number)
     return [
-        _finding(facts, series, number, collected[number], weight=parameters.metric_weights[kind])
+        _finding(facts, series, number, collected[number], weight=weight_of(kind, parameters))
         for (_, kind), (_, number) in sorted(best.items())
     ]
 

@@ -149,7 +149,7 @@ def _speaking_errors(signals: pl.DataFrame, speaking: Counted, split: Split, par
     """Errors whose text names a kind of fault need no ratio: each one more than usual in the time counts."""
     times = split.after.length / max(split.before.length, parameters.chunk)
     excess = (pl.col("seen") - pl.col("expected")).clip(0)
-    strength = parameters.new_signal_trust * (1 - (-excess / parameters.failure_knee).exp())
+    strength = parameters.half_trust * (1 - (-excess / parameters.failure_knee).exp())
     return (
         signals.with_columns(
             seen=pl.lit(pl.Series(speaking.after)), expected=pl.lit(pl.Series(speaking.before.sum(axis=1) * times))

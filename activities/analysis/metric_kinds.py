@@ -2,6 +2,7 @@
 
 from functools import lru_cache
 
+from activities.analysis.parameters import Parameters
 from workflows.contracts.hypothesis import FaultKind
 
 _WORDS: tuple[tuple[FaultKind, tuple[str, ...]], ...] = (
@@ -45,6 +46,17 @@ _WORDS: tuple[tuple[FaultKind, tuple[str, ...]], ...] = (
         ("rate", "rps", "ops", "workload", "requests", "qps", "per_sec", "queries", "commits", "count"),
     ),
 )
+
+
+UNSURE = frozenset((FaultKind.MEMORY, FaultKind.SATURATION, FaultKind.ERROR))
+SYMPTOMS = frozenset((FaultKind.LATENCY, FaultKind.NETWORK, FaultKind.TRAFFIC, FaultKind.UNKNOWN))
+
+
+def weight_of(kind: FaultKind, parameters: Parameters) -> float:
+    """How far a strange value of such a metric speaks for a cause, and not for the consequence of one."""
+    if kind in SYMPTOMS:
+        return parameters.metric_symptom
+    return parameters.metric_unsure if kind in UNSURE else 1.0
 
 
 @lru_cache(maxsize=65_536)

@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 
 from activities.analysis.evidence import Matrix, Numbers
 from activities.analysis.facts import FactMaker
-from activities.analysis.metric_kinds import fall_is_bad, kind_of
+from activities.analysis.metric_kinds import fall_is_bad, kind_of, weight_of
 from activities.analysis.parameters import Parameters
 from activities.analysis.series import FIRING, Block, Series, thinned
 from activities.analysis.splits import CLEARLY, Split, median_of, micros, moment_of
 from workflows.contracts.canonical import SIGNIFICANT_DIGITS
 from workflows.contracts.finding import Direction, Finding, FindingFamily
+from workflows.contracts.hypothesis import FaultKind
 from workflows.contracts.identifiers import EntityId, ProbeKey
 from workflows.contracts.predicate import SeriesShift
 
@@ -138,12 +139,12 @@ def _deviations(names: pl.DataFrame, measured: pl.DataFrame, parameters: Paramet
     scale = pl.max_horizontal(
         "spread",
         "wide",
-        parameters.metric_floor * pl.col("usual").abs(),
-        parameters.metric_peers * peers,
+        parameters.noise * pl.col("usual").abs(),
+        parameters.noise * peers,
         pl.lit(1e-9),
     )
     down = (pl.col("deviation") < 0) | pl.col("fallen")
-    harmless = pl.when(down & ~pl.col("fall_is_bad")).then(parameters.metric_fall).otherwise(1.0)
+    harmless = pl.when(down & ~pl.col("fall_is_bad")).then(parameters.metric_symptom).otherwise(1.0)
     strength = pl.col("rarity") * _graded(pl.col("deviation").abs(), parameters) * harmless
     return (
         pl.concat([names.select("entity", "metric", "probe", "fall_is_bad", "fallen"), measured], how="horizontal")
@@ -166,7 +167,7 @@ def _discounted(names: pl.DataFrame, total: Matrix, shown: NDArray[np.bool_], pa
     sort = pl.col("entity").str.split(":").list.first()
     others = pl.col("entity").n_unique().over("sort").cast(pl.Float64) - 1
     common = ((pl.col("total").sum().over("sort", "metric") - pl.col("total")) / others).clip(upper_bound=1)
-    less = pl.when(others > 1).then(1 - parameters.common * common).otherwise(1.0)
+    less = pl.when(others > 1).then(1 - parameters.explained * common).otherwise(1.0)
     return (
         names.with_columns(total=pl.lit(pl.Series(total)), shown=pl.lit(pl.Series(shown)), sort=sort)
         .filter("shown")
@@ -177,7 +178,7 @@ def _discounted(names: pl.DataFrame, total: Matrix, shown: NDArray[np.bool_], pa
 
 def _strongest(told: pl.DataFrame, parameters: Parameters) -> pl.DataFrame:
     """(number, strength) of the strongest series of each entity and kind, ties by metric; of those the strongest."""
-    weights = {kind.value: weight for kind, weight in parameters.metric_weights.items()}
+    weights = {kind.value: weight_of(kind, parameters) for kind in FaultKind}
     return (
         told.filter(pl.col("total") >= WORTH_TELLING)
         .with_columns(order=-pl.col("total").round_sig_figs(SIGNIFICANT_DIGITS))
@@ -192,8 +193,8 @@ def _strongest(told: pl.DataFrame, parameters: Parameters) -> pl.DataFrame:
 
 
 def _graded(deviation: pl.Expr, parameters: Parameters) -> pl.Expr:
-    full = math.log1p(parameters.metric_ceiling / parameters.metric_knee)
-    return ((deviation / parameters.metric_knee).log1p() / full).clip(upper_bound=1)
+    full = math.log1p(parameters.metric_ceiling / parameters.knee)
+    return ((deviation / parameters.knee).log1p() / full).clip(upper_bound=1)
 
 
 def _finding(

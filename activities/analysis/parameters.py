@@ -1,27 +1,7 @@
 """Every number of the engine, in one place: one set for all systems."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
-
-from workflows.contracts.hypothesis import FaultKind
-
-
-def _metric_weights() -> dict[FaultKind, float]:
-    return {
-        FaultKind.CPU: 1.0,
-        FaultKind.LOCK: 1.0,
-        FaultKind.CRASH: 1.0,
-        FaultKind.DISK: 1.0,
-        FaultKind.SATURATION: 0.8,
-        FaultKind.ERROR: 0.8,
-        FaultKind.MEMORY: 0.6,
-        FaultKind.LATENCY: 0.3,
-        FaultKind.NETWORK: 0.2,
-        FaultKind.TRAFFIC: 0.2,
-        FaultKind.EXPIRY: 1.0,
-        FaultKind.UNKNOWN: 0.1,
-    }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,20 +17,24 @@ class Parameters:
     chunk: timedelta = timedelta(seconds=60)
     """History is compared in pieces of this length."""
 
+    knee: float = 3.0
+    """Standard deviations at which a deviation counts half: slowness, a broken ratio, a metric."""
+
+    noise: float = 0.3
+    """Relative deviation that is always granted: of a duration, of a metric's level, of its level elsewhere."""
+
+    half_trust: float = 0.5
+    """Trust in what may be otherwise: a ratio that is no whole number (a branch, or a mix of requests), something that
+    was never seen before, a failed call to a callee that did answer, perhaps too late."""
+
     least_history: float = 3.0
     """Spans that an edge must have had before it can be slower than before."""
-
-    latency_noise: float = 0.3
-    """Standard deviation of ln(duration) that is always granted."""
 
     known_points: float = 10.0
     """Points of a series that halve that allowance, since they show how much it varies."""
 
     latency_sampling: float = 0.8
     """Standard deviation of ln(duration) of a single request."""
-
-    latency_knee: float = 2.5
-    """Standard deviations at which a slowdown counts half."""
 
     lone_caller_share: float = 0.46
     """Part of the waits for a callee without spans that count against it though hardly any other caller waits."""
@@ -67,14 +51,8 @@ class Parameters:
     failure_share: float = 0.01
     """Where traffic is heavy: this part of the busiest entity's requests is added to that number."""
 
-    given_up_share: float = 0.5
-    """Part of a failed call that counts against a callee which did answer, perhaps too late."""
-
     kept_history: float = 0.67
     """Part of the history that is believed; earlier faults may hide in the rest."""
-
-    ratio_knee: float = 2.5
-    """Standard deviations at which a broken count ratio counts half."""
 
     ratio_chunks: float = 2.0
     """Pieces of history that halve the doubt about a ratio."""
@@ -82,30 +60,11 @@ class Parameters:
     whole_tolerance: float = 0.03
     """How near to a whole number a ratio must be to be a fixed code path."""
 
-    branch_trust: float = 0.55
-    """Trust in a ratio that is no whole number: a branch, or a mix of requests."""
-
-    new_signal_trust: float = 0.5
-    """Trust in something that was never seen before."""
-
-    metric_floor: float = 0.3
-    """Scale of a series: at least this part of its usual level."""
-
-    metric_peers: float = 0.3
-    """And at least this part of the usual level of the same metric elsewhere."""
-
     nearness: float = 3.0
     """Earlier windows after which what happened in one counts half: what has moved lately is not new."""
 
-    common: float = 0.7
-    """Part of a deviation that is discounted when all other entities of its sort show it as well."""
-
-    metric_knee: float = 3.0
     metric_ceiling: float = 100.0
-    """Deviations, in scales, from which a metric's strength grows and at which it is full."""
-
-    metric_fall: float = 0.2
-    """Weight of a fall, except of traffic."""
+    """Deviation of a metric, in scales, at which its strength is full."""
 
     limit_near: float = 0.8
     """Part of a capacity from which its use speaks for a fault; all of it speaks in full."""
@@ -113,34 +72,32 @@ class Parameters:
     limit_memory: timedelta = timedelta(hours=6)
     """History after which a use as high as now counts half as usual."""
 
-    metric_weights: Mapping[FaultKind, float] = field(default_factory=_metric_weights)
+    metric_unsure: float = 0.7
+    """Weight of a metric of what is a cause as often as a consequence: memory, queues, errors."""
+
+    metric_symptom: float = 0.2
+    """Weight of a metric of what mostly is a consequence: slowness, traffic, a fall, and what nobody knows."""
 
     explained: float = 0.7
-    """Part of a symptom that a callee with the same symptom explains away."""
+    """Part of a symptom that others explain away: a callee with the same symptom, all entities that show it at once."""
 
-    weight_trace: float = 1.0
-    weight_failure: float = 1.0
-    weight_structure: float = 1.0
-    weight_surge: float = 1.0
-    weight_metric: float = 0.7
-    weight_cluster: float = 0.8
+    weight_metric: float = 0.6
+    """Weight of what metrics show beside requests that were measured; these and cluster conditions count in full."""
+
     weight_change: float = 0.4
-    weight_parts: float = 1.0
-    """Of what all parts of a whole show alike, for the whole."""
-
     weight_alert: float = 0.05
     weight_hint: float = 0.3
 
     specific_kind: float = 3.0
     """A kind that says why (memory, a lock) against one that only says how it shows (an error, slowness)."""
 
-    sharpness: float = 11.0
+    sharpness: float = 13.0
     """Log-odds per unit of score."""
 
     bystander_odds: float = 0.05
     """Odds of an entity that shows nothing."""
 
-    none_score: float = 0.4
+    none_score: float = 0.35
     """Score that an entity has to pass to be more likely than none of them."""
 
     unseen_discount: float = 0.5

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from activities.analysis.evidence import Numbers
 from activities.analysis.facts import FactMaker
-from activities.analysis.metric_kinds import kind_of
+from activities.analysis.metric_kinds import kind_of, weight_of
 from activities.analysis.parameters import Parameters
 from activities.analysis.series import Series, thinned
 from activities.analysis.splits import moment_of
@@ -75,7 +75,7 @@ def _ramp(
         signal=f"ramp {metric}",
         summary=f"{metric} of {entity} grows since {began:%H:%M:%S} to {values[peak]:.4g}, from {level:.4g}",
         direction=Direction.UP,
-        strength=parameters.metric_weights[kind] * steady * min(1.0, math.log(grown) / math.log(2)),
+        strength=weight_of(kind, parameters) * steady * min(1.0, math.log(grown) / math.log(2)),
         fault_kinds={kind: 1.0},
         onset=_began(at, values, foot, peak, level=usual),
         points=thinned(at, values),

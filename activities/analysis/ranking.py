@@ -134,21 +134,13 @@ def _case(
     families: dict[str, list[Finding]] = defaultdict(list)
     for item in items:
         families[_family_of(item)].append(item)
-    weights = {
-        "slow": parameters.weight_trace,
-        "failure": parameters.weight_failure,
-        "structure": parameters.weight_structure,
-        "surge": parameters.weight_surge,
-        "metric": parameters.weight_metric,
-        "cluster": parameters.weight_cluster,
-        "change": 0.0,
-    }
+    weights = {"metric": parameters.weight_metric, "change": 0.0}
     for family, members in sorted(families.items()):
         strengths = {
             item.key: item.strength * _kept(item, name, kept, alike=alike, graph=graph, parameters=parameters)
             for item in members
         }
-        total = weights[family] * (
+        total = weights.get(family, 1.0) * (
             _slowness(members) if family == "slow" else _either(strengths[item.key] for item in members)
         )
         whole = sum(strengths.values())
@@ -177,7 +169,7 @@ def _share_with_wholes(cases: Mapping[EntityId, _Case], graph: Graph, parameters
         for part in parts:
             explained[part] = max(explained[part], alike)
     for whole, value in gained.items():
-        cases[whole].parts = parameters.weight_parts * value
+        cases[whole].parts = value
         cases[whole].kinds_of_parts = [_kinds(cases[part], parameters) for part in graph.parts[whole] if part in cases]
     for part, alike in explained.items():
         if part in cases:
@@ -251,10 +243,10 @@ def _own_evidence(items: Iterable[Finding]) -> float:
 
 
 def _unseen_share(unseen: Sequence[Unseen], planned: int) -> float:
-    """Part of the questions that brought nothing; what was never recorded counts half, it was known beforehand."""
+    """Part of the questions that should have brought something; what was never recorded hides nothing new."""
     if planned == 0:
         return 1.0
-    lost = sum(item.count * (0.5 if item.status is ObservationStatus.NOT_RECORDED else 1.0) for item in unseen)
+    lost = sum(item.count for item in unseen if item.status is not ObservationStatus.NOT_RECORDED)
     return min(1.0, lost / planned)
 
 
@@ -332,7 +324,7 @@ def _kinds(case: _Case, parameters: Parameters) -> dict[FaultKind, float]:
                 weights[kind] += max(0.0, value) * weight * specific
     for part in case.kinds_of_parts:
         for kind, weight in part.items():
-            weights[kind] += parameters.weight_parts * weight / len(case.kinds_of_parts)
+            weights[kind] += weight / len(case.kinds_of_parts)
     return weights
 
 

@@ -170,9 +170,9 @@ def _excess(edges: pl.DataFrame, sums: _Sums, column: str, parameters: Parameter
     levels = np.log(np.divide(sums.before(column)[number], count, out=np.full(count.shape, np.nan), where=seen) + 1)
     usual = median_of(levels, seen.sum(axis=1))
     spread = 1.4826 * median_of(np.abs(levels - usual[:, None]), seen.sum(axis=1))
-    variance = spread**2 + parameters.latency_noise**2 + parameters.latency_sampling**2 * (1 / now + 1 / past)
+    variance = spread**2 + parameters.noise**2 + parameters.latency_sampling**2 * (1 / now + 1 / past)
     squared = np.clip((np.log(spent / now + 1) - usual) / np.sqrt(variance), 0, None) ** 2
-    weight = squared / (squared + parameters.latency_knee**2)
+    weight = squared / (squared + parameters.knee**2)
     base = now * (np.exp(usual) - 1)
     excess = weight * np.clip(spent - base, 0, None)
     return (
@@ -226,10 +226,10 @@ def _surges(load: dict[EntityId, dict[str, float]], split: Split, parameters: Pa
         more = row["entered"] - row["usual_entered"]
         if more <= 0:
             continue
-        noise = math.sqrt(row["usual_entered"] + 1 + (parameters.latency_noise * row["usual_entered"]) ** 2)
+        noise = math.sqrt(row["usual_entered"] + 1 + (parameters.noise * row["usual_entered"]) ** 2)
         squared = (more / noise) ** 2
         grown = math.log((row["entered"] + 1) / (row["usual_entered"] + 1)) / math.log(parameters.surge_full)
-        strength = squared / (squared + parameters.ratio_knee**2) * min(1.0, max(0.0, grown))
+        strength = squared / (squared + parameters.knee**2) * min(1.0, max(0.0, grown))
         _slot(slots, name, "surge").add(strength, split, dict(row))
 
 
@@ -320,7 +320,7 @@ def _given_up(joined: pl.DataFrame, own: list[str], parameters: Parameters) -> p
     calls = joined.filter(given_up)
     if calls.is_empty():
         return joined
-    part = parameters.given_up_share
+    part = parameters.half_trust
     callers = calls.with_columns(excess=pl.col("excess") * (1 - part))
     callees = calls.with_columns(excess=pl.col("excess") * part, owner=pl.col("peer"))
     return pl.concat([joined.filter(~given_up), callers, callees])

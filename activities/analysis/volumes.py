@@ -207,10 +207,10 @@ def _lost(course: _Course, split: Split, parameters: Parameters) -> _Loss | None
     spread = 1.4826 * float(np.median(np.abs(logs[before] - middle)))
     usual = max(middle, float(np.median(logs[recent])))
     # What a long history has never done needs no allowance for what a short one may have missed.
-    unknown = parameters.latency_noise**2 / (1 + float(before.sum()) / parameters.known_points)
+    unknown = parameters.noise**2 / (1 + float(before.sum()) / parameters.known_points)
     variance = spread**2 + unknown + parameters.latency_sampling**2 * (1 / volume + 1 / past)
     squared = max(0.0, math.log(max(lost / volume, 1e-9)) - usual) ** 2 / variance
-    weight = squared / (squared + parameters.latency_knee**2)
+    weight = squared / (squared + parameters.knee**2)
     base = volume * math.exp(usual)
     return _Loss(course, volume, weight * max(0.0, lost - base), base)
 

@@ -236,7 +236,7 @@ async def test_a_labelled_capture_is_a_case(own_installation: Installation, tmp_
 
 
 async def test_another_engine_says_what_it_would_say_now(own_installation: Installation, tmp_path: Path) -> None:
-    """The captured incident replayed by an engine that weighs failures the other way round."""
+    """The captured incident replayed by an engine that sees no failures and holds strange metrics against nobody."""
     bundle = open_bundle(recorded("bad_deploy"))
     client = await own_installation.client()
     async with own_installation.workers(client):
@@ -245,12 +245,15 @@ async def test_another_engine_says_what_it_would_say_now(own_installation: Insta
     folder, _ = capture_investigation(own_installation, investigation_id, tmp_path)
     eval_commands.label(folder.name, folder=tmp_path, entity="service:payment", kind="error")
     before = await run(own_installation, plan_of(tmp_path))
-    kept = DEFAULT.weight_failure
-    object.__setattr__(DEFAULT, "weight_failure", -2.0)  # the parameters are frozen: this stands for a new version
+    changes = {"failure_knee": 1e9, "knee": 1e9, "weight_metric": -1.0}
+    kept = {name: getattr(DEFAULT, name) for name in changes}
+    for name, value in changes.items():
+        object.__setattr__(DEFAULT, name, value)  # the parameters are frozen: this stands for a new version
     try:
         changed = await run(own_installation, plan_of(tmp_path))
     finally:
-        object.__setattr__(DEFAULT, "weight_failure", kept)
+        for name, value in kept.items():
+            object.__setattr__(DEFAULT, name, value)
     found = compare(before, changed)
     assert [case.case for case in found.cases] == [folder.name]
     assert found.cases[0].worse

@@ -149,7 +149,9 @@ def test_one_minute_of_history(case: tuple[str, Evidence]) -> None:
 def test_units_do_not_matter(case: tuple[str, Evidence]) -> None:
     """Seconds or milliseconds, bytes or kilobytes: the same ranking, probabilities included."""
     _, evidence = case
-    about_sizes = pl.col("metric").cast(pl.String).str.contains("seconds|bytes") & ~pl.col("metric").cast(pl.String).str.contains("count")
+    about_sizes = pl.col("metric").cast(pl.String).str.contains("seconds|bytes") & ~pl.col("metric").cast(
+        pl.String
+    ).str.contains("count")
 
     def scaled(rows: pl.DataFrame) -> pl.DataFrame:
         if "metric" not in rows.columns:
