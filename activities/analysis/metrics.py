@@ -18,7 +18,7 @@ from workflows.contracts.canonical import SIGNIFICANT_DIGITS
 from workflows.contracts.finding import Direction, Finding, FindingFamily
 from workflows.contracts.hypothesis import FaultKind
 from workflows.contracts.identifiers import EntityId, ProbeKey
-from workflows.contracts.predicate import SeriesShift
+from workflows.contracts.predicate import AllOf, RowCount, SeriesShift
 
 PER_KIND = 2
 """Findings per entity and kind of fault, the strongest first."""
@@ -50,7 +50,11 @@ def find_in_metrics(series: Series, splits: list[Split], parameters: Parameters,
     for number, strength in _strongest(told, parameters).iter_rows():
         best = int(example[number])
         shown = compared[best].row(number, named=True)
-        found.append(_finding(facts, series.arrays(number), shown, splits[best], strength=strength))
+        fired = series.fired.get((shown["probe"], shown["metric"]))
+        if fired is None:
+            found.append(_finding(facts, series.arrays(number), shown, splits[best], strength=strength))
+        else:
+            found.append(_fired(facts, fired, series.arrays(number), shown, splits[best], strength=strength))
     return found
 
 
@@ -224,6 +228,44 @@ def _finding(
             threshold=value,
             reference=usual,
         ),
+    )
+
+
+def _fired(
+    facts: FactMaker,
+    fired: Numbers,
+    course: tuple[Numbers, Matrix],
+    row: dict[str, Any],
+    split: Split,
+    *,
+    strength: float,
+) -> Finding:
+    """An alert of a monitoring system: what was answered are the moments at which it fired, and no silence."""
+    entity, metric = EntityId(row["entity"]), row["metric"]
+    past = int((fired < micros(split.at)).sum())
+    now = len(fired) - past
+    parts = tuple(
+        RowCount(
+            probe_key=ProbeKey(row["probe"]),
+            select={"metric": metric},
+            column=None,
+            window=window,
+            at_least=count,
+            at_most=count,
+        )
+        for window, count in ((split.after, now), (split.before, past))
+    )
+    return facts.stated(
+        family=FindingFamily.METRIC,
+        entity=entity,
+        signal=metric,
+        summary=f"{metric} of {entity} fires {now} times since {split.at:%H:%M:%S}, {past} times before",
+        direction=Direction.UP if row["deviation"] > 0 else Direction.DOWN,
+        strength=strength,
+        fault_kinds={kind_of(metric): 1.0},
+        onset=onset_of(*course, split.at),
+        points=thinned(*course),
+        predicate=AllOf(parts=parts),
     )
 
 

@@ -1,6 +1,6 @@
 """Every metric of every entity as a numbered series; taken in blocks, so that memory stays bounded."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -44,6 +44,9 @@ class Series:
     frames: tuple[tuple[Numbers, Matrix], ...]
     """Microseconds since 1970, and values, series after series, each by time."""
 
+    fired: Mapping[tuple[str, str], Numbers]
+    """When an alert of a monitoring system fired, as answered, per probe and metric."""
+
     @classmethod
     def of(cls, evidence: Evidence, parameters: Parameters) -> "Series":
         """Every series of the metric answers; alerts of a monitoring system are filled up with their silence."""
@@ -62,7 +65,11 @@ class Series:
             filled = _with_silence(pl.concat(firing), frames, evidence, parameters)
             names += _names(filled, frame=len(frames))
             frames.append(_arrays(filled))
-        return cls(pl.DataFrame(names, schema=_NAMES, orient="row").with_row_index("number"), tuple(frames))
+        return cls(
+            names=pl.DataFrame(names, schema=_NAMES, orient="row").with_row_index("number"),
+            frames=tuple(frames),
+            fired={(rows["probe"][0], rows["metric"][0]): _arrays(rows)[0] for rows in firing},
+        )
 
     def arrays(self, number: int) -> tuple[Numbers, Matrix]:
         """Microseconds since 1970, and values, of one series, by time."""

@@ -12,9 +12,11 @@ from activities.analysis.graph import Graph
 from activities.analysis.metrics import onset_of
 from activities.analysis.ranking import SENTENCES, rank
 from activities.analysis.splits import micros
+from activities.analysis.verification import evaluate
 from activities.answers import COLUMNS
 from tests.running import an_alert
 from workflows.contracts.change import ChangeKind
+from workflows.contracts.claim import ClaimState
 from workflows.contracts.finding import Direction, Finding, FindingFamily
 from workflows.contracts.hypothesis import FaultKind
 from workflows.contracts.identifiers import Digest, EntityId
@@ -99,6 +101,19 @@ def test_a_metric_that_leaves_its_range_is_found_with_its_onset() -> None:
     assert found.fault_kinds == {FaultKind.CPU: 1.0}
     assert found.onset is not None
     assert abs((found.onset - (NOON - timedelta(seconds=FAULT_S))).total_seconds()) <= 10
+
+
+def test_an_alert_that_starts_to_fire_is_a_finding_that_its_answer_bears_out() -> None:
+    """Of a monitoring system's own alerts only the moments are told at which they fire."""
+    firing = [NOON - timedelta(seconds=seconds) for seconds in (3_000, 90, 60, 30)]
+    name = 'ALERTS{alertname="cpu_high"}'
+    alerts = answered(
+        MetricProbe(backend="b", window=DAY, entity=FRONT), [{"metric": name, "ts": ts, "value": 1.0} for ts in firing]
+    )
+    given = evidence(metric(BACK, "cpu_usage", 0.2, 0.203), alerts)
+    (found,) = find(given)
+    assert (found.entity, found.signal, found.direction) == (FRONT, name, Direction.UP)
+    assert evaluate(found.predicate, given.frames()) == (ClaimState.VERIFIED, "")
 
 
 def test_a_steady_metric_is_no_finding() -> None:
