@@ -31,7 +31,7 @@ class Parameters:
     """Spans that an edge must have had before it can be slower than before."""
 
     known_points: float = 10.0
-    """Points of a series that halve that allowance, since they show how much it varies."""
+    """Points of history that halve what `noise` grants a mean duration, since they show how much it varies."""
 
     latency_sampling: float = 0.8
     """Standard deviation of ln(duration) of a single request."""

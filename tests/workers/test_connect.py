@@ -1,6 +1,7 @@
 """The end of a process that has talked to Temporal."""
 
 import _thread
+import threading
 import time
 
 import pytest
@@ -9,14 +10,15 @@ from workers import connect
 
 
 def test_the_end_waits_for_threads_that_python_does_not_know() -> None:
-    ended: list[bool] = []
+    begun, ended = threading.Event(), list[bool]()
 
     def from_outside() -> None:
+        begun.set()
         time.sleep(0.2)
         ended.append(True)
 
     _thread.start_new_thread(from_outside, ())
-    time.sleep(0.05)
+    assert begun.wait(timeout=30)
     connect.wait_for_foreign_threads()
     assert ended == [True]
 
