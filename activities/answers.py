@@ -34,9 +34,9 @@ COLUMNS: dict[Modality, pl.Schema] = {
             "unanswered": pl.Boolean(),
             "count": pl.Int64(),
             "errors": pl.Int64(),
-            "own_errors": pl.Int64(),
+            "originating_errors": pl.Int64(),
             "duration_us": pl.Int64(),
-            "exclusive_us": pl.Int64(),
+            "self_us": pl.Int64(),
             "gap_us": pl.Int64(),
             "max_us": pl.Int64(),
         }
@@ -80,12 +80,15 @@ COLUMNS: dict[Modality, pl.Schema] = {
 `logs`: `after` is the template of the line before it in the same span, empty for the first one, null where a line names
 no span.
 `traces`: `caller` is the entity of the parent span (the same entity for an inner span, empty at a root); `peer` is
-the entity a client span calls; `unanswered` marks client spans whose peer left no span of its own; `own_errors`
-counts failed spans none of whose children failed; `exclusive_us` is the part not covered by child spans (nothing for a
+the entity a client span calls; `unanswered` marks client spans whose peer left no span of its own; `originating_errors`
+counts failed spans none of whose children failed; `self_us` is the part not covered by child spans (nothing for a
 span that calls another entity: that part is on the way); `gap_us` is the caller's time around a request that its callee
 did not account for.
 `topology`: a row with an empty target names an entity, `kind` being the entity's kind.
 """
+
+EARLIER_COLUMNS = {"own_errors": "originating_errors", "exclusive_us": "self_us"}
+"""Columns of answers that versions before 0.5 stored or captured, and what they are called now."""
 
 REPEATED = ("metric", "severity", "template", "example", "after", "operation", "caller", "caller_operation", "peer")
 """Columns whose texts occur again and again within an answer."""
@@ -99,8 +102,8 @@ def encode(rows: pl.DataFrame) -> bytes:
 
 
 def decode(content: bytes) -> pl.DataFrame:
-    """The rows of an answer."""
-    return pl.read_ipc(io.BytesIO(content))
+    """The rows of an answer, in today's columns."""
+    return pl.read_ipc(io.BytesIO(content)).rename(EARLIER_COLUMNS, strict=False)
 
 
 def compacted(rows: pl.DataFrame) -> pl.DataFrame:

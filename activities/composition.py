@@ -6,7 +6,7 @@ from activities.memory.ledger import Ledger
 from workflows.contracts.hypothesis import FaultKind, Hypothesis
 from workflows.contracts.investigation import ConcludeResult, RecallResult, StepInput
 from workflows.contracts.probe import Window
-from workflows.contracts.report import Outcome, ReportFindings, Unseen, Verdict
+from workflows.contracts.report import DataGap, Outcome, ReportFindings, Verdict
 from workflows.contracts.version import ENGINE_VERSION
 from workflows.steps import CONCLUDE, RECALL
 
@@ -15,18 +15,18 @@ def compose(ledger: Ledger, given: StepInput) -> ReportFindings:
     """The canonical findings: equal for equal evidence. Where the analysis failed, a report that says so."""
     if ledger.step(f"{CONCLUDE.name}:0", ConcludeResult) is None:
         return _without_analysis(ledger, given)
-    evidence, unseen = load_evidence(ledger, given)
+    evidence, data_gaps = load_evidence(ledger, given)
     hints = ledger.hints(given.hints)
     conclusion = conclude(
         ledger.findings(),
         evidence,
-        unseen=unseen,
+        data_gaps=data_gaps,
         planned=len(ledger.probes()),
         hints=hints,
         stopped_by=given.stopped_by,
     )
     recall = ledger.step(f"{RECALL.name}:0", RecallResult) or RecallResult()
-    return describe(conclusion, evidence, unseen=unseen, hints=hints, recalled=recall.sentences)
+    return describe(conclusion, evidence, data_gaps=data_gaps, hints=hints, recalled=recall.sentences)
 
 
 def _without_analysis(ledger: Ledger, given: StepInput) -> ReportFindings:
@@ -44,7 +44,7 @@ def _without_analysis(ledger: Ledger, given: StepInput) -> ReportFindings:
         ),
         claims=(),
         findings=(),
-        unseen=(Unseen(tool="analysis", reason="the analysis failed; the ledger's decisions say where"),),
+        data_gaps=(DataGap(tool="analysis", reason="the analysis failed; the ledger's decisions say where"),),
         hints=tuple(ledger.hints(given.hints)),
         window=Window(start=min(alert.starts_at, given.request.as_of), end=given.request.as_of),
         alert_title=alert.title,

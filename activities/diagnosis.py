@@ -10,7 +10,7 @@ from activities.analysis.findings import find
 from activities.analysis.ranking import rank
 from activities.evidence_loading import load_evidence
 from activities.memory.ledger import Ledger
-from activities.memory.writes import Writes
+from activities.memory.ledger_batch import LedgerBatch
 from activities.step import Outcome, run_step
 from workflows.contracts.investigation import ConcludeResult, FindingsResult, RankResult, StepInput
 from workflows.contracts.version import ENGINE_VERSION
@@ -44,15 +44,15 @@ class DiagnosisActivities:
         families = Counter(item.family.value for item in found)
         return Outcome(
             FindingsResult(findings=len(found), families=dict(sorted(families.items()))),
-            Writes().findings(found, engine_version=ENGINE_VERSION),
+            LedgerBatch().findings(found, engine_version=ENGINE_VERSION),
         )
 
     def _rank(self, ledger: Ledger, given: StepInput) -> Outcome:
-        evidence, unseen = load_evidence(ledger, given)
+        evidence, data_gaps = load_evidence(ledger, given)
         hypotheses = rank(
             ledger.findings(),
             evidence,
-            unseen=unseen,
+            data_gaps=data_gaps,
             planned=len(ledger.probes()),
             hints=ledger.hints(given.hints),
         )
@@ -64,15 +64,15 @@ class DiagnosisActivities:
                 fault_kind=top.fault_kind.value,
                 probability=top.probability,
             ),
-            Writes().hypotheses(hypotheses, engine_version=ENGINE_VERSION),
+            LedgerBatch().hypotheses(hypotheses, engine_version=ENGINE_VERSION),
         )
 
     def _conclude(self, ledger: Ledger, given: StepInput) -> Outcome:
-        evidence, unseen = load_evidence(ledger, given)
+        evidence, data_gaps = load_evidence(ledger, given)
         conclusion = conclude(
             ledger.findings(),
             evidence,
-            unseen=unseen,
+            data_gaps=data_gaps,
             planned=len(ledger.probes()),
             hints=ledger.hints(given.hints),
             stopped_by=given.stopped_by,
@@ -86,5 +86,5 @@ class DiagnosisActivities:
                 sentence=verdict.sentence,
                 root_cause=verdict.entity or "",
             ),
-            Writes().claims(conclusion.claims),
+            LedgerBatch().claims(conclusion.claims),
         )

@@ -17,7 +17,7 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from activities.memory.ledger import Ledger
-from activities.memory.writes import Writes
+from activities.memory.ledger_batch import LedgerBatch
 from activities.telemetry.backend import BackendUnavailableError
 from workflows.contracts.contract import Contract
 from workflows.contracts.investigation import StepInput
@@ -47,7 +47,7 @@ class Outcome:
     """What a step's work returns: its output, and the rows to store with it."""
 
     output: Contract
-    writes: Writes | None = None
+    batch: LedgerBatch | None = None
 
 
 Work = Callable[[Ledger, StepInput], Outcome]
@@ -79,7 +79,7 @@ def run_step(engine: Engine, step: Step[Output], given: StepInput, work: Work) -
                 seconds=time.monotonic() - started,
                 engine_version=ENGINE_VERSION,
                 at=datetime.now(UTC),
-                writes=outcome.writes,
+                batch=outcome.batch,
             )
         except (InterfaceError, SqlTimeoutError, BackendUnavailableError, StepInterruptedError) as error:
             raise _interrupted(error) from None
@@ -101,10 +101,10 @@ def _defect(ledger: Ledger, step: str, error: Exception) -> ApplicationError:
     """An error of our own: tried a few times, then final. Its cause stays out of the workflow's history."""
     LOG.error("step.failed", attempt=activity.info().attempt, exc_info=error)
     try:
-        strikes = ledger.strike(f"defect:{step}", sentence=_one_line(error), at=datetime.now(UTC))
+        failures = ledger.record_failure(f"defect:{step}", sentence=_one_line(error), at=datetime.now(UTC))
     except DBAPIError:
-        strikes = 0
-    final = strikes >= ATTEMPTS_OF_A_DEFECT
+        failures = 0
+    final = failures >= ATTEMPTS_OF_A_DEFECT
     return ApplicationError(_one_line(error), type=StepDefectError.__name__ if final else "StepError")
 
 

@@ -197,9 +197,9 @@ def synthetic_answers(services: int) -> Evidence:
                 "unanswered": np.zeros(spans, dtype=bool),
                 "count": np.ones(spans, dtype=np.int64),
                 "errors": failed,
-                "own_errors": failed,
+                "originating_errors": failed,
                 "duration_us": took,
-                "exclusive_us": took // 2,
+                "self_us": took // 2,
                 "gap_us": took // 10,
                 "max_us": took,
             },
@@ -227,7 +227,7 @@ def bench_growth() -> None:
             asked = time.perf_counter()
             findings = find(evidence)
             found = time.perf_counter()
-            conclude(findings, evidence, unseen=[], planned=planned)
+            conclude(findings, evidence, data_gaps=[], planned=planned)
             concluded = time.perf_counter()
         table.add_row(
             str(services),
@@ -249,7 +249,7 @@ def bench_large() -> None:
     for services in LARGE_SERVICES:
         evidence = synthetic_answers(services)
         began = time.process_time()
-        rank(find(evidence), evidence, unseen=[], planned=len(evidence.answers))
+        rank(find(evidence), evidence, data_gaps=[], planned=len(evidence.answers))
         table.add_row(
             str(services),
             f"{services * metrics * points:,}",

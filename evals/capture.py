@@ -19,7 +19,7 @@ from activities.telemetry.recorded import ANSWERS
 from evals.bundles import write_captured
 from evals.suites import BUNDLES
 from workers.installation import Installation, open_installation
-from workers.invocation import ERR, OUT, find_investigation, read_settings, told
+from workers.invocation import ERR, OUT, find_investigation, handle_known_errors, read_settings
 from workflows.contracts.bundle import BundleManifest, PastIncident, VisibleWindow
 from workflows.contracts.identifiers import InvestigationId
 from workflows.contracts.investigation import InvestigationRequest, RecallResult
@@ -32,7 +32,7 @@ class NotCapturedError(Exception):
     """An investigation cannot be captured; the message says why."""
 
 
-@told
+@handle_known_errors
 def capture(
     investigation_id: Annotated[str, typer.Argument(help="Id, or the beginning of one.")],
     out: Annotated[Path, typer.Argument(help="Folder of captured bundles; it gets bundles/<id>.")],

@@ -24,7 +24,7 @@ from evals.scoring import score as score_cases
 from evals.suites import BUNDLES, LAB, TRUTHS, BundleSuite, Suite, TruthsOnly, open_suite
 from evals.tables import comparison_lines, score_lines
 from workers.installation import open_installation
-from workers.invocation import ERR, OUT, read_settings, run, told
+from workers.invocation import ERR, OUT, handle_known_errors, read_settings, run
 from workflows.contracts.evaluation import MOST_CASES
 from workflows.contracts.hypothesis import FaultKind
 from workflows.contracts.identifiers import EntityId
@@ -59,7 +59,7 @@ def explained(command: Callable[Given, None]) -> Callable[Given, None]:
 
 
 @eval_group.command(name="run")
-@told
+@handle_known_errors
 @explained
 def run_(
     suite: Annotated[str, typer.Argument(help="lab, a corpus (see bundle import), or a folder of bundles.")],
@@ -142,7 +142,7 @@ async def _watched(running: Running) -> EvaluationFile:
 
 
 @eval_group.command()
-@told
+@handle_known_errors
 @explained
 def score(
     results: Annotated[Path, typer.Argument(help="Results of a blind run.")],
@@ -166,7 +166,7 @@ def score(
 
 
 @eval_group.command(name="compare")
-@told
+@handle_known_errors
 @explained
 def compare_(
     before: Annotated[Path, typer.Argument(help="Results of the earlier version.")],
@@ -181,7 +181,7 @@ def compare_(
 
 
 @eval_group.command()
-@told
+@handle_known_errors
 @explained
 def report(
     results: Annotated[Path, typer.Argument(help="Results of a run.")],
@@ -197,7 +197,7 @@ def report(
 
 
 @eval_group.command()
-@told
+@handle_known_errors
 @explained
 def label(
     bundle_id: Annotated[str, typer.Argument(help="Id of a bundle: the name of its folder.")],

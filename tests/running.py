@@ -7,8 +7,8 @@ from temporalio.client import Client
 
 from activities.memory.uuid7 import uuid7
 from activities.telemetry.recorded import RecordedBackend, open_bundle
+from workers.alert_ingestion import AlertIngestion, InvestigationOptions
 from workers.installation import RECORDED, Installation
-from workers.intake import Inquiry, Intake
 from workflows.contracts.alert import Alert, Severity
 from workflows.contracts.identifiers import InvestigationId
 from workflows.contracts.investigation import Budget, Purpose
@@ -30,10 +30,12 @@ def an_alert(fingerprint: str = "f1", **fields: object) -> Alert:
     return Alert.model_validate(values)
 
 
-def inquiry(folder: Path, *, budget: Budget | None = None, heartbeat: timedelta = timedelta(seconds=10)) -> Inquiry:
+def options_for(
+    folder: Path, *, budget: Budget | None = None, heartbeat: timedelta = timedelta(seconds=10)
+) -> InvestigationOptions:
     """What `inquest investigate` asks, with fast retries."""
     opened = open_bundle(folder)
-    return Inquiry(
+    return InvestigationOptions(
         backend=RECORDED,
         source=str(folder),
         as_of=opened.manifest.as_of,
@@ -45,9 +47,11 @@ def inquiry(folder: Path, *, budget: Budget | None = None, heartbeat: timedelta 
     )
 
 
-def quick_intake(installation: Installation, client: Client, quiet_time: timedelta = timedelta(minutes=10)) -> Intake:
+def quick_ingestion(
+    installation: Installation, client: Client, quiet_time: timedelta = timedelta(minutes=10)
+) -> AlertIngestion:
     """The door for alerts, with a short workflow-task time-out."""
-    return Intake(
+    return AlertIngestion(
         client,
         installation.incidents(),
         tenant=installation.tenant,
@@ -58,8 +62,8 @@ def quick_intake(installation: Installation, client: Client, quiet_time: timedel
 
 async def start(installation: Installation, client: Client, folder: Path, **kwargs: object) -> InvestigationId:
     """Start an investigation of a bundle."""
-    asked = inquiry(folder, **kwargs)  # type: ignore[arg-type]
-    opened = await quick_intake(installation, client).receive(open_bundle(folder).alert, asked)
+    options = options_for(folder, **kwargs)  # type: ignore[arg-type]
+    opened = await quick_ingestion(installation, client).receive(open_bundle(folder).alert, options)
     return opened.request.investigation_id
 
 

@@ -20,7 +20,7 @@ from infra.settings import Settings, settings_file
 from workers.doctor import examine
 from workers.follow import follow
 from workers.installation import Installation, backend_over, open_installation
-from workers.invocation import ERR, OUT, find_investigation, read_settings, run, told
+from workers.invocation import ERR, OUT, find_investigation, handle_known_errors, read_settings, run
 from workers.rendering.markdown_report import render_markdown
 from workers.rendering.page import render_page
 from workers.rendering.plain_text import one_line
@@ -35,7 +35,7 @@ FINDINGS_SHOWN = 5
 
 
 @APP.command()
-@told
+@handle_known_errors
 def investigate(
     bundle: Annotated[Path, typer.Argument(help="Folder of a recorded incident.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print exactly one JSON document: the report.")] = False,
@@ -64,7 +64,7 @@ def investigate(
 
 
 @APP.command()
-@told
+@handle_known_errors
 def up() -> None:
     """Run the embedded stack and the workers until interrupted."""
     settings = read_settings()
@@ -73,7 +73,7 @@ def up() -> None:
 
 
 @APP.command()
-@told
+@handle_known_errors
 def worker() -> None:
     """Run the workers only, against the configured servers, until interrupted."""
     up()
@@ -107,7 +107,7 @@ def settings() -> None:
 
 
 @APP.command(name="list")
-@told
+@handle_known_errors
 def list_() -> None:
     """List the latest investigations."""
     with open_installation(read_settings()) as installation:
@@ -127,7 +127,7 @@ def list_() -> None:
 
 
 @APP.command()
-@told
+@handle_known_errors
 def show(
     investigation_id: Annotated[str, typer.Argument(help="Id, or the beginning of one.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print exactly one JSON document: the report.")] = False,
@@ -145,7 +145,7 @@ def show(
 
 
 @APP.command()
-@told
+@handle_known_errors
 def evidence(
     investigation_id: Annotated[str, typer.Argument(help="Id, or the beginning of one.")],
     probe: Annotated[str | None, typer.Argument(help="Key of one probe: show its answer.")] = None,
@@ -199,12 +199,12 @@ async def _investigate(installation: Installation, bundle: Bundle, budget: Budge
             ui = installation.stack.ui_address
             where = f", watch it at {ui}/namespaces/{installation.settings.temporal_namespace}" if ui else ""
             OUT.print(Text(f"investigation {investigation_id}{where}", style="dim"))
-        async for news in follow(client, ledger, investigation_id):
+        async for update in follow(client, ledger, investigation_id):
             if quiet:
                 continue
-            for item in news.probes:
+            for item in update.probes:
                 OUT.print(probe_line(item))
-            for finding in news.findings[:FINDINGS_SHOWN]:
+            for finding in update.findings[:FINDINGS_SHOWN]:
                 OUT.print(finding_line(finding))
         report = await asyncio.to_thread(ledger.report)
         assert report is not None
@@ -215,7 +215,7 @@ async def _serve(installation: Installation) -> None:
     client = await installation.client()
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(installation.workers(client))
-        resumed = await installation.intake(client).resume()
+        resumed = await installation.alert_ingestion(client).resume()
         OUT.print(Text(f"workers are running, {resumed} open investigations resumed"))
         if installation.stack.ui_address:
             OUT.print(Text(f"Temporal's page: {installation.stack.ui_address}"))

@@ -29,7 +29,7 @@ class InvestigationEndedError(RuntimeError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class News:
+class InvestigationUpdate:
     """What came since the last look."""
 
     probes: list[ObservationSummary] = field(default_factory=list)
@@ -39,8 +39,10 @@ class News:
     published: bool = False
 
 
-async def follow(client: Client, ledger: Ledger, investigation_id: InvestigationId) -> AsyncIterator[News]:
-    """News of an investigation until its report is published.
+async def follow(
+    client: Client, ledger: Ledger, investigation_id: InvestigationId
+) -> AsyncIterator[InvestigationUpdate]:
+    """InvestigationUpdate of an investigation until its report is published.
 
     Raises:
         InvestigationEndedError: it ended without one.
@@ -49,11 +51,11 @@ async def follow(client: Client, ledger: Ledger, investigation_id: Investigation
     found: set[str] = set()
     looks = 0
     while True:
-        news = await asyncio.to_thread(_look, ledger, seen, found)
-        seen.update(item.probe_key for item in news.probes)
-        found.update(item.key for item in news.findings)
-        yield news
-        if news.published:
+        update = await asyncio.to_thread(_look, ledger, seen, found)
+        seen.update(item.probe_key for item in update.probes)
+        found.update(item.key for item in update.findings)
+        yield update
+        if update.published:
             return
         looks += 1
         if looks % ASK_TEMPORAL_EVERY == 0:
@@ -61,12 +63,12 @@ async def follow(client: Client, ledger: Ledger, investigation_id: Investigation
         await asyncio.sleep(EVERY_S)
 
 
-def _look(ledger: Ledger, seen: set[ProbeKey], found: set[str]) -> News:
+def _look(ledger: Ledger, seen: set[ProbeKey], found: set[str]) -> InvestigationUpdate:
     published = ledger.report() is not None
     summaries = ledger.observation_summaries()
     answered = [item for item in summaries if item.status is not None]
     findings = ledger.findings() if published or len(answered) == len(summaries) else []
-    return News(
+    return InvestigationUpdate(
         probes=[item for item in answered if item.probe_key not in seen],
         planned=len(summaries),
         asked=len(answered),

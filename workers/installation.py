@@ -17,8 +17,8 @@ from infra.database import prepare_database
 from infra.settings import Settings
 from infra.stack import Stack, hold_stack
 from infra.temporal import set_retention
+from workers.alert_ingestion import AlertIngestion
 from workers.connect import connect
-from workers.intake import Intake
 from workers.worker import running_workers
 from workflows.contracts.identifiers import InvestigationId, Tenant
 from workflows.contracts.investigation import InvestigationRequest
@@ -55,10 +55,10 @@ class Installation:
             await set_retention(client, self.settings.temporal_namespace, self.settings.retention)
         return client
 
-    def intake(self, client: Client, *, quiet_time: timedelta | None = None) -> Intake:
+    def alert_ingestion(self, client: Client, *, quiet_time: timedelta | None = None) -> AlertIngestion:
         """The door for alerts, with the settings' quiet time unless another is given."""
         quiet = self.settings.quiet_time if quiet_time is None else quiet_time
-        return Intake(client, self.incidents(), tenant=self.tenant, quiet_time=quiet)
+        return AlertIngestion(client, self.incidents(), tenant=self.tenant, quiet_time=quiet)
 
     def recorded_backend(self, request: InvestigationRequest) -> RecordedBackend | CapturedBackend:
         """The backend over the bundle a request names."""

@@ -38,7 +38,7 @@ _KNOWN_ERRORS = (
 )
 
 
-def told(command: Callable[Given, Returned]) -> Callable[Given, Returned]:
+def handle_known_errors(command: Callable[Given, Returned]) -> Callable[Given, Returned]:
     """Known errors end the command with one line that says what to do, never with a stack trace."""
 
     @wraps(command)

@@ -7,8 +7,8 @@ from temporalio.client import Client
 
 from activities.memory.incidents import OpenedInvestigation
 from activities.telemetry.recorded import Bundle
+from workers.alert_ingestion import InvestigationOptions
 from workers.installation import RECORDED, Installation
-from workers.intake import Inquiry
 from workflows.contracts.investigation import Budget, Purpose
 
 FOREVER = timedelta(days=36_500)
@@ -20,7 +20,7 @@ async def replay(
 ) -> OpenedInvestigation:
     """Open the investigation of a recorded incident in a memory scope of its own; doing it again finds it."""
     await asyncio.to_thread(installation.incidents().remember_again, scope, bundle.remembered())
-    inquiry = Inquiry(
+    options = InvestigationOptions(
         backend=RECORDED,
         source=str(bundle.folder),
         as_of=bundle.manifest.as_of,
@@ -28,8 +28,8 @@ async def replay(
         memory_scope=scope,
         budget=budget,
     )
-    intake = installation.intake(client, quiet_time=FOREVER)
-    opened = await intake.receive(bundle.alert, inquiry)
+    ingestion = installation.alert_ingestion(client, quiet_time=FOREVER)
+    opened = await ingestion.receive(bundle.alert, options)
     for alert in bundle.further_alerts():
-        await intake.receive(alert, inquiry)
+        await ingestion.receive(alert, options)
     return opened

@@ -13,7 +13,7 @@ from datetime import datetime
 import polars as pl
 
 from activities.analysis.evidence import Evidence
-from activities.analysis.facts import FactMaker
+from activities.analysis.finding_factory import FindingFactory
 from activities.analysis.parameters import Parameters
 from workflows.contracts.finding import Direction, Finding, FindingFamily
 from workflows.contracts.hypothesis import FaultKind
@@ -109,14 +109,14 @@ def words_of(text: str) -> frozenset[str]:
 
 
 def find_in_changes(
-    evidence: Evidence, parameters: Parameters, facts: FactMaker, others: list[Finding]
+    evidence: Evidence, parameters: Parameters, factory: FindingFactory, others: list[Finding]
 ) -> list[Finding]:
     """A finding for every change that may have brought the fault in; its strength is 1/2 where nothing tells.
 
     Args:
         evidence: the answers.
         parameters: numbers of the engine.
-        facts: makes the findings.
+        factory: makes the findings.
         others: findings of the other families, whose onsets and words describe the symptom.
     """
     strong = [item for item in others if item.strength >= STRONG and item.onset is not None] or [
@@ -136,7 +136,7 @@ def find_in_changes(
             lead = (first_onset - moment).total_seconds()
             when = f"{lead:.0f} s before the first onset" if lead > 0 else "at the first onset"
             found.append(
-                facts.stated(
+                factory.stated(
                     family=FindingFamily.CHANGE,
                     entity=EntityId(str(row["target"])) if row["target"] else EntityId("unknown:"),
                     signal=str(row["id"]),

@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 
 from activities.analysis.evidence import Evidence
-from activities.analysis.facts import FactMaker
+from activities.analysis.finding_factory import FindingFactory
 from activities.analysis.log_kinds import kind_of_text
 from activities.analysis.parameters import Parameters
 from workflows.contracts.finding import Direction, Finding, FindingFamily
@@ -29,24 +29,24 @@ NAMED = 0.7
 OTHER = (FaultKind.UNKNOWN, 0.3)
 
 
-def find_in_cluster(evidence: Evidence, parameters: Parameters, facts: FactMaker) -> list[Finding]:
+def find_in_cluster(evidence: Evidence, parameters: Parameters, factory: FindingFactory) -> list[Finding]:
     """One finding per entity and reason, from the first unhealthy condition that is new.
 
-    A reason that the object also gave before the earliest candidate onset is old news: half of its strength.
+    A reason that the object also gave before the earliest candidate onset is old update: half of its strength.
     """
-    split = evidence.alert_at - max(parameters.lags)
+    change_point = evidence.alert_at - max(parameters.onset_offsets)
     found: list[Finding] = []
     for item in evidence.of("cluster"):
         bad = item.rows.filter(~pl.col("healthy"), pl.col("entity") != "").sort("ts", "object_name", "reason")
         for (entity, reason), group in sorted(bad.group_by("entity", "reason"), key=lambda pair: str(pair[0])):
             rows = group.sort("ts", "object_name")
-            fresh = rows.filter(pl.col("ts") >= split)
+            fresh = rows.filter(pl.col("ts") >= change_point)
             row = (fresh if fresh.height else rows).row(0, named=True)
             kind, strength = _judge(f"{reason} {row['type']}", str(row["message"] or ""))
             recovered = _recovered(item.rows, row)
             old = 0.5 if fresh.height == 0 or rows.height > fresh.height else 1.0
             found.append(
-                facts.stated(
+                factory.stated(
                     family=FindingFamily.CLUSTER,
                     entity=EntityId(str(entity)),
                     signal=f"{row['object_kind']} {reason or row['type']}",

@@ -18,11 +18,11 @@ from workflows.contracts.identifiers import ClaimKey, EntityId
 from workflows.contracts.observation import ObservationStatus
 from workflows.contracts.report import (
     CausalStep,
+    DataGap,
     Outcome,
     ReportFindings,
     RuledOut,
     TimelineEntry,
-    Unseen,
     Verdict,
 )
 from workflows.contracts.version import ENGINE_VERSION
@@ -33,7 +33,7 @@ FOUND_FROM = 0.5
 CANDIDATE_FROM = 0.15
 FINDINGS_REPORTED = 150
 TIMELINE_LENGTH = 30
-TELLING = 0.15
+WORTH_REPORTING = 0.15
 """Strength from which a finding is worth a line of the timeline or a place in the blast radius."""
 
 RULED_OUT_LENGTH = 10
@@ -56,7 +56,7 @@ def conclude(
     findings: Sequence[Finding],
     evidence: Evidence,
     *,
-    unseen: Sequence[Unseen],
+    data_gaps: Sequence[DataGap],
     planned: int,
     hints: Sequence[str] = (),
     stopped_by: str | None = None,
@@ -83,11 +83,11 @@ def conclude(
         )
         if state is ClaimState.VERIFIED:
             holding.append(item)
-    hypotheses = rank(holding, evidence, unseen=unseen, planned=planned, hints=hints, parameters=parameters)
+    hypotheses = rank(holding, evidence, data_gaps=data_gaps, planned=planned, hints=hints, parameters=parameters)
     supporting = {part.finding_key for part in hypotheses[0].supporting}
     claims.sort(key=lambda claim: claim.findings[0] not in supporting)
     return Conclusion(
-        verdict=_verdict(hypotheses, evidence, unseen, stopped_by),
+        verdict=_verdict(hypotheses, evidence, data_gaps, stopped_by),
         hypotheses=tuple(hypotheses),
         claims=tuple(claims),
         findings=tuple(holding),
@@ -98,7 +98,7 @@ def describe(
     conclusion: Conclusion,
     evidence: Evidence,
     *,
-    unseen: Sequence[Unseen],
+    data_gaps: Sequence[DataGap],
     hints: Sequence[str] = (),
     recalled: Sequence[str] = (),
 ) -> ReportFindings:
@@ -115,7 +115,7 @@ def describe(
         timeline=_timeline(conclusion, evidence),
         blast_radius=_blast_radius(conclusion, evidence),
         ruled_out=_ruled_out(conclusion, evidence),
-        unseen=tuple(unseen),
+        data_gaps=tuple(data_gaps),
         hints=tuple(hints),
         recalled=tuple(recalled),
         window=evidence.window,
@@ -127,9 +127,9 @@ def describe(
 
 
 def _verdict(
-    hypotheses: Sequence[Hypothesis], evidence: Evidence, unseen: Sequence[Unseen], stopped_by: str | None
+    hypotheses: Sequence[Hypothesis], evidence: Evidence, data_gaps: Sequence[DataGap], stopped_by: str | None
 ) -> Verdict:
-    told = any(item.status is not ObservationStatus.NOT_RECORDED for item in unseen)
+    told = any(item.status is not ObservationStatus.NOT_RECORDED for item in data_gaps)
     partial = stopped_by is not None or told or not any(item.probe.tool in TELEMETRY for item in evidence.answers)
     top = hypotheses[0]
     alert = evidence.alerts[0].title if evidence.alerts else "the alert"
@@ -179,7 +179,7 @@ def _chain(conclusion: Conclusion, evidence: Evidence) -> tuple[CausalStep, ...]
 def _affected(conclusion: Conclusion, evidence: Evidence, cause: EntityId) -> frozenset[EntityId]:
     """The outermost callers of the cause that show something."""
     upstream = evidence.graph.upstream(cause)
-    felt = {item.entity for item in conclusion.findings if item.strength >= TELLING} & upstream
+    felt = {item.entity for item in conclusion.findings if item.strength >= WORTH_REPORTING} & upstream
     return frozenset(name for name in felt if not evidence.graph.callers.get(name)) or frozenset(felt)
 
 
@@ -190,7 +190,7 @@ def _timeline(conclusion: Conclusion, evidence: Evidence) -> tuple[TimelineEntry
         for item in conclusion.findings
         if item.onset is not None
         and item.onset >= since
-        and (item.strength >= TELLING or item.family is FindingFamily.CHANGE)
+        and (item.strength >= WORTH_REPORTING or item.family is FindingFamily.CHANGE)
     ]
     entries = [
         TimelineEntry(at=item.onset, entity=item.entity, sentence=item.summary, findings=(item.key,))
@@ -209,7 +209,7 @@ def _blast_radius(conclusion: Conclusion, evidence: Evidence) -> tuple[EntityId,
     cause = conclusion.verdict.entity
     if cause is None:
         return ()
-    felt = {item.entity for item in conclusion.findings if item.strength >= TELLING}
+    felt = {item.entity for item in conclusion.findings if item.strength >= WORTH_REPORTING}
     felt |= {item.caller for item in conclusion.findings if item.caller is not None and item.entity == cause}
     return tuple(sorted((felt | evidence.alerting) & evidence.graph.upstream(cause)))
 
@@ -227,7 +227,7 @@ def _ruled_out(conclusion: Conclusion, evidence: Evidence) -> tuple[RuledOut, ..
     probabilities = {item.entity: item.probability for item in conclusion.hypotheses}
     rows = []
     for name, item in sorted(strongest.items(), key=lambda pair: (-pair[1].strength, pair[0])):
-        if name == cause or (item.strength < TELLING and name not in evidence.alerting):
+        if name == cause or (item.strength < WORTH_REPORTING and name not in evidence.alerting):
             continue
         why = f"calls {cause}, which explains more" if name in upstream else "explains less of what was seen"
         rows.append(

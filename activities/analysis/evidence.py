@@ -158,10 +158,10 @@ class Evidence:
             if item.probe.tool in TELEMETRY and item.rows.height
         )
 
-    def after(self, split: datetime) -> Window:
-        """What is compared: from `split` to the moment of the question."""
-        return Window(start=split, end=self.as_of)
+    def post_window(self, change_point: datetime) -> Window:
+        """What is compared: from `change_point` to the moment of the question."""
+        return Window(start=change_point, end=self.as_of)
 
-    def before(self, split: datetime) -> Window:
+    def pre_window(self, change_point: datetime) -> Window:
         """What it is compared with."""
-        return Window(start=min(self.window.start, split - timedelta(seconds=1)), end=split)
+        return Window(start=min(self.window.start, change_point - timedelta(seconds=1)), end=change_point)

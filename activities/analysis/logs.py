@@ -6,19 +6,19 @@ from datetime import datetime
 import numpy as np
 import polars as pl
 
-from activities.analysis.counts import (
+from activities.analysis.change_points import Average, ChangePoint, PrePostSums, micros
+from activities.analysis.evidence import Evidence, Numbered, Numbers
+from activities.analysis.finding_factory import LEAST_STRENGTH, FindingFactory
+from activities.analysis.invariants import (
     Counted,
-    best_anchors,
-    broken_ratios,
+    best_references,
     counted,
+    invariant_violations,
     numbers_in,
     together,
 )
-from activities.analysis.evidence import Evidence, Numbered, Numbers
-from activities.analysis.facts import LEAST_STRENGTH, FactMaker
 from activities.analysis.log_kinds import kind_of_text
 from activities.analysis.parameters import Parameters
-from activities.analysis.splits import Average, Cut, Split, micros
 from workflows.contracts.finding import Direction, Finding, FindingFamily
 from workflows.contracts.hypothesis import FaultKind
 from workflows.contracts.identifiers import EntityId, ProbeKey
@@ -29,7 +29,7 @@ MASK = "<*>"
 LEAST_START = 16
 """Characters that a statement must begin with to be recognised by them."""
 
-MOST_TOLD = 500
+MOST_REPORTED = 500
 """Findings in all, the strongest first."""
 
 TEMPLATES_COMPARED = 150
@@ -39,33 +39,39 @@ SEVERE = frozenset(("warn", "warning", "error", "err", "fatal", "critical", "pan
 
 
 def find_in_logs(
-    evidence: Evidence, spans: Numbered, splits: list[Split], parameters: Parameters, facts: FactMaker
+    evidence: Evidence,
+    spans: Numbered,
+    change_points: list[ChangePoint],
+    parameters: Parameters,
+    factory: FindingFactory,
 ) -> list[Finding]:
-    """At most one finding per entity and direction of severity: its most surprising template."""
+    """At most one finding per entity and direction of severity: its most unusual template."""
     lines = _read(evidence, spans)
     if lines.names.is_empty():
         return []
     order, speaking = _order(lines.names), _speaking(lines.names)
     collected: dict[tuple[EntityId, bool], Average] = {}
     pairs: pl.DataFrame | None = None
-    for split in splits:
-        sums = Cut(lines.rows, split)
+    for change_point in change_points:
+        sums = PrePostSums(lines.rows, change_point)
         signals = counted(sums, lines.names["signal"].to_numpy(), lines.signals.height)
-        anchors = together(signals, counted(Cut(spans, split), lines.operation, len(lines.operations)))
+        references = together(
+            signals, counted(PrePostSums(spans, change_point), lines.operation, len(lines.operations))
+        )
         if pairs is None:
             own = lines.signals["entity"].to_numpy()
-            pairs = best_anchors(signals, anchors, (own, np.concatenate([own, lines.operations])), parameters)
+            pairs = best_references(signals, references, (own, np.concatenate([own, lines.operations])), parameters)
         signs = [
-            broken_ratios(pairs, signals, anchors, parameters).join(lines.signals, on="signal"),
-            _broken_order(order, sums, parameters),
-            _speaking_errors(lines.signals, counted(sums, speaking, lines.signals.height), split, parameters),
+            invariant_violations(pairs, signals, references, parameters).join(lines.signals, on="signal"),
+            _order_violations(order, sums, parameters),
+            _speaking_errors(lines.signals, counted(sums, speaking, lines.signals.height), change_point, parameters),
         ]
         for row in _strongest(signs).iter_rows(named=True):
             key = (EntityId(row["owner"]), row["severe"])
-            collected.setdefault(key, Average()).add(row["strength"], split, row)
+            collected.setdefault(key, Average()).add(row["strength"], change_point, row)
     for average in collected.values():
-        average.total /= len(splits)
-    return _told(facts, lines, {key: item for key, item in collected.items() if item.total >= LEAST_STRENGTH})
+        average.total /= len(change_points)
+    return _told(factory, lines, {key: item for key, item in collected.items() if item.total >= LEAST_STRENGTH})
 
 
 @dataclass(frozen=True)
@@ -93,25 +99,25 @@ class _Order:
     """Which statement follows which within a request."""
 
     steps: pl.DataFrame
-    """(signal, owner, severity, statement, before, anchor, severe)."""
+    """(signal, owner, severity, statement, before, reference, severe)."""
 
     step: Numbers
     """The step that each template is; -1 where the line before is not told, or there is none."""
 
-    anchor: Numbers
+    reference: Numbers
     """What each template is to those after it; -1 where that is not told."""
 
-    anchors: int
+    references: int
 
 
 def _order(names: pl.DataFrame) -> _Order:
     told = names.filter(pl.col("before").is_not_null(), pl.col("signal") >= 0)
-    anchors = told.select("owner", before="statement").unique().sort("owner", "before").with_row_index("anchor")
+    references = told.select("owner", before="statement").unique().sort("owner", "before").with_row_index("reference")
     keys = ["owner", "severity", "statement", "before"]
     steps = (
         told.select(keys)
         .unique()
-        .join(anchors.with_columns(pl.col("anchor").cast(pl.Int64)), on=["owner", "before"])
+        .join(references.with_columns(pl.col("reference").cast(pl.Int64)), on=["owner", "before"])
         .sort(keys)
         .with_row_index("signal")
         .with_columns(pl.col("signal").cast(pl.Int64), severe=pl.col("severity").is_in(list(SEVERE)))
@@ -120,21 +126,21 @@ def _order(names: pl.DataFrame) -> _Order:
     return _Order(
         steps=steps,
         step=numbers_in(steps, "signal", names, {key: key for key in keys}),
-        anchor=numbers_in(anchors, "anchor", known, {"owner": "owner", "told": "before"}),
-        anchors=anchors.height,
+        reference=numbers_in(references, "reference", known, {"owner": "owner", "told": "before"}),
+        references=references.height,
     )
 
 
-def _broken_order(order: _Order, sums: Cut, parameters: Parameters) -> pl.DataFrame:
+def _order_violations(order: _Order, sums: PrePostSums, parameters: Parameters) -> pl.DataFrame:
     """Statements that used to follow another always or never within a request, and no longer do."""
-    broken = broken_ratios(
-        order.steps.select("signal", "anchor"),
+    violated = invariant_violations(
+        order.steps.select("signal", "reference"),
         counted(sums, order.step, order.steps.height),
-        counted(sums, order.anchor, order.anchors),
+        counted(sums, order.reference, order.references),
         parameters,
         parts=True,
     )
-    return broken.join(order.steps.drop("anchor"), on="signal")
+    return violated.join(order.steps.drop("reference"), on="signal")
 
 
 def _speaking(names: pl.DataFrame) -> Numbers:
@@ -145,11 +151,13 @@ def _speaking(names: pl.DataFrame) -> Numbers:
     return np.where(named, names["signal"].to_numpy(), -1)
 
 
-def _speaking_errors(signals: pl.DataFrame, speaking: Counted, split: Split, parameters: Parameters) -> pl.DataFrame:
+def _speaking_errors(
+    signals: pl.DataFrame, speaking: Counted, change_point: ChangePoint, parameters: Parameters
+) -> pl.DataFrame:
     """Errors whose text names a kind of fault need no ratio: each one more than usual in the time counts."""
-    times = split.after.length / max(split.before.length, parameters.chunk)
+    times = change_point.post.length / max(change_point.pre.length, parameters.bucket)
     excess = (pl.col("seen") - pl.col("expected")).clip(0)
-    strength = parameters.half_trust * (1 - (-excess / parameters.failure_knee).exp())
+    strength = parameters.half_confidence * (1 - (-excess / parameters.failure_scale).exp())
     return (
         signals.with_columns(
             seen=pl.lit(pl.Series(speaking.after)), expected=pl.lit(pl.Series(speaking.before.sum(axis=1) * times))
@@ -171,9 +179,9 @@ def _strongest(signs: list[pl.DataFrame]) -> pl.DataFrame:
     )
 
 
-def _told(facts: FactMaker, lines: _Lines, collected: dict[tuple[EntityId, bool], Average]) -> list[Finding]:
+def _told(factory: FindingFactory, lines: _Lines, collected: dict[tuple[EntityId, bool], Average]) -> list[Finding]:
     """Findings of what is worth telling; only its rows are looked at again."""
-    told = sorted(sorted(collected, key=lambda key: (-collected[key].total, key))[:MOST_TOLD])
+    told = sorted(sorted(collected, key=lambda key: (-collected[key].total, key))[:MOST_REPORTED])
     keys = ["owner", "severity", "statement"]
     signals = [(entity, *(str(collected[entity, severe].detail[key]) for key in keys[1:])) for entity, severe in told]
     wanted = pl.DataFrame(signals, schema=dict.fromkeys(keys, pl.String), orient="row").unique()
@@ -183,7 +191,7 @@ def _told(facts: FactMaker, lines: _Lines, collected: dict[tuple[EntityId, bool]
     for (entity, severe), signal in zip(told, signals, strict=True):
         alike = templates[signal]
         occurred = lines.rows.rows(alike["number"]).join(alike, on="number")
-        found.append(_finding(facts, occurred, entity, collected[entity, severe], severe=severe))
+        found.append(_finding(factory, occurred, entity, collected[entity, severe], severe=severe))
     return found
 
 
@@ -237,25 +245,27 @@ def _most_telling(names: pl.DataFrame, lines: Numbered, evidence: Evidence) -> p
     )
 
 
-def _commonest(alike: pl.DataFrame, names: list[str], *, later: bool, split: datetime) -> dict[str, str]:
-    """The templates of a statement that occur most on the side of the split where the statement does."""
+def _commonest(alike: pl.DataFrame, names: list[str], *, later: bool, change_point: datetime) -> dict[str, str]:
+    """The templates of a statement that occur most on the side of the change point where the statement does."""
     counted = alike.group_by(names).agg(
-        side=(pl.col("count") * ((pl.col("ts") >= split) == later)).sum(), total=pl.col("count").sum()
+        side=(pl.col("count") * ((pl.col("ts") >= change_point) == later)).sum(), total=pl.col("count").sum()
     )
     best = counted.sort("side", "total", *names, descending=[True, True, *(False for _ in names)])
     return {name: str(best[name][0]) for name in names}
 
 
-def _finding(facts: FactMaker, alike: pl.DataFrame, entity: EntityId, average: Average, *, severe: bool) -> Finding:
-    assert average.split is not None
-    row, after = average.detail, average.split.after
+def _finding(
+    factory: FindingFactory, alike: pl.DataFrame, entity: EntityId, average: Average, *, severe: bool
+) -> Finding:
+    assert average.change_point is not None
+    row, after = average.detail, average.change_point.post
     severity, before = str(row["severity"]), row["before"]
     seen, expected = float(str(row["seen"])), float(str(row["expected"]))
     if before is not None:
         alike = alike.filter(pl.col("before") == before)
     more = seen > expected
     ordered = before is not None
-    shown = _commonest(alike, ["template", "after"] if ordered else ["template"], later=more, split=after.start)
+    shown = _commonest(alike, ["template", "after"] if ordered else ["template"], later=more, change_point=after.start)
     template = shown["template"]
     rows = alike.filter(*(pl.col(name) == value for name, value in shown.items())).sort("ts")
     note = f"about {expected:.0f} are usual"
@@ -277,7 +287,7 @@ def _finding(facts: FactMaker, alike: pl.DataFrame, entity: EntityId, average: A
     named = kind_of_text(f"{template} {rows['example'][0]}") if more else None
     if named is not None:
         kinds = {named: 0.8, FaultKind.ERROR: 0.2}
-    return facts.counted(
+    return factory.counted(
         rows,
         family=FindingFamily.LOG,
         entity=entity,
@@ -296,7 +306,7 @@ def _finding(facts: FactMaker, alike: pl.DataFrame, entity: EntityId, average: A
                     at_least=number,
                     at_most=number,
                 )
-                for window, number in ((after, now), (average.split.before, past))
+                for window, number in ((after, now), (average.change_point.pre, past))
             )
         ),
         since=after.start,

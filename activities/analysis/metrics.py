@@ -8,12 +8,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from activities.analysis.change_points import CLEARLY, ChangePoint, median_of, micros, moment_of
 from activities.analysis.evidence import Matrix, Numbers
-from activities.analysis.facts import FactMaker
+from activities.analysis.finding_factory import FindingFactory
 from activities.analysis.metric_kinds import fall_is_bad, kind_of, weight_of
 from activities.analysis.parameters import Parameters
 from activities.analysis.series import FIRING, Block, Series, thinned
-from activities.analysis.splits import CLEARLY, Split, median_of, micros, moment_of
 from workflows.contracts.canonical import SIGNIFICANT_DIGITS
 from workflows.contracts.finding import Direction, Finding, FindingFamily
 from workflows.contracts.hypothesis import FaultKind
@@ -23,17 +23,19 @@ from workflows.contracts.predicate import AllOf, RowCount, SeriesShift
 PER_KIND = 2
 """Findings per entity and kind of fault, the strongest first."""
 
-MOST_TOLD = 500
+MOST_REPORTED = 500
 """Findings in all, the strongest first."""
 
 LEAST_POINTS = 3
-WORTH_TELLING = 0.02
+WORTH_REPORTING = 0.02
 FEW_EPISODES = 3
 FALLEN = 'direction="down"'
 """The label of an alert on something that fell."""
 
 
-def find_in_metrics(series: Series, splits: list[Split], parameters: Parameters, facts: FactMaker) -> list[Finding]:
+def find_in_metrics(
+    series: Series, change_points: list[ChangePoint], parameters: Parameters, factory: FindingFactory
+) -> list[Finding]:
     """The strongest metric findings of every entity.
 
     The deviation is measured from the median in a scale that is the largest of the robust spread, a part of the
@@ -41,7 +43,7 @@ def find_in_metrics(series: Series, splits: list[Split], parameters: Parameters,
     possibly contaminated, history goes as far.
     """
     names = _kinds(series.names)
-    compared = [_deviations(names, measured, parameters) for measured in _measured(series, splits, parameters)]
+    compared = [_deviations(names, measured, parameters) for measured in _measured(series, change_points, parameters)]
     strengths = np.stack([frame["strength"].to_numpy() for frame in compared])
     example = _examples(strengths)
     moved = np.stack([frame["deviation"].fill_nan(0.0).to_numpy() for frame in compared])
@@ -52,9 +54,9 @@ def find_in_metrics(series: Series, splits: list[Split], parameters: Parameters,
         shown = compared[best].row(number, named=True)
         fired = series.fired.get((shown["probe"], shown["metric"]))
         if fired is None:
-            found.append(_finding(facts, series.arrays(number), shown, splits[best], strength=strength))
+            found.append(_finding(factory, series.arrays(number), shown, change_points[best], strength=strength))
         else:
-            found.append(_fired(facts, fired, series.arrays(number), shown, splits[best], strength=strength))
+            found.append(_fired(factory, fired, series.arrays(number), shown, change_points[best], strength=strength))
     return found
 
 
@@ -74,21 +76,21 @@ def _kinds(names: pl.DataFrame) -> pl.DataFrame:
     return names.join(table, on="metric", maintain_order="left")
 
 
-def _measured(series: Series, splits: list[Split], parameters: Parameters) -> list[pl.DataFrame]:
-    """Per split: what each series shows by itself; null where there is too little of it."""
+def _measured(series: Series, change_points: list[ChangePoint], parameters: Parameters) -> list[pl.DataFrame]:
+    """Per change_point: what each series shows by itself; null where there is too little of it."""
     episodes = _episodes(series.moments(), parameters)
     figures = ("usual", "spread", "wide", "level", "value", "rarity")
-    tables = [{name: np.full(series.names.height, np.nan) for name in figures} for _ in splits]
+    tables = [{name: np.full(series.names.height, np.nan) for name in figures} for _ in change_points]
     for block in series.blocks(range(series.names.height)):
-        for split, table in zip(splits, tables, strict=True):
-            for name, values in _own(block, split, episodes, parameters).items():
+        for change_point, table in zip(change_points, tables, strict=True):
+            for name, values in _own(block, change_point, episodes, parameters).items():
                 table[name][block.number] = values
     return [pl.DataFrame(table) for table in tables]
 
 
-def _own(block: Block, split: Split, episodes: Numbers, parameters: Parameters) -> dict[str, Matrix]:
+def _own(block: Block, change_point: ChangePoint, episodes: Numbers, parameters: Parameters) -> dict[str, Matrix]:
     """The later value of each series farthest from its median, and the rarity of such values before."""
-    past = int(np.searchsorted(block.at, micros(split.at)))
+    past = int(np.searchsorted(block.at, micros(change_point.at)))
     before, after = block.value[:, :past], block.value[:, past:]
     if past < LEAST_POINTS or not after.size:
         return {}
@@ -98,7 +100,7 @@ def _own(block: Block, split: Split, episodes: Numbers, parameters: Parameters) 
     row, farthest = np.arange(len(later)), np.argmax(np.abs(later), axis=1)
     moved = later[row, farthest]
     reached = error * np.sign(moved)[:, None] >= np.abs(moved)[:, None]
-    often, lately = _often(reached, _windows(block.at[:past], episodes, split), parameters)
+    often, lately = _often(reached, _windows(block.at[:past], episodes, change_point), parameters)
     rare = -np.log((reached.sum(axis=1) + 1) / (past + 1)) / math.log(past + 1)
     return {
         "usual": usual[:, 0],
@@ -114,37 +116,37 @@ def _often(reached: NDArray[np.bool_], window: Numbers, parameters: Parameters) 
     """In which part of the windows of history a value was reached: of all, and of all with the last ones first."""
     begins = np.flatnonzero(np.concatenate([[True], window[1:] != window[:-1]]))
     hit = np.logical_or.reduceat(reached, begins, axis=1)
-    nearness = 0.5 ** (np.arange(len(begins))[::-1] / parameters.nearness)
-    return hit.sum(axis=1) / (len(begins) + 1), hit @ nearness / (nearness.sum() + 1)
+    recency_half_life = 0.5 ** (np.arange(len(begins))[::-1] / parameters.recency_half_life)
+    return hit.sum(axis=1) / (len(begins) + 1), hit @ recency_half_life / (recency_half_life.sum() + 1)
 
 
 def _episodes(moments: Numbers, parameters: Parameters) -> Numbers:
-    """When each stretch of recording began that follows a hole."""
-    return moments[1:][np.diff(moments) > parameters.hole.total_seconds() * 1e6]
+    """When each stretch of recording began that follows a coverage gap."""
+    return moments[1:][np.diff(moments) > parameters.coverage_gap.total_seconds() * 1e6]
 
 
-def _windows(at: Numbers, episodes: Numbers, split: Split) -> Numbers:
-    """The number of the window of history that each moment lies in, counted back from the split.
+def _windows(at: Numbers, episodes: Numbers, change_point: ChangePoint) -> Numbers:
+    """The number of the window of history that each moment lies in, counted back from the change point.
 
     Windows are as long as what is compared: one far point in an hour is rare among points and common among hours. Where
     recording stopped again and again, each stretch is one: what shows in all of them is the rule.
     """
-    moment = micros(split.at)
+    moment = micros(change_point.at)
     past = episodes[episodes < moment]
     if len(past) > FEW_EPISODES:
         return len(past) - np.searchsorted(episodes, at, side="right")
-    length = max((split.after.end - split.at) // timedelta(microseconds=1), 1)
+    length = max((change_point.post.end - change_point.at) // timedelta(microseconds=1), 1)
     return (moment - 1 - at) // length
 
 
 def _deviations(names: pl.DataFrame, measured: pl.DataFrame, parameters: Parameters) -> pl.DataFrame:
-    """Per series: (metric, usual, value, deviation, strength) at one split; nothing is far where little is known."""
+    """Per series: (metric, usual, value, deviation, strength) at one change point; zero where little is known."""
     peers = pl.col("level").fill_nan(None).median().over("metric")
     scale = pl.max_horizontal(
         "spread",
         "wide",
-        parameters.noise * pl.col("usual").abs(),
-        parameters.noise * peers,
+        parameters.noise_floor * pl.col("usual").abs(),
+        parameters.noise_floor * peers,
         pl.lit(1e-9),
     )
     down = (pl.col("deviation") < 0) | pl.col("fallen")
@@ -158,7 +160,7 @@ def _deviations(names: pl.DataFrame, measured: pl.DataFrame, parameters: Paramet
 
 
 def _examples(strengths: Matrix) -> Numbers:
-    """Per series: the first split, from the alert back, at which it was about strongest."""
+    """Per series: the first change point, from the alert back, at which it was about strongest."""
     best, example = np.zeros(strengths.shape[1]), np.zeros(strengths.shape[1], dtype=np.int64)
     for number, strength in enumerate(strengths):
         clearly = strength > best * CLEARLY
@@ -184,7 +186,7 @@ def _strongest(told: pl.DataFrame, parameters: Parameters) -> pl.DataFrame:
     """(number, strength) of the strongest series of each entity and kind, ties by metric; of those the strongest."""
     weights = {kind.value: weight_of(kind, parameters) for kind in FaultKind}
     return (
-        told.filter(pl.col("total") >= WORTH_TELLING)
+        told.filter(pl.col("total") >= WORTH_REPORTING)
         .with_columns(order=-pl.col("total").round_sig_figs(SIGNIFICANT_DIGITS))
         .sort("entity", "kind", "order", "metric")
         .group_by("entity", "kind", maintain_order=True)
@@ -192,22 +194,27 @@ def _strongest(told: pl.DataFrame, parameters: Parameters) -> pl.DataFrame:
         .with_columns(strength=pl.col("total") * pl.col("kind").replace_strict(weights, return_dtype=pl.Float64))
         .sort("strength", "number", descending=[True, False])
         .select("number", "strength")
-        .head(MOST_TOLD)
+        .head(MOST_REPORTED)
     )
 
 
 def _graded(deviation: pl.Expr, parameters: Parameters) -> pl.Expr:
-    full = math.log1p(parameters.metric_ceiling / parameters.knee)
-    return ((deviation / parameters.knee).log1p() / full).clip(upper_bound=1)
+    full = math.log1p(parameters.metric_ceiling / parameters.half_saturation)
+    return ((deviation / parameters.half_saturation).log1p() / full).clip(upper_bound=1)
 
 
 def _finding(
-    facts: FactMaker, course: tuple[Numbers, Matrix], row: dict[str, Any], split: Split, *, strength: float
+    factory: FindingFactory,
+    course: tuple[Numbers, Matrix],
+    row: dict[str, Any],
+    change_point: ChangePoint,
+    *,
+    strength: float,
 ) -> Finding:
     entity, metric = EntityId(row["entity"]), row["metric"]
     up = row["deviation"] > 0
     value, usual = row["value"], row["usual"]
-    return facts.stated(
+    return factory.stated(
         family=FindingFamily.METRIC,
         entity=entity,
         signal=metric,
@@ -215,15 +222,15 @@ def _finding(
         direction=Direction.UP if up else Direction.DOWN,
         strength=strength,
         fault_kinds={kind_of(metric): 1.0},
-        onset=onset_of(*course, split.at),
+        onset=onset_of(*course, change_point.at),
         points=thinned(*course),
         predicate=SeriesShift(
             probe_key=ProbeKey(row["probe"]),
             select={"metric": metric},
             column="value",
             statistic="max" if up else "min",
-            before=split.before,
-            after=split.after,
+            before=change_point.pre,
+            after=change_point.post,
             direction="up" if up else "down",
             threshold=value,
             reference=usual,
@@ -232,17 +239,17 @@ def _finding(
 
 
 def _fired(
-    facts: FactMaker,
+    factory: FindingFactory,
     fired: Numbers,
     course: tuple[Numbers, Matrix],
     row: dict[str, Any],
-    split: Split,
+    change_point: ChangePoint,
     *,
     strength: float,
 ) -> Finding:
     """An alert of a monitoring system: what was answered are the moments at which it fired, and no silence."""
     entity, metric = EntityId(row["entity"]), row["metric"]
-    past = int((fired < micros(split.at)).sum())
+    past = int((fired < micros(change_point.at)).sum())
     now = len(fired) - past
     parts = tuple(
         RowCount(
@@ -253,23 +260,23 @@ def _fired(
             at_least=count,
             at_most=count,
         )
-        for window, count in ((split.after, now), (split.before, past))
+        for window, count in ((change_point.post, now), (change_point.pre, past))
     )
-    return facts.stated(
+    return factory.stated(
         family=FindingFamily.METRIC,
         entity=entity,
         signal=metric,
-        summary=f"{metric} of {entity} fires {now} times since {split.at:%H:%M:%S}, {past} times before",
+        summary=f"{metric} of {entity} fires {now} times since {change_point.at:%H:%M:%S}, {past} times before",
         direction=Direction.UP if row["deviation"] > 0 else Direction.DOWN,
         strength=strength,
         fault_kinds={kind_of(metric): 1.0},
-        onset=onset_of(*course, split.at),
+        onset=onset_of(*course, change_point.at),
         points=thinned(*course),
         predicate=AllOf(parts=parts),
     )
 
 
-def onset_of(at: Numbers, values: Matrix, split: datetime) -> datetime | None:
+def onset_of(at: Numbers, values: Matrix, change_point: datetime) -> datetime | None:
     """When the change that holds at the end began: the foot of the rise, above the noise of the first part.
 
     The noise is that of the first eighth of the series (at least eight points), so that a slow ramp is dated from
@@ -278,12 +285,12 @@ def onset_of(at: Numbers, values: Matrix, split: datetime) -> datetime | None:
     Args:
         at: microseconds since 1970.
         values: the series at those moments.
-        split: the candidate onset, the first moment from which is taken where no rise holds at the end.
+        change_point: the candidate onset, the first moment from which is taken where no rise holds at the end.
     """
     head = max(8, len(values) // 8)
     place = _foot(values, head) if len(values) >= head + 2 else None
     if place is None:
-        place = int(np.searchsorted(at, micros(split)))
+        place = int(np.searchsorted(at, micros(change_point)))
     return moment_of(at[place]) if place < len(at) else None
 
 

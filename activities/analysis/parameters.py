@@ -8,22 +8,22 @@ from datetime import timedelta
 class Parameters:
     """Numbers of the analyses; `README.md` beside this file says where each is used."""
 
-    lags: tuple[timedelta, ...] = tuple(timedelta(seconds=value) for value in (60, 120, 240, 480, 960))
+    onset_offsets: tuple[timedelta, ...] = tuple(timedelta(seconds=value) for value in (60, 120, 240, 480, 960))
     """How long before the alert the fault may have begun, in equal steps of its logarithm; evidence is averaged."""
 
-    hole: timedelta = timedelta(minutes=15)
+    coverage_gap: timedelta = timedelta(minutes=15)
     """Without any telemetry for so long before it, nobody can say that something began at a moment."""
 
-    chunk: timedelta = timedelta(seconds=60)
-    """History is compared in pieces of this length."""
+    bucket: timedelta = timedelta(seconds=60)
+    """History is compared in buckets of this length."""
 
-    knee: float = 3.0
-    """Standard deviations at which a deviation counts half: slowness, a broken ratio, a metric."""
+    half_saturation: float = 3.0
+    """Standard deviations at which a deviation counts half: slowness, a violated ratio, a metric."""
 
-    noise: float = 0.3
+    noise_floor: float = 0.3
     """Relative deviation that is always granted: of a duration, of a metric's level, of its level elsewhere."""
 
-    half_trust: float = 0.5
+    half_confidence: float = 0.5
     """Trust in what may be otherwise: a ratio that is no whole number (a branch, or a mix of requests), something that
     was never seen before, a failed call to a callee that did answer, perhaps too late."""
 
@@ -45,7 +45,7 @@ class Parameters:
     surge_full: float = 4.0
     """Times the usual number of entering requests at which a surge counts in full."""
 
-    failure_knee: float = 3.0
+    failure_scale: float = 3.0
     """Failed requests above the usual number at which failing counts for 1 - 1/e."""
 
     failure_share: float = 0.01
@@ -54,13 +54,13 @@ class Parameters:
     kept_history: float = 0.67
     """Part of the history that is believed; earlier faults may hide in the rest."""
 
-    ratio_chunks: float = 2.0
-    """Pieces of history that halve the doubt about a ratio."""
+    ratio_buckets: float = 2.0
+    """Pieces of history that halve the uncertainty about a ratio."""
 
     whole_tolerance: float = 0.03
     """How near to a whole number a ratio must be to be a fixed code path."""
 
-    nearness: float = 3.0
+    recency_half_life: float = 3.0
     """Earlier windows after which what happened in one counts half: what has moved lately is not new."""
 
     metric_ceiling: float = 100.0
@@ -91,16 +91,16 @@ class Parameters:
     specific_kind: float = 3.0
     """A kind that says why (memory, a lock) against one that only says how it shows (an error, slowness)."""
 
-    sharpness: float = 13.0
+    inverse_temperature: float = 13.0
     """Log-odds per unit of score."""
 
-    bystander_odds: float = 0.05
+    base_rate: float = 0.05
     """Odds of an entity that shows nothing."""
 
-    none_score: float = 0.35
+    abstention_threshold: float = 0.35
     """Score that an entity has to pass to be more likely than none of them."""
 
-    unseen_discount: float = 0.5
+    data_gap_discount: float = 0.5
     """Part of the probability that goes to "none of these" when nothing could be looked at."""
 
     onset_part: float = 0.1

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from activities.analysis.evidence import Evidence
 from activities.analysis.graph import Graph
 from activities.analysis.parameters import DEFAULT, Parameters
-from activities.analysis.volumes import OWN_FAILURES, OWN_TIME
+from activities.analysis.request_weighted import OWN_FAILURES, OWN_TIME
 from workflows.contracts.canonical import rounded
 from workflows.contracts.finding import Finding, FindingFamily
 from workflows.contracts.hypothesis import Contribution, FaultKind, Hypothesis
 from workflows.contracts.identifiers import EntityId
 from workflows.contracts.observation import ObservationStatus
-from workflows.contracts.report import Unseen
+from workflows.contracts.report import DataGap
 
 KEPT = 25
 """Hypotheses that are reported, "none of these" included."""
@@ -58,7 +58,7 @@ def rank(
     findings: Sequence[Finding],
     evidence: Evidence,
     *,
-    unseen: Sequence[Unseen],
+    data_gaps: Sequence[DataGap],
     planned: int,
     hints: Iterable[str] = (),
     parameters: Parameters = DEFAULT,
@@ -90,8 +90,8 @@ def rank(
             cases[name].hint = parameters.weight_hint
     # An entity without evidence has next to no odds, so that a probability does not depend on how many stand by.
     odds = {name: _odds(case.score, parameters) for name, case in cases.items()}
-    none = _odds(parameters.none_score, parameters)
-    seen = 1 - parameters.unseen_discount * _unseen_share(unseen, planned)
+    none = _odds(parameters.abstention_threshold, parameters)
+    seen = 1 - parameters.data_gap_discount * _data_gap_share(data_gaps, planned)
     whole = sum(odds.values()) + none
     probability = {name: value / whole * seen for name, value in odds.items()}
     ordered = sorted(cases, key=lambda name: (-rounded(probability[name]), name))[: KEPT - 1]
@@ -115,7 +115,7 @@ def rank(
 
 
 def _odds(score: float, parameters: Parameters) -> float:
-    return parameters.bystander_odds + math.expm1(parameters.sharpness * max(0.0, score))
+    return parameters.base_rate + math.expm1(parameters.inverse_temperature * max(0.0, score))
 
 
 def _case(
@@ -242,11 +242,11 @@ def _own_evidence(items: Iterable[Finding]) -> float:
     return max([_slowness(listed), *rest], default=0.0)
 
 
-def _unseen_share(unseen: Sequence[Unseen], planned: int) -> float:
+def _data_gap_share(data_gaps: Sequence[DataGap], planned: int) -> float:
     """Part of the questions that should have brought something; what was never recorded hides nothing new."""
     if planned == 0:
         return 1.0
-    lost = sum(item.count for item in unseen if item.status is not ObservationStatus.NOT_RECORDED)
+    lost = sum(item.count for item in data_gaps if item.status is not ObservationStatus.NOT_RECORDED)
     return min(1.0, lost / planned)
 
 
@@ -296,7 +296,7 @@ def _hypothesis(
     contributions = [
         Contribution(
             finding_key=item.key,
-            log_odds=rounded(parameters.sharpness * value),
+            log_odds=rounded(parameters.inverse_temperature * value),
             reason=f"{item.summary}{f' ({item.note})' if item.note else ''}{note}"[:400],
         )
         for item, value, note in terms

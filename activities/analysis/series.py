@@ -8,9 +8,9 @@ from functools import cached_property
 import numpy as np
 import polars as pl
 
+from activities.analysis.change_points import CHART_POINTS, moment_of
 from activities.analysis.evidence import AnsweredProbe, Evidence, Matrix, Numbers
 from activities.analysis.parameters import Parameters
-from activities.analysis.splits import CHART_POINTS, moment_of
 from activities.answers import TIMESTAMP
 from workflows.contracts.probe import entity_of
 
@@ -172,16 +172,16 @@ def _names(named: pl.DataFrame, *, frame: int) -> list[tuple[str, str, str, int,
 def _with_silence(
     alerts: pl.DataFrame, frames: list[tuple[Numbers, Matrix]], evidence: Evidence, parameters: Parameters
 ) -> pl.DataFrame:
-    """Alert series with a zero for every piece of time in which anything was recorded and they did not fire."""
-    length = parameters.chunk
+    """Alert series with a zero for every bucket of time in which anything was recorded and they did not fire."""
+    length = parameters.bucket
     recorded = [pl.Series("ts", np.unique(at)).cast(TIMESTAMP) for at, _ in frames]
-    pieces = pl.concat([alerts["ts"], *recorded]).dt.truncate(length).unique()
+    buckets = pl.concat([alerts["ts"], *recorded]).dt.truncate(length).unique()
     keys = ["entity", "metric", "probe"]
     fired = alerts.group_by(*keys, pl.col("ts").dt.truncate(length)).agg(value=pl.col("value").max())
     return (
         alerts.select(keys)
         .unique(["entity", "metric"], maintain_order=True)
-        .join(pieces.to_frame(), how="cross")
+        .join(buckets.to_frame(), how="cross")
         .join(fired.drop("probe"), on=["entity", "metric", "ts"], how="left")
         .with_columns(pl.col("value").fill_null(0.0))
         .filter(pl.col("ts") < evidence.as_of)

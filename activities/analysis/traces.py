@@ -8,17 +8,17 @@ from functools import cached_property
 import numpy as np
 import polars as pl
 
-from activities.analysis.counts import broken_ratios, counted, numbers_in
+from activities.analysis.change_points import Average, ChangePoint, PrePostSums, median_of, moment_of
 from activities.analysis.evidence import Evidence, Matrix, Numbered, Numbers
-from activities.analysis.facts import LEAST_STRENGTH, FactMaker, Shift
+from activities.analysis.finding_factory import LEAST_STRENGTH, FindingFactory, Shift
+from activities.analysis.invariants import counted, invariant_violations, numbers_in
 from activities.analysis.parameters import Parameters
-from activities.analysis.splits import Average, Cut, Split, median_of, moment_of
 from workflows.contracts.finding import Direction, Finding, FindingFamily
 from workflows.contracts.hypothesis import FaultKind
 from workflows.contracts.identifiers import EntityId, ProbeKey
 from workflows.contracts.predicate import AllOf, RowCount
 
-SUMS = ["count", "own_errors", "duration_us", "exclusive_us", "gap_us"]
+SUMS = ["count", "originating_errors", "duration_us", "self_us", "gap_us"]
 EDGE = ["entity", "operation", "caller", "caller_operation", "peer", "unanswered"]
 Slots = dict[tuple[EntityId, str], Average]
 
@@ -29,7 +29,11 @@ def numbered_spans(evidence: Evidence) -> Numbered:
 
 
 def find_in_traces(
-    evidence: Evidence, recorded: Numbered, splits: list[Split], parameters: Parameters, facts: FactMaker
+    evidence: Evidence,
+    recorded: Numbered,
+    change_points: list[ChangePoint],
+    parameters: Parameters,
+    factory: FindingFactory,
 ) -> list[Finding]:
     """Findings of the trace family, at most one of each kind per entity.
 
@@ -41,23 +45,23 @@ def find_in_traces(
     if spans.edges.is_empty():
         return []
     slots: Slots = {}
-    for split in splits:
-        sums = _Sums(spans, split)
-        load = _load(spans, sums, split)
-        _slowness(spans, sums, evidence, split, parameters, slots=slots, load=load)
-        _surges(load, split, parameters, slots)
-        _failures(spans, sums, split, parameters, slots)
-        _vanished(spans, sums, split, parameters, slots)
+    for change_point in change_points:
+        sums = _Sums(spans, change_point)
+        load = _load(spans, sums, change_point)
+        _slowness(spans, sums, evidence, change_point, parameters, slots=slots, load=load)
+        _surges(load, change_point, parameters, slots)
+        _failures(spans, sums, change_point, parameters, slots)
+        _vanished(spans, sums, change_point, parameters, slots)
     describe: dict[str, Callable[[EntityId, Average], Finding | None]] = {
-        "latency": lambda entity, average: _latency_finding(facts, spans, entity, average),
-        "network": lambda entity, average: _gap_finding(facts, spans, entity, average),
-        "failure": lambda entity, average: _failure_finding(facts, spans, entity, average),
-        "structure": lambda entity, average: _structure_finding(facts, entity, average),
-        "surge": lambda entity, average: _surge_finding(facts, spans, entity, average),
+        "latency": lambda entity, average: _latency_finding(factory, spans, entity, average),
+        "network": lambda entity, average: _gap_finding(factory, spans, entity, average),
+        "failure": lambda entity, average: _failure_finding(factory, spans, entity, average),
+        "structure": lambda entity, average: _structure_finding(factory, entity, average),
+        "surge": lambda entity, average: _surge_finding(factory, spans, entity, average),
     }
     found = []
     for (entity, slot), average in sorted(slots.items(), key=lambda item: item[0]):
-        average.total /= len(splits)
+        average.total /= len(change_points)
         finding = describe[slot](entity, average) if average.total >= LEAST_STRENGTH else None
         if finding is not None:
             found.append(finding)
@@ -74,14 +78,14 @@ class _Spans:
     rows: Numbered
 
     calls: pl.DataFrame
-    """(signal, anchor, owner, callee, operation, caller_operation, callee_probe, owner_probe): calls that an operation
-    of `owner` makes, with the number of that operation."""
+    """(signal, reference, owner, callee, operation, caller_operation, callee_probe, owner_probe): calls that an
+    operation of `owner` makes, with the number of that operation."""
 
     call: Numbers
     """The signal of each edge; -1 for those that no other operation asked for."""
 
     operation: Numbers
-    """The anchor of each edge: the operation it is of."""
+    """The reference of each edge: the operation it is of."""
 
     operations: int
 
@@ -93,28 +97,28 @@ class _Spans:
 
 
 class _Sums:
-    """Sums per edge on both sides of a split."""
+    """Sums per edge on both sides of a change point."""
 
-    def __init__(self, spans: _Spans, split: Split) -> None:
-        """Cut the rows of `spans` in two."""
-        self.cut = Cut(spans.rows, split)
+    def __init__(self, spans: _Spans, change_point: ChangePoint) -> None:
+        """Assign the rows of `spans` to both sides."""
+        self.cut = PrePostSums(spans.rows, change_point)
         self._every = np.arange(spans.edges.height)
 
     def before(self, column: str) -> Matrix:
-        """Per edge and piece of history."""
-        return self.cut.before(column, self._every, len(self._every))
+        """Per edge and bucket of history."""
+        return self.cut.pre_by_bucket(column, self._every, len(self._every))
 
     def past(self, column: str) -> Matrix:
         """Per edge, over all of the history."""
-        return self.cut.past(column, self._every, len(self._every))
+        return self.cut.pre(column, self._every, len(self._every))
 
     def after(self, column: str) -> Matrix:
-        """Per edge, since the split."""
-        return self.cut.after(column, self._every, len(self._every))
+        """Per edge, since the change point."""
+        return self.cut.post(column, self._every, len(self._every))
 
     @cached_property
     def count(self) -> Matrix:
-        """Spans per edge and piece of history."""
+        """Spans per edge and bucket of history."""
         return self.before("count")
 
 
@@ -122,7 +126,7 @@ def _read(found: Numbered) -> _Spans:
     # An operation that others call is entered by nobody: its callers' spans are only not finished yet.
     called = (pl.col("caller") != "").any().over("entity", "operation")
     edges = _owned(found.names).with_columns(entered=(pl.col("caller") == "") & ~called)
-    operations = edges.select("entity", "operation").unique().sort("entity", "operation").with_row_index("anchor")
+    operations = edges.select("entity", "operation").unique().sort("entity", "operation").with_row_index("reference")
     probes = edges.select("entity", "probe").unique("entity", maintain_order=True)
     keys = ["owner", "callee", "operation", "caller_operation"]
     calls = (
@@ -134,7 +138,7 @@ def _read(found: Numbered) -> _Spans:
         .join(probes.select(owner="entity", owner_probe="probe"), on="owner")
         .sort(keys)
         .with_row_index("signal")
-        .with_columns(pl.col("signal", "anchor").cast(pl.Int64))
+        .with_columns(pl.col("signal", "reference").cast(pl.Int64))
     )
     return _Spans(
         edges=edges,
@@ -146,7 +150,7 @@ def _read(found: Numbered) -> _Spans:
             edges.with_columns(caller=pl.when(pl.col("caller") != "").then("caller")),
             {"caller": "owner", "entity": "callee", "operation": "operation", "caller_operation": "caller_operation"},
         ),
-        operation=numbers_in(operations, "anchor", edges, {"entity": "entity", "operation": "operation"}),
+        operation=numbers_in(operations, "reference", edges, {"entity": "entity", "operation": "operation"}),
         operations=operations.height,
     )
 
@@ -170,9 +174,9 @@ def _excess(edges: pl.DataFrame, sums: _Sums, column: str, parameters: Parameter
     levels = np.log(np.divide(sums.before(column)[number], count, out=np.full(count.shape, np.nan), where=seen) + 1)
     usual = median_of(levels, seen.sum(axis=1))
     spread = 1.4826 * median_of(np.abs(levels - usual[:, None]), seen.sum(axis=1))
-    variance = spread**2 + parameters.noise**2 + parameters.latency_sampling**2 * (1 / now + 1 / past)
+    variance = spread**2 + parameters.noise_floor**2 + parameters.latency_sampling**2 * (1 / now + 1 / past)
     squared = np.clip((np.log(spent / now + 1) - usual) / np.sqrt(variance), 0, None) ** 2
-    weight = squared / (squared + parameters.knee**2)
+    weight = squared / (squared + parameters.half_saturation**2)
     base = now * (np.exp(usual) - 1)
     excess = weight * np.clip(spent - base, 0, None)
     return (
@@ -182,69 +186,74 @@ def _excess(edges: pl.DataFrame, sums: _Sums, column: str, parameters: Parameter
     )
 
 
-def _load(spans: _Spans, sums: _Sums, split: Split) -> dict[EntityId, dict[str, float]]:
-    """Requests per entity: how many came after the split, and how many would have at the usual rate.
+def _load(spans: _Spans, sums: _Sums, change_point: ChangePoint) -> dict[EntityId, dict[str, float]]:
+    """Requests per entity: how many came after the change point, and how many would have at the usual rate.
 
-    `entered` and `usual_entered` count those that no recorded span asked for. The usual rate is that of the pieces of
+    `entered` and `usual_entered` count those that no recorded span asked for. The usual rate is that of the buckets of
     history in which anything was recorded.
     """
     if not sums.count.any():
         return {}
-    pieces, after = _pieces_recorded(spans, sums, split), (split.after.end - split.at) / split.piece
+    buckets, after = (
+        _buckets_recorded(spans, sums, change_point),
+        (change_point.post.end - change_point.at) / change_point.bucket,
+    )
     entities = spans.edges["entity"].unique().sort()
     entity = numbers_in(entities.to_frame().with_row_index(), "index", spans.edges, {"entity": "entity"})
-    present = sums.cut.before("count", entity, len(entities)) > 0
+    present = sums.cut.pre_by_bucket("count", entity, len(entities)) > 0
     load: dict[EntityId, dict[str, float]] = {EntityId(name): {} for name in entities}
     inbound = (spans.edges["caller"] != spans.edges["entity"]).to_numpy()
     for name, counts in (("served", inbound), ("entered", spans.edges["entered"].to_numpy())):
         thing = np.where(counts, entity, -1)
         before, later = (
-            sums.cut.before("count", thing, len(entities)),
-            sums.cut.after("count", thing, len(entities)),
+            sums.cut.pre_by_bucket("count", thing, len(entities)),
+            sums.cut.post("count", thing, len(entities)),
         )
-        # The last piece may lack spans that had not ended: where traffic is steady, the median is the better rate.
+        # The last bucket may lack spans that had not ended: where traffic is steady, the median is the better rate.
         usual = median_of(np.where(present, before, np.nan), present.sum(axis=1))
-        usual = np.maximum(before.sum(axis=1) / pieces, np.nan_to_num(usual)) * after
+        usual = np.maximum(before.sum(axis=1) / buckets, np.nan_to_num(usual)) * after
         for row, one in enumerate(load.values()):
             one[name] = float(later[row])
             one["usual" if name == "served" else f"usual_{name}"] = float(usual[row])
-    now = sums.cut.after("count", entity, len(entities)) > 0
+    now = sums.cut.post("count", entity, len(entities)) > 0
     return {name: one for (name, one), any_now in zip(load.items(), now, strict=True) if any_now}
 
 
-def _pieces_recorded(spans: _Spans, sums: _Sums, split: Split) -> float:
+def _buckets_recorded(spans: _Spans, sums: _Sums, change_point: ChangePoint) -> float:
     """Pieces of history in which anything was recorded; the first one only as far as the recording reaches into it."""
     recorded = np.nonzero(sums.count.any(axis=0))[0]
     first = moment_of(spans.rows.at.min())
-    missing: float = (first - (split.at - (int(recorded[-1]) + 1) * split.piece)) / split.piece
+    missing: float = (first - (change_point.at - (int(recorded[-1]) + 1) * change_point.bucket)) / change_point.bucket
     return max(1e-3, len(recorded) - missing)
 
 
-def _surges(load: dict[EntityId, dict[str, float]], split: Split, parameters: Parameters, slots: Slots) -> None:
+def _surges(
+    load: dict[EntityId, dict[str, float]], change_point: ChangePoint, parameters: Parameters, slots: Slots
+) -> None:
     """Where far more requests enter the system than usual; who only passes them on is not to blame."""
     for name, row in sorted(load.items()):
         more = row["entered"] - row["usual_entered"]
         if more <= 0:
             continue
-        noise = math.sqrt(row["usual_entered"] + 1 + (parameters.noise * row["usual_entered"]) ** 2)
+        noise = math.sqrt(row["usual_entered"] + 1 + (parameters.noise_floor * row["usual_entered"]) ** 2)
         squared = (more / noise) ** 2
         grown = math.log((row["entered"] + 1) / (row["usual_entered"] + 1)) / math.log(parameters.surge_full)
-        strength = squared / (squared + parameters.knee**2) * min(1.0, max(0.0, grown))
-        _slot(slots, name, "surge").add(strength, split, dict(row))
+        strength = squared / (squared + parameters.half_saturation**2) * min(1.0, max(0.0, grown))
+        _slot(slots, name, "surge").add(strength, change_point, dict(row))
 
 
 def _slowness(
     spans: _Spans,
     sums: _Sums,
     evidence: Evidence,
-    split: Split,
+    change_point: ChangePoint,
     parameters: Parameters,
     *,
     slots: Slots,
     load: dict[EntityId, dict[str, float]],
 ) -> None:
     edges = spans.edges
-    own = _waits_shared(_excess(edges, sums, "exclusive_us", parameters), parameters)
+    own = _waits_shared(_excess(edges, sums, "self_us", parameters), parameters)
     inbound = edges.filter(pl.col("caller") != pl.col("entity"))
     gaps = _excess(inbound.filter(pl.col("caller") != ""), sums, "gap_us", parameters)
     shared, gap_example = _shared_gaps(gaps)
@@ -269,11 +278,11 @@ def _slowness(
         severity = 1 - math.exp(-(mine + between) * total / (base.get(name, 0.0) + 1.0))
         severity *= _not_for_load(load.get(name), parameters)
         if mine > 0 and name in example:
-            _slot(slots, name, "latency").add(severity * math.sqrt(mine), split, example[name])
+            _slot(slots, name, "latency").add(severity * math.sqrt(mine), change_point, example[name])
         if between > 0 and name in gap_example:
             inside = slowed.get(name, 0.0)
             _slot(slots, name, "network").add(
-                severity * math.sqrt(between), split, {**gap_example[name], "inside": inside}
+                severity * math.sqrt(between), change_point, {**gap_example[name], "inside": inside}
             )
 
 
@@ -295,19 +304,19 @@ def _waits_shared(own: pl.DataFrame, parameters: Parameters) -> pl.DataFrame:
 
 
 def _between_ends(rows: pl.DataFrame, moved: pl.Expr, parameters: Parameters) -> pl.DataFrame:
-    """The `excess` of calls into the dark shared between their ends, by how far all callers of a callee moved."""
-    dark = rows.filter(pl.col("owner") != pl.col("entity"))
-    if dark.is_empty():
+    """The `excess` of calls of uninstrumented callees, shared between both ends by how far all callers moved."""
+    uninstrumented = rows.filter(pl.col("owner") != pl.col("entity"))
+    if uninstrumented.is_empty():
         return rows
     together = (
-        dark.group_by("owner", "entity")
+        uninstrumented.group_by("owner", "entity")
         .agg(moved=moved)
         .group_by("owner")
         .agg(together=pl.col("moved").mean() / pl.col("moved").max().clip(1e-9), callers=pl.len())
     )
     alone = parameters.lone_caller_share
     part = pl.when(pl.col("callers") > 1).then(alone + (1 - alone) * pl.col("together")).otherwise(1.0)
-    shared = dark.join(together, on="owner").with_columns(part=part)
+    shared = uninstrumented.join(together, on="owner").with_columns(part=part)
     callees = shared.with_columns(excess=pl.col("excess") * pl.col("part"))
     callers = shared.with_columns(excess=pl.col("excess") * (1 - pl.col("part")), owner=pl.col("entity"))
     seen = rows.filter(pl.col("owner") == pl.col("entity"))
@@ -320,7 +329,7 @@ def _given_up(joined: pl.DataFrame, own: list[str], parameters: Parameters) -> p
     calls = joined.filter(given_up)
     if calls.is_empty():
         return joined
-    part = parameters.half_trust
+    part = parameters.half_confidence
     callers = calls.with_columns(excess=pl.col("excess") * (1 - part))
     callees = calls.with_columns(excess=pl.col("excess") * part, owner=pl.col("peer"))
     return pl.concat([joined.filter(~given_up), callers, callees])
@@ -353,24 +362,25 @@ def _shared_gaps(gaps: pl.DataFrame) -> tuple[dict[EntityId, float], dict[Entity
     return shared, example
 
 
-def _failures(spans: _Spans, sums: _Sums, split: Split, parameters: Parameters, slots: Slots) -> None:
+def _failures(spans: _Spans, sums: _Sums, change_point: ChangePoint, parameters: Parameters, slots: Slots) -> None:
     """Requests that fail where none of their calls failed, above the usual rate."""
     keys = ["owner", *EDGE]
     after = spans.edges.with_columns(
         count=pl.Series(sums.after("count")).cast(pl.Int64),
-        own_errors=pl.Series(sums.after("own_errors")).cast(pl.Int64),
+        originating_errors=pl.Series(sums.after("originating_errors")).cast(pl.Int64),
         count_before=pl.Series(sums.past("count")),
-        own_errors_before=pl.Series(sums.past("own_errors")),
+        originating_errors_before=pl.Series(sums.past("originating_errors")),
     ).filter(pl.col("count") > 0)
     joined = after.sort(keys)
-    usual = (pl.col("own_errors_before") + 0.5) / (pl.col("count_before") + 1)
+    usual = (pl.col("originating_errors_before") + 0.5) / (pl.col("count_before") + 1)
     joined = joined.with_columns(
         excess=(
-            pl.col("own_errors") - pl.when(pl.col("count_before") > 0).then(usual).otherwise(0.0) * pl.col("count")
+            pl.col("originating_errors")
+            - pl.when(pl.col("count_before") > 0).then(usual).otherwise(0.0) * pl.col("count")
         ).clip(0)
     )
     joined = _between_ends(joined, pl.col("excess").sum() / pl.col("count").sum(), parameters)
-    joined = joined.filter(pl.col("own_errors") > 0)
+    joined = joined.filter(pl.col("originating_errors") > 0)
     joined = _given_up(joined, spans.edges["entity"].unique().to_list(), parameters)
     joined = joined.sort(keys)
     total = float(joined["excess"].sum())
@@ -378,34 +388,34 @@ def _failures(spans: _Spans, sums: _Sums, split: Split, parameters: Parameters, 
         return
     served = after.filter(pl.col("caller") != pl.col("entity")).group_by("entity").agg(pl.col("count").sum())
     busiest = max((float(count) for count in served["count"]), default=0.0)
-    knee = parameters.failure_knee + parameters.failure_share * busiest
+    knee = parameters.failure_scale + parameters.failure_share * busiest
     for (name,), rows in joined.group_by("owner", maintain_order=True):
         excess = float(rows["excess"].sum())
         strength = (1 - math.exp(-excess / knee)) * math.sqrt(excess / total)
         row = rows.sort("excess", maintain_order=True).row(-1, named=True)
-        _slot(slots, EntityId(str(name)), "failure").add(strength, split, row)
+        _slot(slots, EntityId(str(name)), "failure").add(strength, change_point, row)
 
 
-def _vanished(spans: _Spans, sums: _Sums, split: Split, parameters: Parameters, slots: Slots) -> None:
+def _vanished(spans: _Spans, sums: _Sums, change_point: ChangePoint, parameters: Parameters, slots: Slots) -> None:
     """Calls per operation that kept a constant ratio and no longer do; the caller answers for its path."""
-    broken = broken_ratios(
-        spans.calls.select("signal", "anchor"),
+    violated = invariant_violations(
+        spans.calls.select("signal", "reference"),
         counted(sums.cut, spans.call, spans.calls.height),
         counted(sums.cut, spans.operation, spans.operations),
         parameters,
-    ).join(spans.calls.drop("anchor"), on="signal")
+    ).join(spans.calls.drop("reference"), on="signal")
     missing = pl.col("expected") - pl.col("seen")
     lost = (pl.col("lost").fill_null(0) / missing).clip(0, 1)
     path = ["owner", "caller_operation", "callee"]
     found = (
-        broken.join(_unanswered(spans, sums), on=path, how="left")
+        violated.join(_unanswered(spans, sums), on=path, how="left")
         .with_columns(strength=pl.col("strength") * pl.when(missing > 0).then(1 - lost).otherwise(1.0))
         .sort("owner", "strength", "signal", descending=[False, True, False])
         .with_columns(total=pl.col("strength").sum().over("owner"))
         .unique("owner", keep="first", maintain_order=True)
     )
     for row in found.iter_rows(named=True):
-        _slot(slots, EntityId(row["owner"]), "structure").add(row["total"], split, row)
+        _slot(slots, EntityId(row["owner"]), "structure").add(row["total"], change_point, row)
 
 
 def _unanswered(spans: _Spans, sums: _Sums) -> pl.DataFrame:
@@ -427,8 +437,8 @@ def _selection(row: dict[str, object]) -> dict[str, str]:
     return {**chosen, "unanswered": "true" if row["unanswered"] else "false"}
 
 
-def _latency_finding(facts: FactMaker, spans: _Spans, entity: EntityId, average: Average) -> Finding | None:
-    assert average.split is not None
+def _latency_finding(factory: FindingFactory, spans: _Spans, entity: EntityId, average: Average) -> Finding | None:
+    assert average.change_point is not None
     row = average.detail
     waiting = bool(row["peer"]) and row["entity"] != entity
     pooled = bool(row["peer"]) and row["entity"] == entity
@@ -436,20 +446,20 @@ def _latency_finding(facts: FactMaker, spans: _Spans, entity: EntityId, average:
     shift = Shift(
         rows=spans.of(row),
         select=_selection(row),
-        column="exclusive_us",
+        column="self_us",
         per="count",
-        split=average.split,
+        change_point=average.change_point,
     )
     kinds = {FaultKind.LATENCY: 0.7, FaultKind.CPU: 0.2, FaultKind.SATURATION: 0.1}
     if waiting:
         kinds = {FaultKind.LATENCY: 0.6, FaultKind.LOCK: 0.2, FaultKind.SATURATION: 0.2}
     elif pooled:
         kinds = {FaultKind.SATURATION: 0.8, FaultKind.LATENCY: 0.2}
-    return facts.shifted(
+    return factory.shifted(
         shift,
         family=FindingFamily.TRACE,
         entity=entity,
-        signal=f"exclusive {row['operation']}",
+        signal=f"self time {row['operation']}",
         what=f"{what} at {row['entity']}",
         unit="ms",
         scale=1e-3,
@@ -459,17 +469,17 @@ def _latency_finding(facts: FactMaker, spans: _Spans, entity: EntityId, average:
     )
 
 
-def _gap_finding(facts: FactMaker, spans: _Spans, entity: EntityId, average: Average) -> Finding | None:
-    assert average.split is not None
+def _gap_finding(factory: FindingFactory, spans: _Spans, entity: EntityId, average: Average) -> Finding | None:
+    assert average.change_point is not None
     row = average.detail
     shift = Shift(
         rows=spans.of(row),
         select=_selection(row),
         column="gap_us",
         per="count",
-        split=average.split,
+        change_point=average.change_point,
     )
-    return facts.shifted(
+    return factory.shifted(
         shift,
         family=FindingFamily.TRACE,
         entity=entity,
@@ -490,11 +500,11 @@ def _kinds_of_gap(inside: float) -> dict[FaultKind, float]:
     return {FaultKind.NETWORK: 0.8, FaultKind.SATURATION: 0.2}
 
 
-def _failure_finding(facts: FactMaker, spans: _Spans, entity: EntityId, average: Average) -> Finding | None:
-    assert average.split is not None
+def _failure_finding(factory: FindingFactory, spans: _Spans, entity: EntityId, average: Average) -> Finding | None:
+    assert average.change_point is not None
     row = average.detail
     rows = spans.of(row)
-    failed, count = int(str(row["own_errors"])), int(str(row["count"]))
+    failed, count = int(str(row["originating_errors"])), int(str(row["count"]))
     unreached = bool(row["peer"]) and row["entity"] != entity
     pooled = bool(row["peer"]) and bool(row["unanswered"]) and row["entity"] == entity
     what = f"calls of {row['entity']} to {entity}" if unreached else f"requests {row['operation']} at {entity}"
@@ -504,7 +514,7 @@ def _failure_finding(facts: FactMaker, spans: _Spans, entity: EntityId, average:
         kinds = {FaultKind.LATENCY: 0.5, FaultKind.ERROR: 0.3, FaultKind.SATURATION: 0.2}
     if pooled:
         kinds = {FaultKind.SATURATION: 0.6, FaultKind.ERROR: 0.4}
-    return facts.counted(
+    return factory.counted(
         rows,
         family=FindingFamily.TRACE,
         entity=entity,
@@ -521,25 +531,26 @@ def _failure_finding(facts: FactMaker, spans: _Spans, entity: EntityId, average:
                     probe_key=rows["probe"][0],
                     select=_selection(row),
                     column=column,
-                    window=average.split.after,
+                    window=average.change_point.post,
                     at_least=number,
                     at_most=number,
                 )
-                for column, number in (("own_errors", failed), ("count", count))
+                for column, number in (("originating_errors", failed), ("count", count))
             )
         ),
-        column="own_errors",
-        since=average.split.at,
+        column="originating_errors",
+        since=average.change_point.at,
         caller=EntityId(str(row["caller"])) if row["caller"] else None,
     )
 
 
-def _surge_finding(facts: FactMaker, spans: _Spans, entity: EntityId, average: Average) -> Finding | None:
-    assert average.split is not None
+def _surge_finding(factory: FindingFactory, spans: _Spans, entity: EntityId, average: Average) -> Finding | None:
+    change_point = average.change_point
+    assert change_point is not None
     edges = spans.edges.filter(pl.col("entity") == entity, pl.col("caller") == "")
     own = spans.rows.rows(edges["number"]).join(edges, on="number")
     busiest = (
-        own.filter(pl.col("ts") >= average.split.at)
+        own.filter(pl.col("ts") >= change_point.at)
         .group_by("operation", "peer", "unanswered", "probe")
         .agg(pl.col("count").sum())
     )
@@ -547,12 +558,12 @@ def _surge_finding(facts: FactMaker, spans: _Spans, entity: EntityId, average: A
         return None
     row = busiest.sort("count", "operation", descending=[True, False]).row(0, named=True)
     expected = float(str(average.detail["usual_entered"]))
-    return facts.counted(
+    return factory.counted(
         own.filter(pl.col("operation") == row["operation"]).sort("ts"),
         family=FindingFamily.TRACE,
         entity=entity,
         signal=f"enter {row['operation']}",
-        summary=f"{row['count']} requests {row['operation']} enter at {entity} since {average.split.at:%H:%M:%S}",
+        summary=f"{row['count']} requests {row['operation']} enter at {entity} since {change_point.at:%H:%M:%S}",
         note=f"about {expected:.0f} of all kinds are usual",
         direction=Direction.UP,
         strength=average.total,
@@ -566,19 +577,19 @@ def _surge_finding(facts: FactMaker, spans: _Spans, entity: EntityId, average: A
                 "unanswered": "true" if row["unanswered"] else "false",
             },
             column="count",
-            window=average.split.after,
+            window=change_point.post,
             at_least=float(row["count"]),
             at_most=float(row["count"]),
         ),
         column="count",
-        since=average.split.at,
+        since=change_point.at,
     )
 
 
-def _structure_finding(facts: FactMaker, entity: EntityId, average: Average) -> Finding | None:
-    assert average.split is not None
-    row, after = average.detail, average.split.after
-    seen, anchors = float(str(row["seen"])), float(str(row["anchors"]))
+def _structure_finding(factory: FindingFactory, entity: EntityId, average: Average) -> Finding | None:
+    assert average.change_point is not None
+    row, after = average.detail, average.change_point.post
+    seen, references = float(str(row["seen"])), float(str(row["references"]))
     select = {
         "operation": str(row["operation"]),
         "caller": entity,
@@ -598,16 +609,16 @@ def _structure_finding(facts: FactMaker, entity: EntityId, average: Average) -> 
         select={"operation": str(row["caller_operation"])},
         column="count",
         window=after,
-        at_least=anchors,
-        at_most=anchors,
+        at_least=references,
+        at_most=references,
     )
-    return facts.stated(
+    return factory.stated(
         family=FindingFamily.TRACE,
         entity=entity,
         signal=f"calls {row['caller_operation']} to {row['operation']}",
         summary=(
             f"{row['caller_operation']} at {entity} makes {seen:.0f} calls of {row['operation']} at {row['callee']} "
-            f"in {anchors:.0f} requests"
+            f"in {references:.0f} requests"
         ),
         direction=Direction.UP if more else Direction.VANISHED if seen == 0 else Direction.DOWN,
         strength=average.total,

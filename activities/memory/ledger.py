@@ -9,6 +9,7 @@ import zstandard
 from sqlalchemy import ColumnElement, Connection, Engine, Table, func, select
 from sqlalchemy.dialects.postgresql import insert
 
+from activities.memory.ledger_batch import LedgerBatch
 from activities.memory.tables import (
     ALERT,
     ARTIFACT,
@@ -24,7 +25,6 @@ from activities.memory.tables import (
     REPORT,
     STEP,
 )
-from activities.memory.writes import Writes
 from activities.safety.redaction import REDACTION_VERSION, redact
 from workflows.contracts.alert import Alert
 from workflows.contracts.canonical import canonical_json, digest_of
@@ -84,7 +84,7 @@ class Ledger:
         seconds: float,
         engine_version: str,
         at: datetime,
-        writes: "Writes | None" = None,
+        batch: "LedgerBatch | None" = None,
     ) -> Result:
         """Store a step's rows and its output in one transaction; a lost race returns the winner's output."""
         with self._engine.begin() as connection:
@@ -103,8 +103,8 @@ class Ledger:
                 .on_conflict_do_nothing()
                 .returning(STEP.c.step_key)
             ).first()
-            if won is not None and writes is not None:
-                for table, rows in writes.rows:
+            if won is not None and batch is not None:
+                for table, rows in batch.rows:
                     self._insert(connection, table, rows)
         stored = self.step(key, type(output))
         assert stored is not None
@@ -176,7 +176,7 @@ class Ledger:
                 .on_conflict_do_nothing()
             )
 
-    def strike(self, kind: str, *, sentence: str, at: datetime) -> int:
+    def record_failure(self, kind: str, *, sentence: str, at: datetime) -> int:
         """Record one more failure of a kind and return how many there are."""
         query = select(func.count()).select_from(DECISION).where(*self._of(DECISION), DECISION.c.kind == kind)
         with self._engine.connect() as connection:

@@ -9,7 +9,7 @@ from temporalio import activity
 from activities.composition import compose
 from activities.memory.incidents import PUBLISHED, Incidents
 from activities.memory.ledger import Ledger, observation_statuses
-from activities.memory.writes import Writes
+from activities.memory.ledger_batch import LedgerBatch
 from activities.step import Outcome, run_step
 from workflows.contracts.canonical import canonical_json, digest_of
 from workflows.contracts.identifiers import workflow_id_of
@@ -98,7 +98,7 @@ class MemoryActivities:
         if report is None:
             return Outcome(RememberResult(remembered=False))
         verdict = report.findings.verdict
-        writes = Writes().past(
+        batch = LedgerBatch().past(
             scope=given.request.memory_scope,
             known_from=given.request.as_of,
             title=report.findings.alert_title,
@@ -107,4 +107,4 @@ class MemoryActivities:
             probability=verdict.probability,
             sentence=verdict.sentence[:SENTENCE_LIMIT],
         )
-        return Outcome(RememberResult(remembered=True), writes)
+        return Outcome(RememberResult(remembered=True), batch)

@@ -13,7 +13,7 @@ from temporalio import activity
 
 from activities.answers import decode
 from activities.memory.ledger import Ledger, observation_statuses
-from activities.memory.writes import Writes
+from activities.memory.ledger_batch import LedgerBatch
 from activities.step import Outcome, StepInterruptedError, run_step
 from activities.telemetry.backend import Answer, BackendUnavailableError, TelemetryBackend
 from activities.telemetry.observe import commit, observe
@@ -81,7 +81,7 @@ class TelemetryActivities:
                 probes_planned=1 + min(len(full), room),
                 over_budget=max(0, len(full) - room),
             ),
-            Writes().probes([first, *full]),
+            LedgerBatch().probes([first, *full]),
         )
 
     def _ask_first(self, ledger: Ledger, request: InvestigationRequest, first: Probe) -> Observation:
@@ -147,7 +147,7 @@ def _unanswered(ledger: Ledger, step: str, error: BackendUnavailableError | Bund
     """
     if isinstance(error, BundleError):
         return Answer(status=ObservationStatus.ERROR, detail=error.brief)
-    if ledger.strike(f"unreachable:{step}", sentence=str(error), at=datetime.now(UTC)) < TELEMETRY_TRIES:
+    if ledger.record_failure(f"unreachable:{step}", sentence=str(error), at=datetime.now(UTC)) < TELEMETRY_TRIES:
         raise error
     return Answer(status=ObservationStatus.UNAVAILABLE, detail=str(error))
 

@@ -27,7 +27,7 @@ from evals.suites import open_suite
 from infra.settings import Settings
 from tests.conftest import PROJECT, own_data_dir, recorded
 from tests.evals import oracle
-from tests.running import finish, inquiry, quick_intake, start
+from tests.running import finish, options_for, quick_ingestion, start
 from workers.installation import Installation, open_installation
 from workers.replaying import replay
 from workflows.contracts.alert import Alert
@@ -79,11 +79,11 @@ async def test_labels_have_no_way_into_a_ranking(own_installation: Installation,
     shutil.rmtree(blind / "truths")
     seen = await run(own_installation, plan_of(right, baselines=True))
     permuted = await run(own_installation, plan_of(wrong, baselines=True))
-    unseen = await run(own_installation, plan_of(blind, blind=True))
-    assert rankings(seen) == rankings(permuted) == rankings(unseen)
+    data_gaps = await run(own_installation, plan_of(blind, blind=True))
+    assert rankings(seen) == rankings(permuted) == rankings(data_gaps)
     assert seen.scores != permuted.scores
-    assert unseen.scores is None
-    assert all(case.truth is None for case in unseen.cases)
+    assert data_gaps.scores is None
+    assert all(case.truth is None for case in data_gaps.cases)
     for case in seen.cases:
         assert len(case.ranking) >= min(10, len(case.entities) - 1)
         assert case.history_events <= 120
@@ -186,17 +186,17 @@ async def test_a_capture_replays_to_the_same_findings(own_installation: Installa
     """An incident with an earlier one to recall and a second alert, captured and replayed."""
     bundle = open_bundle(recorded("row_lock"))
     client = await own_installation.client()
-    intake = quick_intake(own_installation, client)
-    asked = replace(inquiry(bundle.folder), memory_scope="shared")
+    ingestion = quick_ingestion(own_installation, client)
+    options = replace(options_for(bundle.folder), memory_scope="shared")
 
     def alert(group: str, fingerprint: str, **fields: object) -> Alert:
         return bundle.alert.model_copy(update={"group_key": group, "fingerprint": fingerprint, **fields})
 
     async with own_installation.workers(client):
-        earlier = await intake.receive(alert("earlier", "a"), asked)
+        earlier = await ingestion.receive(alert("earlier", "a"), options)
         await finish(own_installation, client, earlier.request.investigation_id)
-    opened = await intake.receive(alert("now", "a"), asked)
-    joined = await intake.receive(alert("now", "b", entity="service:checkout"), asked)
+    opened = await ingestion.receive(alert("now", "a"), options)
+    joined = await ingestion.receive(alert("now", "b", entity="service:checkout"), options)
     assert joined.joined == "new_alert"
     async with own_installation.workers(client):
         live = await finish(own_installation, client, opened.request.investigation_id)

@@ -108,7 +108,7 @@ async def test_bytes_no_database_can_hold_do_not_stop_it(
     )
     report = await report_on(installation, client, bundle)
     assert report.findings.verdict.entity == "service:payment"
-    assert any("names that cannot be used" in item.reason for item in report.findings.unseen)
+    assert any("names that cannot be used" in item.reason for item in report.findings.data_gaps)
 
 
 @pytest.mark.parametrize("name", ["logs", "metrics", "traces"])
@@ -119,7 +119,7 @@ async def test_damaged_pages_cost_one_modality(
     report = await report_on(installation, client, bundle)
     assert report.run.probes_asked > 20
     assert report.findings.verdict.partial
-    assert any(f"{name}.parquet" in item.reason for item in report.findings.unseen)
+    assert any(f"{name}.parquet" in item.reason for item in report.findings.data_gaps)
 
 
 async def test_extreme_numbers_and_hostile_names(installation: Installation, client: Client, bundle: Path) -> None:
@@ -139,7 +139,7 @@ async def test_extreme_numbers_and_hostile_names(installation: Installation, cli
     )
     report = await report_on(installation, client, bundle)
     assert report.findings.verdict.entity == "service:payment"
-    assert any("not finite" in item.reason for item in report.findings.unseen)
+    assert any("not finite" in item.reason for item in report.findings.data_gaps)
     page, text = render_page(report), render_markdown(report)
     assert "<script" not in page
     assert re.search(r"(?<!\\)<script", text) is None
@@ -156,7 +156,7 @@ async def test_missing_modalities_are_told(
         json.dumps({key: value for key, value in manifest.items() if key not in dropped})
     )
     report = await report_on(installation, client, bundle)
-    assert any(item.status == "not_recorded" for item in report.findings.unseen)
+    assert any(item.status == "not_recorded" for item in report.findings.data_gaps)
     if kept is None:
         assert report.findings.verdict.outcome is Outcome.INCONCLUSIVE
         assert report.findings.verdict.partial

@@ -27,7 +27,7 @@ async def test_a_defect_in_the_analysis_ends_in_a_report(
         report = await finish(installation, client, investigation_id)
     assert report.findings.verdict.outcome is Outcome.INCONCLUSIVE
     assert report.findings.verdict.partial
-    assert [item.tool for item in report.findings.unseen] == ["analysis"]
+    assert [item.tool for item in report.findings.data_gaps] == ["analysis"]
     assert report.run.probes_asked > 20, "the answers are kept"
 
 

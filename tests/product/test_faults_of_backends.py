@@ -88,7 +88,7 @@ async def test_an_unreachable_backend_becomes_a_status(backend_for: BackendFor) 
         report = await investigated(installation, await installation.client(), backend_for)
     assert report.run.probes_asked == report.run.probes_planned, "every question has a status"
     assert report.findings.verdict.partial
-    lost = [item for item in report.findings.unseen if item.status is ObservationStatus.UNAVAILABLE]
+    lost = [item for item in report.findings.data_gaps if item.status is ObservationStatus.UNAVAILABLE]
     assert lost
     assert all("connection refused" in item.reason for item in lost)
     if backend_for is away:

@@ -67,7 +67,7 @@ async def test_from_a_payload_to_a_report(installation: Installation) -> None:
         investigation = await inquest.start(alert, bundle=recorded("bad_deploy"), as_of=None, memory_scope="sdk-test")
         again = await inquest.start(alert, bundle=recorded("bad_deploy"), memory_scope="sdk-test")
         assert again.id == investigation.id
-        seen = [news async for news in investigation.follow()]
+        seen = [update async for update in investigation.follow()]
         report = await investigation.report(timeout=timedelta(seconds=60))
         assert seen[-1].published
         assert report.run.alert_count == 2

@@ -54,7 +54,7 @@ async def test_budget_of_probes_gives_a_partial_report(installation: Installatio
     assert not whole.findings.verdict.partial
     assert short.run.stopped_by == "budget"
     assert short.run.probes_asked == 6
-    assert sum(item.count for item in short.findings.unseen) == short.run.probes_planned - 6
+    assert sum(item.count for item in short.findings.data_gaps) == short.run.probes_planned - 6
     assert short.findings.verdict.probability < whole.findings.verdict.probability
 
 
@@ -62,7 +62,7 @@ async def test_budget_of_seconds_gives_a_partial_report(installation: Installati
     report = await investigate(installation, client, recorded("bad_deploy"), Budget(seconds=0))
     assert report.findings.verdict.partial
     assert report.run.probes_asked == 1, "the scope's own question"
-    assert any("budget" in item.reason for item in report.findings.unseen)
+    assert any("budget" in item.reason for item in report.findings.data_gaps)
 
 
 async def test_cancel_gives_a_partial_report(installation: Installation) -> None:
@@ -73,7 +73,7 @@ async def test_cancel_gives_a_partial_report(installation: Installation) -> None
         report = await finish(installation, client, investigation_id)
     assert report.run.stopped_by == "cancel"
     assert report.findings.verdict.partial
-    assert any("cancel" in item.reason for item in report.findings.unseen)
+    assert any("cancel" in item.reason for item in report.findings.data_gaps)
 
 
 async def test_stop_gives_a_partial_report(installation: Installation) -> None:

@@ -49,7 +49,7 @@ def _lines(report: Report) -> Iterator[str]:
         "Could not be looked at",
         [
             f"{item.tool} of {markdown(item.entity or 'all')}, {item.count} times: {markdown(item.reason)}"
-            for item in findings.unseen
+            for item in findings.data_gaps
         ],
     )
     yield from _section("Hints", [markdown(text) for text in findings.hints])

@@ -101,7 +101,7 @@ def _sections(findings: ReportFindings) -> dict[str, list[RenderableType]]:
         "Evidence, each evaluated again by code": evidence,
         "Ruled out": [Text(f"{one_line(item.entity, 60)}: {one_line(item.reason)}") for item in findings.ruled_out],
         "Could not be looked at": [
-            Text(f"{item.tool} ({item.count}): {one_line(item.reason)}", style="yellow") for item in findings.unseen
+            Text(f"{item.tool} ({item.count}): {one_line(item.reason)}", style="yellow") for item in findings.data_gaps
         ],
         "Hints": [Text(one_line(item)) for item in findings.hints],
         "Past incidents": [Text(one_line(item)) for item in findings.recalled],

@@ -63,7 +63,7 @@ class RuledOut(Contract):
     reason: str
 
 
-class Unseen(Contract):
+class DataGap(Contract):
     """A question without an answer."""
 
     tool: str
@@ -92,7 +92,7 @@ class ReportFindings(Contract):
     timeline: tuple[TimelineEntry, ...] = ()
     blast_radius: tuple[EntityId, ...] = ()
     ruled_out: tuple[RuledOut, ...] = ()
-    unseen: tuple[Unseen, ...] = ()
+    data_gaps: tuple[DataGap, ...] = ()
     hints: tuple[str, ...] = ()
     """What people said while it ran, redacted."""
 

@@ -118,7 +118,7 @@ SELECT s.entity, s.operation, coalesce(p.entity, '') AS caller, coalesce(p.opera
        s.peer, s.start_us, s.error, s.error AND NOT coalesce(c.child_failed, false) AS own_error,
        s.peer <> '' AND coalesce(c.children, 0) = 0 AS unanswered, s.duration_us,
        CASE WHEN c.children IS NULL OR (c.first_entity = s.entity AND c.last_entity = s.entity)
-            THEN greatest(0, s.duration_us - coalesce(c.covered_us, 0))::BIGINT ELSE 0 END AS exclusive_us,
+            THEN greatest(0, s.duration_us - coalesce(c.covered_us, 0))::BIGINT ELSE 0 END AS self_us,
        CASE WHEN p.entity IS NOT NULL AND p.entity <> s.entity
             THEN greatest(0, p.duration_us - pc.covered_us)::BIGINT ELSE 0 END AS gap_us
 FROM span s
@@ -130,9 +130,9 @@ LEFT JOIN covered pc ON pc.trace_id = s.trace_id AND pc.span_id = s.parent_span_
 TRACES = """
 SELECT operation, caller, caller_operation, peer, start_us - start_us % $bucket AS ts, unanswered,
        count(*) AS count,
-       count(*) FILTER (WHERE error) AS errors, count(*) FILTER (WHERE own_error) AS own_errors,
+       count(*) FILTER (WHERE error) AS errors, count(*) FILTER (WHERE own_error) AS originating_errors,
        sum(duration_us)::BIGINT AS duration_us,
-       sum(exclusive_us)::BIGINT AS exclusive_us, sum(gap_us)::BIGINT AS gap_us, max(duration_us) AS max_us
+       sum(self_us)::BIGINT AS self_us, sum(gap_us)::BIGINT AS gap_us, max(duration_us) AS max_us
 FROM span_fact
 WHERE entity = $entity AND start_us >= $start AND start_us < $stop
 GROUP BY ALL

@@ -37,25 +37,29 @@ def planted(evidence: Evidence) -> Finding:
         fault_kinds={FaultKind.ERROR: 1.0},
         evidence=(EvidenceRef(probe_key=answer.probe.key, artifact=answer.artifact),),
         predicate=RowCount(
-            probe_key=answer.probe.key, select={}, column="own_errors", window=evidence.window, at_least=1_000_000
+            probe_key=answer.probe.key,
+            select={},
+            column="originating_errors",
+            window=evidence.window,
+            at_least=1_000_000,
         ),
     )
 
 
 def test_every_own_claim_holds(evidence: Evidence) -> None:
-    conclusion = conclude(find(evidence), evidence, unseen=[], planned=10)
+    conclusion = conclude(find(evidence), evidence, data_gaps=[], planned=10)
     assert conclusion.claims
     assert [claim.reason for claim in conclusion.claims if claim.state is not ClaimState.VERIFIED] == []
 
 
 def test_a_planted_false_claim_is_refused_and_changes_nothing(evidence: Evidence) -> None:
     findings = find(evidence)
-    honest = conclude(findings, evidence, unseen=[], planned=10)
-    misled = conclude([planted(evidence), *findings], evidence, unseen=[], planned=10)
+    honest = conclude(findings, evidence, data_gaps=[], planned=10)
+    misled = conclude([planted(evidence), *findings], evidence, data_gaps=[], planned=10)
     refused = [claim for claim in misled.claims if claim.state is not ClaimState.VERIFIED]
     assert [claim.state for claim in refused] == [ClaimState.CONTRADICTED]
     assert misled.hypotheses == honest.hypotheses
-    report = describe(misled, evidence, unseen=[])
+    report = describe(misled, evidence, data_gaps=[])
     assert report.claims_refused == 1
     assert "1000000" not in report.model_dump_json()
 
@@ -73,7 +77,8 @@ def test_row_order_does_not_matter(evidence: Evidence) -> None:
         ),
     )
     first, second = (
-        describe(conclude(find(item), item, unseen=[], planned=10), item, unseen=[]) for item in (evidence, shuffled)
+        describe(conclude(find(item), item, data_gaps=[], planned=10), item, data_gaps=[])
+        for item in (evidence, shuffled)
     )
     assert canonical_json(first) == canonical_json(second)
 
@@ -82,7 +87,7 @@ def test_without_answers_the_verdict_is_inconclusive(evidence: Evidence) -> None
     nothing = Evidence(
         alerts=evidence.alerts, as_of=evidence.as_of, answers=(), graph=Graph.from_answer(pl.DataFrame())
     )
-    conclusion = conclude(find(nothing), nothing, unseen=[], planned=10)
+    conclusion = conclude(find(nothing), nothing, data_gaps=[], planned=10)
     assert conclusion.verdict.outcome is Outcome.INCONCLUSIVE
     assert conclusion.hypotheses[0].entity is None
 
@@ -99,7 +104,7 @@ def test_without_answers_the_verdict_is_inconclusive(evidence: Evidence) -> None
 )
 def test_shipped_incidents(case: str, entity: str, kind: FaultKind | None, change: str | None) -> None:
     found, _ = evidence_of(recorded(case))
-    verdict = conclude(find(found), found, unseen=[], planned=10).verdict
+    verdict = conclude(find(found), found, data_gaps=[], planned=10).verdict
     assert verdict.entity == entity
     assert verdict.change_id == change
     if kind is not None:

@@ -6,12 +6,12 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import polars as pl
 
+from activities.analysis.change_points import micros
 from activities.analysis.evidence import AnsweredProbe, Evidence
 from activities.analysis.findings import find
 from activities.analysis.graph import Graph
 from activities.analysis.metrics import onset_of
 from activities.analysis.ranking import SENTENCES, rank
-from activities.analysis.splits import micros
 from activities.analysis.verification import evaluate
 from activities.answers import COLUMNS
 from tests.running import an_alert
@@ -239,14 +239,14 @@ def test_a_change_has_to_fit_in_time_and_words() -> None:
     assert found.get("docs", 0) < found["fits"]
     assert "old" not in found
     assert "late" not in found
-    hypotheses = rank(find(evidence(symptom, told)), evidence(symptom, told), unseen=[], planned=3)
+    hypotheses = rank(find(evidence(symptom, told)), evidence(symptom, told), data_gaps=[], planned=3)
     assert (hypotheses[0].entity, hypotheses[0].change_id) == (BACK, "fits")
 
 
 def test_no_change_did_it_is_an_answer() -> None:
     symptom = metric(BACK, "cpu_usage", 0.2, 0.9)
     told = changes(("unrelated", FAULT_S + 1200, "chore: tidy names", "rename a variable"))
-    assert rank(find(evidence(symptom, told)), evidence(symptom, told), unseen=[], planned=3)[0].change_id is None
+    assert rank(find(evidence(symptom, told)), evidence(symptom, told), data_gaps=[], planned=3)[0].change_id is None
 
 
 def test_a_callee_explains_its_caller() -> None:
@@ -255,7 +255,7 @@ def test_a_callee_explains_its_caller() -> None:
         metric(BACK, "request_errors", 0.1, 5.0),
         metric(BACK, "cpu_usage", 0.2, 0.9),
     )
-    hypotheses = rank(find(both), both, unseen=[], planned=3)
+    hypotheses = rank(find(both), both, data_gaps=[], planned=3)
     assert hypotheses[0].entity == BACK
     front = next(item for item in hypotheses if item.entity == FRONT)
     assert any("explained by what it calls" in part.reason for part in front.supporting)
@@ -263,7 +263,7 @@ def test_a_callee_explains_its_caller() -> None:
 
 def test_contributions_add_up_to_the_odds_and_probabilities_to_one() -> None:
     one = evidence(metric(BACK, "cpu_usage", 0.2, 0.9))
-    hypotheses = rank(find(one), one, unseen=[], planned=3)
+    hypotheses = rank(find(one), one, data_gaps=[], planned=3)
     assert abs(sum(item.probability for item in hypotheses) - 1) < 1e-4
     assert next(item for item in hypotheses if item.entity == BACK).supporting
     assert [item.rank for item in hypotheses] == list(range(1, len(hypotheses) + 1))

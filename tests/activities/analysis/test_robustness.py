@@ -32,7 +32,7 @@ def case(request: pytest.FixtureRequest) -> tuple[str, Evidence]:
 
 
 def hypotheses(evidence: Evidence) -> list[Hypothesis]:
-    return rank(find(evidence), evidence, unseen=(), planned=len(evidence.answers))
+    return rank(find(evidence), evidence, data_gaps=(), planned=len(evidence.answers))
 
 
 def with_rows(evidence: Evidence, change: Callable[[pl.DataFrame], pl.DataFrame]) -> Evidence:

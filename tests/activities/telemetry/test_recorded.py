@@ -100,7 +100,7 @@ def test_a_span_that_has_not_ended_is_not_visible(tmp_path: Path) -> None:
     assert sum(int(str(row["count"])) for row in rows_of(found)) == 1
 
 
-def test_exclusive_time_is_the_part_no_child_covers(tmp_path: Path) -> None:
+def test_self_time_is_the_part_no_child_covers(tmp_path: Path) -> None:
     spans = pl.DataFrame(
         [
             span(-20, 100, ("t", "1", ""), A, operation="outer"),
@@ -110,7 +110,7 @@ def test_exclusive_time_is_the_part_no_child_covers(tmp_path: Path) -> None:
     )
     found = answer(write(tmp_path, traces=spans), TraceProbe(backend="r", window=DAY, entity=A))
     outer = next(row for row in rows_of(found) if row["operation"] == "outer")
-    assert outer["exclusive_us"] == 60_000, "the children overlap by 20 ms"
+    assert outer["self_us"] == 60_000, "the children overlap by 20 ms"
 
 
 def test_time_on_the_way_belongs_to_the_edge(tmp_path: Path) -> None:
@@ -123,8 +123,8 @@ def test_time_on_the_way_belongs_to_the_edge(tmp_path: Path) -> None:
     folder = write(tmp_path, traces=spans)
     served = rows_of(answer(folder, TraceProbe(backend="r", window=DAY, entity=B)))[0]
     called = rows_of(answer(folder, TraceProbe(backend="r", window=DAY, entity=A)))[0]
-    assert (served["caller"], served["gap_us"], served["exclusive_us"]) == (A, 30_000, 20_000)
-    assert called["exclusive_us"] == 0
+    assert (served["caller"], served["gap_us"], served["self_us"]) == (A, 30_000, 20_000)
+    assert called["self_us"] == 0
     assert not called["unanswered"]
 
 
@@ -140,7 +140,11 @@ def test_a_call_without_an_answer_and_an_error_of_its_own(tmp_path: Path) -> Non
         for row in rows_of(answer(write(tmp_path, traces=spans), TraceProbe(backend="r", window=DAY, entity=A)))
     }
     assert found["GET b"]["unanswered"]
-    assert (found["GET b"]["own_errors"], found["serve"]["own_errors"], found["serve"]["errors"]) == (1, 0, 1)
+    assert (found["GET b"]["originating_errors"], found["serve"]["originating_errors"], found["serve"]["errors"]) == (
+        1,
+        0,
+        1,
+    )
 
 
 def test_duplicated_spans_count_once_and_cycles_end(tmp_path: Path) -> None:

@@ -11,9 +11,9 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from infra.settings import Settings
 from inquest.alertmanager import PayloadError, alerts_from_alertmanager
-from workers.follow import InvestigationEndedError, News, follow
+from workers.alert_ingestion import LIVE_SCOPE, InvestigationOptions
+from workers.follow import InvestigationEndedError, InvestigationUpdate, follow
 from workers.installation import RECORDED, Installation, open_installation
-from workers.intake import LIVE_SCOPE, Inquiry
 from workflows.contracts.alert import Alert
 from workflows.contracts.identifiers import InvestigationId, workflow_id_of
 from workflows.contracts.investigation import Budget, HintRef, Progress, Purpose
@@ -44,7 +44,7 @@ class Investigation:
         """Where it is now."""
         return await self._handle.query(InvestigationWorkflow.progress)
 
-    def follow(self) -> AsyncIterator[News]:
+    def follow(self) -> AsyncIterator[InvestigationUpdate]:
         """Probes and findings as they come, until the report is published.
 
         Raises:
@@ -109,7 +109,7 @@ class Inquest:
     def __init__(self, installation: Installation, client: Client) -> None:
         self._installation = installation
         self._client = client
-        self._intake = installation.intake(client)
+        self._intake = installation.alert_ingestion(client)
 
     @classmethod
     @asynccontextmanager
@@ -171,7 +171,7 @@ class Inquest:
         settings = self._installation.settings
         opened = await self._intake.receive(
             alert,
-            Inquiry(
+            InvestigationOptions(
                 backend=RECORDED,
                 source=str(Path(bundle).absolute()),
                 as_of=as_of,

@@ -53,7 +53,7 @@ def course(
 
 def hypotheses(graph: Graph, *answers: AnsweredProbe) -> list[Hypothesis]:
     evidence = Evidence(alerts=(an_alert(starts_at=NOON),), as_of=AS_OF, answers=answers, graph=graph)
-    return rank(find(evidence), evidence, unseen=(), planned=len(answers))
+    return rank(find(evidence), evidence, data_gaps=(), planned=len(answers))
 
 
 def test_a_common_call_a_little_slower_outweighs_a_rare_one_much_slower() -> None:
@@ -109,8 +109,8 @@ def test_what_had_moved_long_before_is_not_new() -> None:
 
 
 def test_an_hour_without_any_recording_is_no_onset() -> None:
-    """What differs on both sides of a hole may have changed at any time in it."""
-    hole = NOON - timedelta(minutes=5)
+    """What differs on both sides of a coverage gap may have changed at any time in it."""
+    gap = NOON - timedelta(minutes=5)
     answers = [
         course(BACK, latency_avg=(0.01, 0.03), requests=(900.0, 900.0)),
         course(RARE, since=timedelta(minutes=5), latency_avg=(0.01, 0.5), requests=(900.0, 900.0)),
@@ -120,7 +120,7 @@ def test_an_hour_without_any_recording_is_no_onset() -> None:
             probe=item.probe,
             artifact=item.artifact,
             rows=item.rows.with_columns(
-                ts=pl.when(pl.col("ts") < hole).then(pl.col("ts") - timedelta(hours=5)).otherwise(pl.col("ts"))
+                ts=pl.when(pl.col("ts") < gap).then(pl.col("ts") - timedelta(hours=5)).otherwise(pl.col("ts"))
             ),
         )
         for item in answers

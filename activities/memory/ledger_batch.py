@@ -15,13 +15,13 @@ from workflows.contracts.identifiers import EntityId
 from workflows.contracts.probe import Probe
 
 
-class Writes:
+class LedgerBatch:
     """Rows that one step adds, stored together with its output."""
 
     def __init__(self) -> None:
         self.rows: list[tuple[Table, list[dict[str, object]]]] = []
 
-    def probes(self, probes: Iterable[Probe]) -> "Writes":
+    def probes(self, probes: Iterable[Probe]) -> "LedgerBatch":
         """The plan, in order."""
         rows: list[dict[str, object]] = [
             {"probe_key": probe.key, "ordinal": number, "backend": probe.backend, "body": _json(probe)}
@@ -29,7 +29,7 @@ class Writes:
         ]
         return self._with(PROBE, rows)
 
-    def findings(self, findings: Iterable[Finding], *, engine_version: str) -> "Writes":
+    def findings(self, findings: Iterable[Finding], *, engine_version: str) -> "LedgerBatch":
         """Findings, in canonical order."""
         rows: list[dict[str, object]] = [
             {
@@ -42,14 +42,14 @@ class Writes:
         ]
         return self._with(FINDING, rows)
 
-    def hypotheses(self, hypotheses: Iterable[Hypothesis], *, engine_version: str) -> "Writes":
+    def hypotheses(self, hypotheses: Iterable[Hypothesis], *, engine_version: str) -> "LedgerBatch":
         """Hypotheses, best first."""
         rows: list[dict[str, object]] = [
             {"ordinal": item.rank, "body": _json(item), "engine_version": engine_version} for item in hypotheses
         ]
         return self._with(HYPOTHESIS, rows)
 
-    def claims(self, claims: Iterable[Claim]) -> "Writes":
+    def claims(self, claims: Iterable[Claim]) -> "LedgerBatch":
         """Claims of every state."""
         rows: list[dict[str, object]] = [
             {"claim_key": item.key, "ordinal": number, "state": item.state.value, "body": _json(item)}
@@ -67,7 +67,7 @@ class Writes:
         fault_kind: str,
         probability: float,
         sentence: str,
-    ) -> "Writes":
+    ) -> "LedgerBatch":
         """What later investigations may recall."""
         row: dict[str, object] = {
             "scope": scope,
@@ -80,7 +80,7 @@ class Writes:
         }
         return self._with(PAST, [row])
 
-    def _with(self, table: Table, rows: list[dict[str, object]]) -> "Writes":
+    def _with(self, table: Table, rows: list[dict[str, object]]) -> "LedgerBatch":
         self.rows.append((table, rows))
         return self
 

@@ -28,7 +28,7 @@ LONGEST_ATTRIBUTE = 200
 
 
 @dataclass(frozen=True, kw_only=True)
-class Inquiry:
+class InvestigationOptions:
     """What to ask, beside the alert."""
 
     backend: str
@@ -45,7 +45,7 @@ class Inquiry:
     heartbeat_timeout: timedelta = timedelta(seconds=10)
 
 
-class Intake:
+class AlertIngestion:
     """Takes alerts in for one tenant."""
 
     def __init__(
@@ -63,17 +63,17 @@ class Intake:
         self._quiet_time = quiet_time
         self._task_timeout = task_timeout
 
-    async def receive(self, alert: Alert, inquiry: Inquiry) -> OpenedInvestigation:
+    async def receive(self, alert: Alert, options: InvestigationOptions) -> OpenedInvestigation:
         """Take one delivery of an alert; delivering again only counts.
 
         The incident and its investigation are committed before the workflow starts, and starting twice is
         starting once, so that a crash in between is mended by the next delivery or by `resume`.
         """
         clean = redacted_alert(alert)
-        opened = await self._record(clean, inquiry)
+        opened = await self._record(clean, options)
         if opened.open and not await self._start(opened.request, clean):
             await self._mark_lost(opened.request)
-            opened = await self._record(clean, inquiry)
+            opened = await self._record(clean, options)
             await self._start(opened.request, clean)
         if opened.open and opened.joined == "new_alert":
             handle = self._client.get_workflow_handle_for(
@@ -97,7 +97,7 @@ class Intake:
                 await self._mark_lost(request)
         return len(requests)
 
-    async def _record(self, alert: Alert, inquiry: Inquiry) -> OpenedInvestigation:
+    async def _record(self, alert: Alert, options: InvestigationOptions) -> OpenedInvestigation:
         received_at = datetime.now(UTC)
 
         def request_for(incident_id: IncidentId, investigation_id: InvestigationId) -> InvestigationRequest:
@@ -105,23 +105,23 @@ class Intake:
                 tenant=self._tenant,
                 investigation_id=investigation_id,
                 incident_id=incident_id,
-                as_of=inquiry.as_of or received_at,
-                purpose=inquiry.purpose,
-                backend=inquiry.backend,
-                source=inquiry.source,
-                memory_scope=inquiry.memory_scope,
+                as_of=options.as_of or received_at,
+                purpose=options.purpose,
+                backend=options.backend,
+                source=options.source,
+                memory_scope=options.memory_scope,
                 service=_label(alert, "service", "job"),
                 environment=_label(alert, "environment", "env", "namespace"),
                 severity=alert.severity,
-                budget=inquiry.budget,
-                retry_interval=inquiry.retry_interval,
-                heartbeat_timeout=inquiry.heartbeat_timeout,
+                budget=options.budget,
+                retry_interval=options.retry_interval,
+                heartbeat_timeout=options.heartbeat_timeout,
             )
 
         return await asyncio.to_thread(
             self._incidents.receive,
             alert,
-            scope=inquiry.memory_scope,
+            scope=options.memory_scope,
             received_at=received_at,
             quiet_time=self._quiet_time,
             engine_version=ENGINE_VERSION,

@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 
 import polars as pl
 
+from activities.analysis.change_points import ChangePoint, chart
 from activities.analysis.evidence import Evidence
-from activities.analysis.splits import Split, chart
 from workflows.contracts.canonical import digest_of, rounded
 from workflows.contracts.finding import Direction, EvidenceRef, Finding, FindingFamily
 from workflows.contracts.hypothesis import FaultKind
@@ -22,7 +22,7 @@ ONSET_SHARE = 0.5
 
 @dataclass(frozen=True, kw_only=True)
 class Shift:
-    """A column's mean over a count, before and after a split."""
+    """A column's mean over a count, before and after a change point."""
 
     rows: pl.DataFrame
     """Rows of one probe (column `probe`), already selected, sorted by ts."""
@@ -30,10 +30,10 @@ class Shift:
     select: dict[str, str]
     column: str
     per: str
-    split: Split
+    change_point: ChangePoint
 
 
-class FactMaker:
+class FindingFactory:
     """Makes findings out of one investigation's evidence."""
 
     def __init__(self, evidence: Evidence) -> None:
@@ -72,7 +72,7 @@ class FactMaker:
                 [(row[0], row[1] / row[2]) for row in self._points(shift.rows, shift.column, shift.per)],
                 before,
                 after,
-                shift.split,
+                shift.change_point,
             ),
             points=[(row[0], row[1] / row[2] * scale) for row in self._points(shift.rows, shift.column, shift.per)],
             predicate=SeriesShift(
@@ -80,8 +80,8 @@ class FactMaker:
                 select=shift.select,
                 column=shift.column,
                 per=shift.per,
-                before=shift.split.before,
-                after=shift.split.after,
+                before=shift.change_point.pre,
+                after=shift.change_point.post,
                 direction="up",
                 threshold=rounded(after),
                 reference=rounded(before),
@@ -171,7 +171,7 @@ class FactMaker:
 
     @staticmethod
     def _mean(shift: Shift, *, later: bool) -> float | None:
-        window = shift.split.after if later else shift.split.before
+        window = shift.change_point.post if later else shift.change_point.pre
         rows = shift.rows.filter(pl.col("ts") >= window.start, pl.col("ts") < window.end)
         count = int(rows[shift.per].sum())
         return None if count == 0 else float(rows[shift.column].sum()) / count
@@ -182,7 +182,9 @@ class FactMaker:
         return [row for row in summed.iter_rows() if row[2] > 0]
 
 
-def _onset(points: list[tuple[datetime, float]], before: float, after: float, split: Split) -> datetime | None:
-    """The first moment from a little before the split at which the series passes half of the way up."""
+def _onset(
+    points: list[tuple[datetime, float]], before: float, after: float, change_point: ChangePoint
+) -> datetime | None:
+    """The first moment from a little before the change point at which the series passes half of the way up."""
     level = before + ONSET_SHARE * (after - before)
-    return next((ts for ts, value in points if ts >= split.at - timedelta(seconds=10) and value >= level), None)
+    return next((ts for ts, value in points if ts >= change_point.at - timedelta(seconds=10) and value >= level), None)

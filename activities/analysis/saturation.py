@@ -6,12 +6,12 @@ from datetime import timedelta
 import numpy as np
 import polars as pl
 
+from activities.analysis.change_points import Average, ChangePoint, median_of, micros, moment_of
 from activities.analysis.evidence import Matrix
-from activities.analysis.facts import FactMaker
+from activities.analysis.finding_factory import FindingFactory
 from activities.analysis.metric_kinds import kind_of, weight_of
 from activities.analysis.parameters import Parameters
 from activities.analysis.series import Block, Series, thinned
-from activities.analysis.splits import Average, Split, median_of, micros, moment_of
 from workflows.contracts.canonical import rounded
 from workflows.contracts.finding import Direction, Finding, FindingFamily
 from workflows.contracts.hypothesis import FaultKind
@@ -30,34 +30,36 @@ WHOLE = 100.5
 SAME_LEVEL = 0.95
 """Part of the present level from which a value of the past counts as as high."""
 
-WORTH_TELLING = 0.02
+WORTH_REPORTING = 0.02
 
 
-def find_at_limits(series: Series, splits: list[Split], parameters: Parameters, facts: FactMaker) -> list[Finding]:
+def find_saturation(
+    series: Series, change_points: list[ChangePoint], parameters: Parameters, factory: FindingFactory
+) -> list[Finding]:
     """At most one finding per entity and kind: the use of a capacity that is nearly all of it.
 
-    The level is the median since a split, so that one full sample is none; what has stood as high for a good part of
-    a long history is how it works here.
+    The level is the median since a change point, so that one full sample is none; what has stood as high for a good
+    part of a long history is how it works here.
     """
     collected: dict[int, Average] = {}
     wholes = _wholes(series)
     for block in series.blocks(sorted(wholes)):
         whole = np.array([wholes[int(number)] for number in block.number])
-        for split in splits:
-            level, strength = _levels(block, whole, split, parameters)
+        for change_point in change_points:
+            level, strength = _levels(block, whole, change_point, parameters)
             for place in np.nonzero(strength > 0)[0]:
                 detail: dict[str, object] = {"level": float(level[place]), "whole": float(whole[place])}
                 number = int(block.number[place])
-                collected.setdefault(number, Average()).add(float(strength[place]), split, detail)
+                collected.setdefault(number, Average()).add(float(strength[place]), change_point, detail)
     best: dict[tuple[str, FaultKind], tuple[float, int]] = {}
     for number, average in sorted(collected.items()):
-        average.total /= len(splits)
+        average.total /= len(change_points)
         row = series.names.row(number, named=True)
         key = (row["entity"], kind_of(row["metric"]))
-        if average.total >= WORTH_TELLING and average.total > best.get(key, (0.0, 0))[0]:
+        if average.total >= WORTH_REPORTING and average.total > best.get(key, (0.0, 0))[0]:
             best[key] = (average.total, number)
     return [
-        _finding(facts, series, number, collected[number], weight=weight_of(kind, parameters))
+        _finding(factory, series, number, collected[number], weight=weight_of(kind, parameters))
         for (_, kind), (_, number) in sorted(best.items())
     ]
 
@@ -100,9 +102,9 @@ def _whole(metric: str, bottom: float, top: float, entities: int) -> float | Non
     return 1.0 if entities > 1 or "utili" not in name.lower() else None
 
 
-def _levels(block: Block, whole: Matrix, split: Split, parameters: Parameters) -> tuple[Matrix, Matrix]:
-    """The level of each series since the split, and how much it says."""
-    moment = micros(split.at)
+def _levels(block: Block, whole: Matrix, change_point: ChangePoint, parameters: Parameters) -> tuple[Matrix, Matrix]:
+    """The level of each series since the change point, and how much it says."""
+    moment = micros(change_point.at)
     past = int(np.searchsorted(block.at, moment))
     before, after = block.value[:, :past], block.value[:, past:]
     if not after.size:
@@ -116,14 +118,14 @@ def _levels(block: Block, whole: Matrix, split: Split, parameters: Parameters) -
     return level, full * (1 - usual)
 
 
-def _finding(facts: FactMaker, series: Series, number: int, average: Average, *, weight: float) -> Finding:
-    assert average.split is not None
+def _finding(factory: FindingFactory, series: Series, number: int, average: Average, *, weight: float) -> Finding:
+    assert average.change_point is not None
     row, (at, values) = series.names.row(number, named=True), series.arrays(number)
     entity, metric = EntityId(row["entity"]), row["metric"]
     level, whole = float(str(average.detail["level"])), float(str(average.detail["whole"]))
-    since = average.split.at
+    since = average.change_point.at
     there = np.nonzero((at >= micros(since)) & (values >= SAME_LEVEL * level))[0]
-    return facts.stated(
+    return factory.stated(
         family=FindingFamily.METRIC,
         entity=entity,
         signal=f"full {metric}",
@@ -137,7 +139,7 @@ def _finding(facts: FactMaker, series: Series, number: int, average: Average, *,
             probe_key=ProbeKey(row["probe"]),
             select={"metric": metric},
             column="value",
-            window=average.split.after,
+            window=average.change_point.post,
             at_least=rounded(level),
         ),
     )

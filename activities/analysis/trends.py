@@ -8,12 +8,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from activities.analysis.change_points import moment_of
 from activities.analysis.evidence import Numbers
-from activities.analysis.facts import FactMaker
+from activities.analysis.finding_factory import FindingFactory
 from activities.analysis.metric_kinds import kind_of, weight_of
 from activities.analysis.parameters import Parameters
 from activities.analysis.series import Series, thinned
-from activities.analysis.splits import moment_of
 from workflows.contracts.canonical import rounded
 from workflows.contracts.finding import Direction, Finding, FindingFamily
 from workflows.contracts.hypothesis import FaultKind
@@ -36,7 +36,7 @@ LATE = 0.75
 """Part of the series after which its peak must lie."""
 
 
-def find_ramps(series: Series, as_of: datetime, parameters: Parameters, facts: FactMaker) -> list[Finding]:
+def find_trends(series: Series, as_of: datetime, parameters: Parameters, factory: FindingFactory) -> list[Finding]:
     """At most one finding per entity and kind: an amount that grew steadily, dated from its foot.
 
     Comparing before and after any moment says little about it: the moments before are part of the ramp.
@@ -45,7 +45,7 @@ def find_ramps(series: Series, as_of: datetime, parameters: Parameters, facts: F
     stocks = [metric for metric in series.names["metric"].unique() if kind_of(metric) in STOCKS]
     piling = series.names.filter(pl.col("metric").is_in(stocks), pl.col("points") >= LEAST_POINTS)
     for row in piling.iter_rows(named=True):
-        found = _ramp(facts, row, series, as_of, parameters)
+        found = _ramp(factory, row, series, as_of, parameters)
         key = (row["entity"], kind_of(row["metric"]))
         if found is not None and (key not in best or found.strength > best[key].strength):
             best[key] = found
@@ -53,7 +53,7 @@ def find_ramps(series: Series, as_of: datetime, parameters: Parameters, facts: F
 
 
 def _ramp(
-    facts: FactMaker, row: dict[str, Any], series: Series, as_of: datetime, parameters: Parameters
+    factory: FindingFactory, row: dict[str, Any], series: Series, as_of: datetime, parameters: Parameters
 ) -> Finding | None:
     at, values = series.arrays(row["number"])
     peak = int(np.argmax(values))
@@ -61,7 +61,7 @@ def _ramp(
         return None
     foot, usual = _foot(values[: peak + 1])
     grown = values[peak] / usual if usual > 0 else 0.0
-    long = at[peak] - at[foot] > max(parameters.lags) / timedelta(microseconds=1)
+    long = at[peak] - at[foot] > max(parameters.onset_offsets) / timedelta(microseconds=1)
     if not long or grown < LEAST_GROWTH or foot == 0 or (steady := _steady(values[foot : peak + 1])) < STEADY:
         return None
     metric, entity = row["metric"], EntityId(row["entity"])
@@ -69,7 +69,7 @@ def _ramp(
     began = moment_of(at[foot])
     before = Window(start=moment_of(at[0]), end=began)
     level = float(np.median(values[:foot]))
-    return facts.stated(
+    return factory.stated(
         family=FindingFamily.METRIC,
         entity=entity,
         signal=f"ramp {metric}",

@@ -14,13 +14,13 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from activities.analysis.change_points import Average, ChangePoint, micros
 from activities.analysis.evidence import Evidence, Numbers
-from activities.analysis.facts import FactMaker
+from activities.analysis.finding_factory import FindingFactory
 from activities.analysis.metric_kinds import fall_is_bad, kind_of
 from activities.analysis.metrics import onset_of
 from activities.analysis.parameters import Parameters
 from activities.analysis.series import Series, thinned
-from activities.analysis.splits import Average, Split, micros
 from workflows.contracts.canonical import rounded
 from workflows.contracts.finding import Direction, Finding, FindingFamily
 from workflows.contracts.hypothesis import FaultKind
@@ -41,18 +41,22 @@ _PERCENT = 1.5
 
 LEAST_POINTS = 3
 RECENT = 3
-"""Points right before a split that are looked at beside the whole history: what had moved before is not new."""
+"""Points right before a change point that are looked at beside the whole history: what had moved before is not new."""
 
-HOLE_STEPS = 3
-"""Steps of a series without a point that make a hole."""
+GAP_STEPS = 3
+"""Steps of a series without a point that make a coverage gap."""
 
-WORTH_TELLING = 0.02
+WORTH_REPORTING = 0.02
 
 Vector = NDArray[np.float64]
 
 
-def find_in_volumes(
-    series: Series, evidence: Evidence, splits: list[Split], parameters: Parameters, facts: FactMaker
+def find_request_weighted(
+    series: Series,
+    evidence: Evidence,
+    change_points: list[ChangePoint],
+    parameters: Parameters,
+    factory: FindingFactory,
 ) -> list[Finding]:
     """At most two findings per entity: time it loses by itself, and requests that it fails by itself.
 
@@ -67,15 +71,15 @@ def find_in_volumes(
         for course in _courses(EntityId(str(entity)), names, series)
     ]
     slots: dict[tuple[EntityId, str], Average] = {}
-    for split in splits:
+    for change_point in change_points:
         for prefix in (OWN_TIME, OWN_FAILURES):
-            lost = [_lost(course, split, parameters) for course in courses if course.prefix == prefix]
-            _share([item for item in lost if item is not None], evidence, split, parameters, slots=slots)
+            lost = [_lost(course, change_point, parameters) for course in courses if course.prefix == prefix]
+            _share([item for item in lost if item is not None], evidence, change_point, parameters, slots=slots)
     found = []
     for (entity, prefix), average in sorted(slots.items(), key=lambda item: item[0]):
-        average.total /= len(splits)
-        if average.total >= WORTH_TELLING:
-            finding = _finding(facts, entity, prefix, average)
+        average.total /= len(change_points)
+        if average.total >= WORTH_REPORTING:
+            finding = _finding(factory, entity, prefix, average)
             if finding is not None:
                 found.append(finding)
     return found
@@ -176,7 +180,7 @@ def _seconds(volume: str, at: Numbers) -> float:
 
 @dataclass(frozen=True)
 class _Loss:
-    """What one course lost since a split: time, or requests."""
+    """What one course lost since a change_point: time, or requests."""
 
     course: _Course
     requests: float
@@ -185,8 +189,8 @@ class _Loss:
     """The time that is usual for as many requests; 0 for failures."""
 
 
-def _lost(course: _Course, split: Split, parameters: Parameters) -> _Loss | None:
-    moment = int(split.at.timestamp() * 1e6)
+def _lost(course: _Course, change_point: ChangePoint, parameters: Parameters) -> _Loss | None:
+    moment = int(change_point.at.timestamp() * 1e6)
     known = course.requests > 0
     before, after = known & (course.at < moment), known & (course.at >= moment)
     if before.sum() < LEAST_POINTS or not after.any():
@@ -207,26 +211,26 @@ def _lost(course: _Course, split: Split, parameters: Parameters) -> _Loss | None
     spread = 1.4826 * float(np.median(np.abs(logs[before] - middle)))
     usual = max(middle, float(np.median(logs[recent])))
     # What a long history has never done needs no allowance for what a short one may have missed.
-    unknown = parameters.noise**2 / (1 + float(before.sum()) / parameters.known_points)
+    unknown = parameters.noise_floor**2 / (1 + float(before.sum()) / parameters.known_points)
     variance = spread**2 + unknown + parameters.latency_sampling**2 * (1 / volume + 1 / past)
     squared = max(0.0, math.log(max(lost / volume, 1e-9)) - usual) ** 2 / variance
-    weight = squared / (squared + parameters.knee**2)
+    weight = squared / (squared + parameters.half_saturation**2)
     base = volume * math.exp(usual)
     return _Loss(course, volume, weight * max(0.0, lost - base), base)
 
 
 def _recent(at: NDArray[np.int64], before: NDArray[np.bool_]) -> NDArray[np.intp]:
-    """The last points before a split, as far back as no hole in the recording separates them."""
+    """The last points before a change point, as far back as no coverage gap in the recording separates them."""
     last = np.nonzero(before)[0][-RECENT:]
     step = float(np.median(np.diff(at)))
-    holes = np.nonzero(np.diff(at[last]) > HOLE_STEPS * step)[0]
-    return last[holes[-1] + 1 :] if len(holes) else last
+    gaps = np.nonzero(np.diff(at[last]) > GAP_STEPS * step)[0]
+    return last[gaps[-1] + 1 :] if len(gaps) else last
 
 
 def _share(
     lost: list[_Loss],
     evidence: Evidence,
-    split: Split,
+    change_point: ChangePoint,
     parameters: Parameters,
     *,
     slots: dict[tuple[EntityId, str], Average],
@@ -254,44 +258,44 @@ def _share(
             continue
         prefix = worst[name].course.prefix
         sure = (
-            value / (parameters.failure_knee + parameters.failure_share * busiest)
+            value / (parameters.failure_scale + parameters.failure_share * busiest)
             if prefix == OWN_FAILURES
             else value / (base[name] + 1e-9)
         )
         strength = (1 - math.exp(-sure)) * math.sqrt(value / total)
-        slots.setdefault((name, prefix), Average()).add(strength, split, {"loss": worst[name]})
+        slots.setdefault((name, prefix), Average()).add(strength, change_point, {"loss": worst[name]})
 
 
-def _finding(facts: FactMaker, entity: EntityId, prefix: str, average: Average) -> Finding | None:
+def _finding(factory: FindingFactory, entity: EntityId, prefix: str, average: Average) -> Finding | None:
     loss = average.detail["loss"]
-    assert average.split is not None
+    assert average.change_point is not None
     assert isinstance(loss, _Loss)
-    course, split = loss.course, average.split
+    course, change_point = loss.course, average.change_point
     at, values = course.told
-    usual = float(np.median(values[at < micros(split.at)]))
-    now = float(np.mean(values[at >= micros(split.at)]))
+    usual = float(np.median(values[at < micros(change_point.at)]))
+    now = float(np.mean(values[at >= micros(change_point.at)]))
     up = now > usual
     if up == fall_is_bad(course.metric, kind_of(course.metric)):
         return None
     kind = FaultKind.LATENCY if prefix == OWN_TIME else FaultKind.ERROR
-    return facts.stated(
+    return factory.stated(
         family=FindingFamily.METRIC,
         entity=entity,
         signal=f"{prefix}{course.metric}",
-        summary=f"{course.metric} of {entity} averages {now:.4g} since {split.at:%H:%M:%S}, usually {usual:.4g}",
+        summary=f"{course.metric} of {entity} averages {now:.4g} since {change_point.at:%H:%M:%S}, usually {usual:.4g}",
         note="weighted by its requests, and more than what it calls accounts for",
         direction=Direction.UP if up else Direction.DOWN,
         strength=average.total,
         fault_kinds={kind: 1.0},
-        onset=onset_of(*course.told, split.at),
+        onset=onset_of(*course.told, change_point.at),
         points=thinned(*course.told),
         predicate=SeriesShift(
             probe_key=course.probe,
             select={"metric": course.metric},
             column="value",
             statistic="mean",
-            before=split.before,
-            after=split.after,
+            before=change_point.pre,
+            after=change_point.post,
             direction="up" if up else "down",
             threshold=rounded(now),
             reference=rounded(usual),

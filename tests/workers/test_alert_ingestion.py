@@ -8,15 +8,15 @@ from sqlalchemy import select
 
 from activities.memory.tables import ALERT, REJECTED
 from tests.conftest import recorded
-from tests.running import an_alert, finish, inquiry, quick_intake
+from tests.running import an_alert, finish, options_for, quick_ingestion
 from workers.installation import Installation
 from workflows.contracts.investigation import Budget
 
 
 async def test_fifty_deliveries_at_once_make_one_investigation(installation: Installation) -> None:
     client = await installation.client()
-    intake, asked = quick_intake(installation, client), inquiry(recorded("bad_deploy"))
-    opened = await asyncio.gather(*(intake.receive(an_alert(), asked) for _ in range(50)))
+    ingestion, options = quick_ingestion(installation, client), options_for(recorded("bad_deploy"))
+    opened = await asyncio.gather(*(ingestion.receive(an_alert(), options) for _ in range(50)))
     assert len({item.request.investigation_id for item in opened}) == 1
     assert [item.joined for item in opened].count("opened") == 1
     assert [item.joined for item in opened].count("repeat") == 49
@@ -30,10 +30,10 @@ async def test_fifty_deliveries_at_once_make_one_investigation(installation: Ins
 
 async def test_a_second_alert_of_the_incident_joins(installation: Installation) -> None:
     client = await installation.client()
-    intake, asked = quick_intake(installation, client), inquiry(recorded("bad_deploy"))
-    first = await intake.receive(an_alert("a", group_key="g"), asked)
-    second = await intake.receive(an_alert("b", group_key="g"), asked)
-    other = await intake.receive(an_alert("c", group_key="another"), asked)
+    ingestion, options = quick_ingestion(installation, client), options_for(recorded("bad_deploy"))
+    first = await ingestion.receive(an_alert("a", group_key="g"), options)
+    second = await ingestion.receive(an_alert("b", group_key="g"), options)
+    other = await ingestion.receive(an_alert("c", group_key="another"), options)
     assert second.request.investigation_id == first.request.investigation_id
     assert second.joined == "new_alert"
     assert second.alert_number == 2
@@ -50,15 +50,15 @@ async def test_a_second_alert_of_the_incident_joins(installation: Installation) 
 
 async def test_a_refire_after_the_close_opens_a_linked_investigation(installation: Installation) -> None:
     client = await installation.client()
-    asked = inquiry(recorded("bad_deploy"))
-    impatient = quick_intake(installation, client, quiet_time=timedelta(0))
+    options = options_for(recorded("bad_deploy"))
+    impatient = quick_ingestion(installation, client, quiet_time=timedelta(0))
     async with installation.workers(client):
-        first = await impatient.receive(an_alert(), asked)
+        first = await impatient.receive(an_alert(), options)
         await finish(installation, client, first.request.investigation_id)
-        quiet = await quick_intake(installation, client).receive(an_alert(), asked)
+        quiet = await quick_ingestion(installation, client).receive(an_alert(), options)
         assert quiet.request.investigation_id == first.request.investigation_id
         assert not quiet.open
-        again = await impatient.receive(an_alert(), asked)
+        again = await impatient.receive(an_alert(), options)
         assert again.request.investigation_id != first.request.investigation_id
         assert again.request.incident_id == first.request.incident_id
         report = await finish(installation, client, again.request.investigation_id)
@@ -67,11 +67,11 @@ async def test_a_refire_after_the_close_opens_a_linked_investigation(installatio
 
 async def test_a_terminated_investigation_does_not_block_its_incident(installation: Installation) -> None:
     client = await installation.client()
-    intake = quick_intake(installation, client)
-    asked = inquiry(recorded("bad_deploy"))
-    first = await intake.receive(an_alert(), asked)
+    ingestion = quick_ingestion(installation, client)
+    options = options_for(recorded("bad_deploy"))
+    first = await ingestion.receive(an_alert(), options)
     await client.get_workflow_handle(f"inv-{first.request.investigation_id}").terminate()
-    again = await intake.receive(an_alert(), asked)
+    again = await ingestion.receive(an_alert(), options)
     assert again.joined == "opened"
     assert again.request.investigation_id != first.request.investigation_id
     async with installation.workers(client):
@@ -80,9 +80,9 @@ async def test_a_terminated_investigation_does_not_block_its_incident(installati
 
 async def test_a_crash_between_commit_and_start_is_mended_by_resume(installation: Installation) -> None:
     client = await installation.client()
-    intake, asked = quick_intake(installation, client), inquiry(recorded("bad_deploy"))
-    opened = await intake._record(an_alert(), asked)
-    assert await intake.resume() >= 1
+    ingestion, options = quick_ingestion(installation, client), options_for(recorded("bad_deploy"))
+    opened = await ingestion._record(an_alert(), options)
+    assert await ingestion.resume() >= 1
     async with installation.workers(client):
         await finish(installation, client, opened.request.investigation_id)
 
@@ -92,7 +92,7 @@ async def test_secrets_are_gone_before_the_first_write(installation: Installatio
     alert = an_alert(
         title="mail ann@example.com", labels={"db_password": "swordfish"}, annotations={"url": "http://u:pa55word@h/"}
     )
-    opened = await quick_intake(installation, client).receive(alert, inquiry(recorded("bad_deploy")))
+    opened = await quick_ingestion(installation, client).receive(alert, options_for(recorded("bad_deploy")))
     with installation.engine.connect() as connection:
         query = select(ALERT.c.body).where(ALERT.c.investigation_id == opened.request.investigation_id)
         body = str(connection.scalar(query))
@@ -113,12 +113,15 @@ async def test_texts_at_their_limits_survive_redaction_and_recall(installation: 
         group_key=f'{{}}:{{owner="{mail}"}}',
         entity=f"service:{mail}",
     )
-    intake, asked = quick_intake(installation, client, quiet_time=timedelta(0)), inquiry(recorded("bad_deploy"))
-    asked = replace(asked, budget=Budget(probes=1))
+    ingestion, options = (
+        quick_ingestion(installation, client, quiet_time=timedelta(0)),
+        options_for(recorded("bad_deploy")),
+    )
+    options = replace(options, budget=Budget(probes=1))
     async with installation.workers(client):
-        first = await intake.receive(alert, asked)
+        first = await ingestion.receive(alert, options)
         await finish(installation, client, first.request.investigation_id)
-        second = await intake.receive(alert, asked)
+        second = await ingestion.receive(alert, options)
         report = await finish(installation, client, second.request.investigation_id)
     assert second.request.incident_id == first.request.incident_id
     assert len(report.findings.recalled) == 1

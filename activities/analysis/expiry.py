@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from activities.analysis.facts import FactMaker
+from activities.analysis.change_points import moment_of
+from activities.analysis.finding_factory import FindingFactory
 from activities.analysis.series import Series, thinned
-from activities.analysis.splits import moment_of
 from workflows.contracts.canonical import rounded
 from workflows.contracts.finding import Direction, Finding, FindingFamily
 from workflows.contracts.hypothesis import FaultKind
@@ -20,7 +20,7 @@ CLEAR = 20.0
 """How far a countdown goes, in deviations from its line."""
 
 
-def find_deadlines(series: Series, facts: FactMaker) -> list[Finding]:
+def find_expiry(series: Series, factory: FindingFactory) -> list[Finding]:
     """One finding for each series that had been falling straight all along and crossed zero."""
     found = []
     for block in series.blocks(range(series.names.height)):
@@ -29,7 +29,7 @@ def find_deadlines(series: Series, facts: FactMaker) -> list[Finding]:
         falling = (np.diff(block.value, axis=1) < 0).mean(axis=1)
         candidates = (block.value[:, 0] > 0) & (block.value[:, -1] <= 0) & (falling >= STRAIGHT)
         found += [int(number) for number in block.number[candidates] if _straight(series, int(number))]
-    return [_finding(facts, series, number) for number in found]
+    return [_finding(factory, series, number) for number in found]
 
 
 def _straight(series: Series, number: int) -> bool:
@@ -40,12 +40,12 @@ def _straight(series: Series, number: int) -> bool:
     return bool(slope < 0 and abs(slope) * seconds[-1] > CLEAR * (off + 1e-9))
 
 
-def _finding(facts: FactMaker, series: Series, number: int) -> Finding:
+def _finding(factory: FindingFactory, series: Series, number: int) -> Finding:
     row, (at, values) = series.names.row(number, named=True), series.arrays(number)
     metric, entity = row["metric"], EntityId(row["entity"])
     crossed = at[values <= 0][0]
     moment = moment_of(crossed)
-    return facts.stated(
+    return factory.stated(
         family=FindingFamily.METRIC,
         entity=entity,
         signal=f"countdown {metric}",

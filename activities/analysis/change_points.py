@@ -1,0 +1,158 @@
+"""Before and after: the candidate moments at which the fault may have begun, and what is compared across them."""
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+
+from activities.analysis.evidence import Evidence, Matrix, Numbered, Numbers
+from activities.analysis.parameters import Parameters
+from workflows.contracts.probe import Window
+
+CHART_POINTS = 60
+LEAST_CHANGE_POINTS = 3
+SHORT_PARTS = (0.25, 0.4, 0.55, 0.7)
+"""Change points of a short recording, as parts of its length."""
+
+MOST_BUCKETS = 240
+"""Buckets of history that are compared; of a longer one they are longer, so that time does not grow with it."""
+
+ROWS_AT_ONCE = 1_000_000
+LATER = -1
+"""In place of the bucket of history, of what lies after a change point."""
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+CLEARLY = 1.05
+"""An earlier change point replaces a later one as the example only when it is stronger by this factor."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChangePoint:
+    """One candidate onset."""
+
+    at: datetime
+    pre: Window
+    """What is compared with: the history."""
+
+    post: Window
+    """What is compared: from the change point to the moment of the query."""
+
+    bucket: timedelta
+    """History is compared in buckets of this length."""
+
+
+def micros(moment: datetime) -> int:
+    """Microseconds since 1970."""
+    return (moment - EPOCH) // timedelta(microseconds=1)
+
+
+def moment_of(at: int) -> datetime:
+    """The moment so many microseconds after 1970 began."""
+    return EPOCH + timedelta(microseconds=int(at))
+
+
+def median_of(rows: Matrix, known: Numbers | None = None) -> Matrix:
+    """The median of each row; of those of which only so many are numbers, of these, and not a number where none is."""
+    size = np.full(len(rows), rows.shape[1]) if known is None else known
+    ordered, row = np.sort(rows, axis=1), np.arange(len(rows))
+    low, high = np.maximum(size - 1, 0) // 2, np.minimum(size // 2, rows.shape[1] - 1)
+    found: Matrix = ordered[row, low] / 2 + ordered[row, high] / 2
+    return found
+
+
+def change_points_of(evidence: Evidence, parameters: Parameters) -> list[ChangePoint]:
+    """The candidate onsets; every analysis averages over them, which is steadier than choosing one.
+
+    A change point needs a bucket of history before it, and telemetry shortly before it. A recording that is too short
+    for `LEAST_CHANGE_POINTS` of the onset offsets also gets some at parts of its length.
+    """
+    window = evidence.window
+    known = window.start + parameters.bucket
+    moments = {evidence.alert_at - offset for offset in parameters.onset_offsets if evidence.alert_at - offset >= known}
+    if len(moments) < LEAST_CHANGE_POINTS:
+        moments |= {window.start + part * window.length for part in SHORT_PARTS}
+    moments = {moment for moment in moments if evidence.recorded(moment - parameters.coverage_gap, moment)}
+    return [
+        _change_point(evidence, moment, parameters)
+        for moment in sorted(moments or {evidence.alert_at - min(parameters.onset_offsets)}, reverse=True)
+    ]
+
+
+def _change_point(evidence: Evidence, moment: datetime, parameters: Parameters) -> ChangePoint:
+    pre = evidence.pre_window(moment)
+    times = max(1, math.ceil(pre.length / parameters.bucket / MOST_BUCKETS))
+    return ChangePoint(at=moment, pre=pre, post=evidence.post_window(moment), bucket=times * parameters.bucket)
+
+
+class PrePostSums:
+    """Rows about numbered things on both sides of a change point: sums per thing, and per bucket of history."""
+
+    def __init__(self, rows: Numbered, change_point: ChangePoint) -> None:
+        """Assign each row to the change point's pre window, by bucket, or to its post window."""
+        moment, length = micros(change_point.at), change_point.bucket // timedelta(microseconds=1)
+        self._rows = rows
+        self._bucket = np.where(rows.at < moment, (moment - 1 - rows.at) // length, LATER).astype(np.int16)
+        self.buckets = max(0, moment - 1 - micros(change_point.pre.start)) // length + 1
+
+    def pre_by_bucket(self, column: str, thing: Numbers, things: int) -> Matrix:
+        """Sums of `column` per thing and bucket of history, the buckets counted back from the change point.
+
+        Args:
+            column: what is summed.
+            thing: the thing that each number stands for; -1 for those that stand for none.
+            things: how many there are.
+        """
+        found = np.zeros(things * self.buckets)
+        for part in self._parts():
+            number, bucket = thing[self._rows.number[part]], self._bucket[part]
+            kept = (bucket != LATER) & (number >= 0)
+            position = number[kept] * self.buckets + bucket[kept]
+            found += np.bincount(position, weights=self._rows.values[column][part][kept], minlength=len(found))
+        return found.reshape(things, self.buckets)
+
+    def pre(self, column: str, thing: Numbers, things: int) -> Matrix:
+        """Sums of `column` per thing over all of the history."""
+        return self._side(column, thing, things, later=False)
+
+    def post(self, column: str, thing: Numbers, things: int) -> Matrix:
+        """Sums of `column` per thing since the change point."""
+        return self._side(column, thing, things, later=True)
+
+    def _side(self, column: str, thing: Numbers, things: int, *, later: bool) -> Matrix:
+        found = np.zeros(things)
+        for part in self._parts():
+            number = thing[self._rows.number[part]]
+            kept = ((self._bucket[part] == LATER) == later) & (number >= 0)
+            found += np.bincount(number[kept], weights=self._rows.values[column][part][kept], minlength=things)
+        return found
+
+    def _parts(self) -> Iterator[slice]:
+        """Some rows at a time, so that memory stays bounded."""
+        return (slice(begin, begin + ROWS_AT_ONCE) for begin in range(0, len(self._bucket), ROWS_AT_ONCE))
+
+
+@dataclass
+class Average:
+    """Collects a signal's strength over the change points, and remembers the latest at which it was about strongest."""
+
+    total: float = 0.0
+    best: float = 0.0
+    change_point: ChangePoint | None = None
+    detail: dict[str, object] = field(default_factory=dict)
+
+    def add(self, strength: float, change_point: ChangePoint, detail: dict[str, object]) -> None:
+        """One change point's strength; `detail` describes the example that is shown."""
+        self.total += strength
+        if strength > self.best * CLEARLY:
+            self.best, self.change_point, self.detail = strength, change_point, detail
+
+
+def chart(points: Iterable[tuple[datetime, float]], alert_at: datetime) -> tuple[tuple[float, float], ...]:
+    """At most 60 (seconds relative to the alert, value) points, thinned evenly, the latest always kept."""
+    ordered: Sequence[tuple[datetime, float]] = sorted(points)
+    stride = max(1, -(-len(ordered) // CHART_POINTS))
+    kept = list(ordered)[::-1][::stride][::-1]
+    return tuple(((moment - alert_at).total_seconds(), value) for moment, value in kept)
