@@ -5,13 +5,16 @@ from collections import Counter
 from sqlalchemy import Engine
 from temporalio import activity
 
-from activities.analysis.conclusion import conclude
 from activities.analysis.findings import find
 from activities.analysis.ranking import rank
-from activities.evidence_loading import load_evidence
+from activities.analysis.verification import claims_of, verified
+from activities.evidence_loading import load_context, load_evidence
 from activities.memory.ledger import Ledger
 from activities.memory.ledger_batch import LedgerBatch
+from activities.reporting import describe
 from activities.step import Outcome, run_step
+from workflows.contracts.claim import Claim
+from workflows.contracts.finding import Finding
 from workflows.contracts.investigation import ConcludeResult, FindingsResult, RankResult, StepInput
 from workflows.contracts.version import ENGINE_VERSION
 from workflows.steps import CONCLUDE, FINDINGS, RANK
@@ -25,37 +28,38 @@ class DiagnosisActivities:
 
     @activity.defn(name=FINDINGS.name, no_thread_cancel_exception=True)
     def findings(self, given: StepInput) -> FindingsResult:
-        """What the answers say."""
+        """What the answers say, every statement evaluated again; the one step that decodes telemetry."""
         return run_step(self._engine, FINDINGS, given, self._findings)
 
     @activity.defn(name=RANK.name, no_thread_cancel_exception=True)
     def rank(self, given: StepInput) -> RankResult:
-        """Which cause explains the findings."""
+        """Which root cause explains the findings that hold."""
         return run_step(self._engine, RANK, given, self._rank)
 
     @activity.defn(name=CONCLUDE.name, no_thread_cancel_exception=True)
     def conclude(self, given: StepInput) -> ConcludeResult:
-        """Evaluate every claim again, from the stored answers."""
+        """The verdict and the report's body, written once from the ranking."""
         return run_step(self._engine, CONCLUDE, given, self._conclude)
 
     def _findings(self, ledger: Ledger, given: StepInput) -> Outcome:
-        evidence, _ = load_evidence(ledger, given)
+        evidence = load_evidence(ledger, given)
         found = find(evidence)
-        families = Counter(item.family.value for item in found)
+        claims = claims_of(found, evidence.frames())
+        holding = verified(found, claims)
         return Outcome(
-            FindingsResult(findings=len(found), families=dict(sorted(families.items()))),
-            LedgerBatch().findings(found, engine_version=ENGINE_VERSION),
+            FindingsResult(
+                findings=len(found),
+                families=dict(sorted(Counter(item.family.value for item in found).items())),
+                verified=len(holding),
+                rejected=len(found) - len(holding),
+                telemetry_from=evidence.window.start,
+            ),
+            LedgerBatch(in_round=given.round).findings(found, engine_version=ENGINE_VERSION).claims(claims),
         )
 
     def _rank(self, ledger: Ledger, given: StepInput) -> Outcome:
-        evidence, data_gaps = load_evidence(ledger, given)
-        hypotheses = rank(
-            ledger.findings(),
-            evidence,
-            data_gaps=data_gaps,
-            planned=len(ledger.probes()),
-            hints=ledger.hints(given.hints),
-        )
+        holding, claims = self._holding(ledger, given)
+        hypotheses = rank(holding, load_context(ledger, given))
         top = hypotheses[0]
         return Outcome(
             RankResult(
@@ -64,27 +68,28 @@ class DiagnosisActivities:
                 fault_kind=top.fault_kind.value,
                 probability=top.probability,
             ),
-            LedgerBatch().hypotheses(hypotheses, engine_version=ENGINE_VERSION),
+            LedgerBatch(in_round=given.round).hypotheses(hypotheses, engine_version=ENGINE_VERSION).claims(claims),
         )
 
     def _conclude(self, ledger: Ledger, given: StepInput) -> Outcome:
-        evidence, data_gaps = load_evidence(ledger, given)
-        conclusion = conclude(
-            ledger.findings(),
-            evidence,
-            data_gaps=data_gaps,
-            planned=len(ledger.probes()),
-            hints=ledger.hints(given.hints),
-            stopped_by=given.stopped_by,
-        )
-        verdict = conclusion.verdict
+        claims = ledger.claims(given.round)
+        holding = verified(ledger.findings(given.round), claims)
+        body = describe(holding, claims, ledger.hypotheses(given.round), load_context(ledger, given))
         return Outcome(
             ConcludeResult(
-                verified=sum(claim.state == "verified" for claim in conclusion.claims),
-                refused=sum(claim.state != "verified" for claim in conclusion.claims),
-                outcome=verdict.outcome.value,
-                sentence=verdict.sentence,
-                root_cause=verdict.entity or "",
+                verified=body.claim_counts.verified,
+                rejected=body.claim_counts.rejected,
+                outcome=body.verdict.outcome.value,
+                sentence=body.verdict.sentence,
+                root_cause=body.verdict.entity or "",
             ),
-            LedgerBatch().claims(conclusion.claims),
+            LedgerBatch(in_round=given.round).conclusion(body),
         )
+
+    def _holding(self, ledger: Ledger, given: StepInput) -> tuple[list[Finding], list[Claim]]:
+        """The findings that hold, and claims that were evaluated only now: of findings that 0.4 or older stored."""
+        findings, claims = ledger.findings(given.round), ledger.claims(given.round)
+        if findings and not claims:
+            claims = claims_of(findings, load_evidence(ledger, given).frames())
+            return verified(findings, claims), claims
+        return verified(findings, claims), []

@@ -1,58 +1,82 @@
-"""Reads an investigation's answers back from the ledger, for the analyses."""
+"""Reads an investigation back from the ledger: its answers for the analyses, its context for ranking and reporting."""
+
+from datetime import datetime
 
 import polars as pl
 
-from activities.analysis.evidence import AnsweredProbe, Evidence
+from activities.analysis.context import IncidentContext
+from activities.analysis.evidence import TELEMETRY, AnsweredProbe, Evidence
 from activities.analysis.graph import Graph
 from activities.answers import COLUMNS, compacted, decode
 from activities.memory.ledger import ArtifactLostError, Ledger
-from workflows.contracts.investigation import StepInput
-from workflows.contracts.probe import entity_of
+from workflows.contracts.alert import Alert
+from workflows.contracts.identifiers import ProbeKey
+from workflows.contracts.investigation import FindingsResult, RecallResult, StepInput
+from workflows.contracts.observation import Observation
+from workflows.contracts.probe import Probe, Window, entity_of
 from workflows.contracts.report import DataGap
+from workflows.steps import FINDINGS, RECALL
 
 
-def load_evidence(ledger: Ledger, given: StepInput) -> tuple[Evidence, list[DataGap]]:
-    """The answers with rows, and the questions without an answer, grouped by reason."""
-    observations = ledger.observations()
-    answers: list[AnsweredProbe] = []
-    data_gaps: list[DataGap] = []
-    for probe in ledger.probes():
-        observation = observations.get(probe.key)
-        if observation is None:
-            reason = f"not asked: {given.stopped_by or 'budget'}"
-            data_gaps.append(DataGap(tool=probe.tool, entity=entity_of(probe), reason=reason))
+def load_evidence(ledger: Ledger, given: StepInput) -> Evidence:
+    """Every answer with rows, decoded. One that a restore lost is left out; the context names it."""
+    answers = []
+    for probe, observation in _answered(ledger):
+        if observation is None or observation.artifact is None:
             continue
-        if observation.artifact is not None:
-            try:
-                rows = compacted(decode(ledger.artifact(observation.artifact)))
-            except ArtifactLostError as error:
-                data_gaps.append(DataGap(tool=probe.tool, entity=entity_of(probe), reason=str(error)))
-                continue
-            answers.append(AnsweredProbe(probe=probe, artifact=observation.artifact, rows=rows))
-        if observation.status not in ("ok", "empty") or observation.detail:
-            data_gaps.append(
-                DataGap(
-                    tool=probe.tool,
-                    entity=entity_of(probe),
-                    status=observation.status,
-                    reason=observation.detail or observation.status.value,
-                )
-            )
-    if not answers and not data_gaps:
-        data_gaps.append(DataGap(tool="topology", reason="what exists could not be found out, so nothing was asked"))
+        try:
+            rows = compacted(decode(ledger.artifact(observation.artifact)))
+        except ArtifactLostError:
+            continue
+        answers.append(AnsweredProbe(probe=probe, artifact=observation.artifact, rows=rows))
     topology = next((item.rows for item in answers if item.probe.tool == "topology"), None)
-    alerts = [item.alert for item in ledger.alerts() if item.number <= given.alerts]
-    evidence = Evidence(
-        alerts=tuple(alerts),
+    return Evidence(
+        alerts=_alerts(ledger, given),
         as_of=given.request.as_of,
         answers=tuple(answers),
-        graph=Graph.from_answer(pl.DataFrame(schema=COLUMNS["topology"]) if topology is None else topology),
+        graph=Graph.from_answer(_nothing() if topology is None else topology),
     )
-    return evidence, grouped(data_gaps)
+
+
+def load_context(ledger: Ledger, given: StepInput) -> IncidentContext:
+    """What ranking and reporting know beside the findings; of the answers only the topology is decoded."""
+    alerts, as_of = _alerts(ledger, given), given.request.as_of
+    answered = _answered(ledger)
+    gaps, lost = _data_gaps(answered, given), _lost(ledger, answered)
+    found = ledger.step(f"{FINDINGS.name}:{given.round}", FindingsResult)
+    recalled = ledger.step(f"{RECALL.name}:0", RecallResult) or RecallResult()
+    return IncidentContext(
+        alerts=alerts,
+        as_of=as_of,
+        graph=_graph(ledger, answered, lost),
+        window=_window(alerts, as_of, found.telemetry_from if found is not None else None),
+        has_telemetry=any(
+            observation is not None and observation.artifact is not None and probe.tool in TELEMETRY
+            for probe, observation in answered
+        ),
+        data_gaps=tuple(grouped([*gaps, *lost.values()])),
+        probes_planned=len(answered),
+        hints=tuple(ledger.hints(given.hints)),
+        recalled=recalled.sentences,
+        stopped_by=given.stopped_by,
+    )
+
+
+def least_context(ledger: Ledger, given: StepInput) -> IncidentContext:
+    """The alerts and nothing else, for a report that must come whatever is broken."""
+    alerts, as_of = _alerts(ledger, given), given.request.as_of
+    return IncidentContext(
+        alerts=alerts,
+        as_of=as_of,
+        graph=Graph.from_answer(_nothing()),
+        window=_window(alerts, as_of, None),
+        has_telemetry=False,
+        stopped_by=given.stopped_by,
+    )
 
 
 def grouped(data_gaps: list[DataGap]) -> list[DataGap]:
-    """One entry for all questions of a tool that share a reason; its entity is named when there is just one."""
+    """One entry for all queries of a tool that share a reason; its entity is named when there is just one."""
     groups: dict[tuple[str, str, str], list[DataGap]] = {}
     for item in data_gaps:
         groups.setdefault((item.tool, item.status.value if item.status else "", item.reason), []).append(item)
@@ -60,3 +84,58 @@ def grouped(data_gaps: list[DataGap]) -> list[DataGap]:
         items[0].model_copy(update={"count": len(items), "entity": items[0].entity if len(items) == 1 else None})
         for _, items in sorted(groups.items())
     ]
+
+
+def _answered(ledger: Ledger) -> list[tuple[Probe, Observation | None]]:
+    observations = ledger.observations()
+    return [(probe, observations.get(probe.key)) for probe in ledger.probes()]
+
+
+def _alerts(ledger: Ledger, given: StepInput) -> tuple[Alert, ...]:
+    return tuple(item.alert for item in ledger.alerts() if item.number <= given.alerts)
+
+
+def _data_gaps(answered: list[tuple[Probe, Observation | None]], given: StepInput) -> list[DataGap]:
+    found = []
+    for probe, observation in answered:
+        if observation is None:
+            reason = f"not queried: {given.stopped_by or 'budget'}"
+            found.append(DataGap(tool=probe.tool, entity=entity_of(probe), reason=reason))
+        elif observation.status not in ("ok", "empty") or observation.detail:
+            reason = observation.detail or observation.status.value
+            found.append(DataGap(tool=probe.tool, entity=entity_of(probe), status=observation.status, reason=reason))
+    if not answered:
+        found.append(DataGap(tool="topology", reason="what exists could not be found out, so nothing was queried"))
+    return found
+
+
+def _lost(ledger: Ledger, answered: list[tuple[Probe, Observation | None]]) -> dict[ProbeKey, DataGap]:
+    """Answers whose artifact is not in the store any more, by probe."""
+    wanted = {item.artifact for _, item in answered if item is not None and item.artifact is not None}
+    missing = wanted - ledger.stored_artifacts(wanted)
+    return {
+        probe.key: DataGap(
+            tool=probe.tool,
+            entity=entity_of(probe),
+            reason=f"artifact {item.artifact} is not in the ledger; was an older backup restored?",
+        )
+        for probe, item in answered
+        if item is not None and item.artifact in missing
+    }
+
+
+def _graph(ledger: Ledger, answered: list[tuple[Probe, Observation | None]], lost: dict[ProbeKey, DataGap]) -> Graph:
+    for probe, observation in answered:
+        known = observation is not None and observation.artifact is not None and probe.key not in lost
+        if probe.tool == "topology" and known and observation is not None and observation.artifact is not None:
+            return Graph.from_answer(decode(ledger.artifact(observation.artifact)))
+    return Graph.from_answer(_nothing())
+
+
+def _window(alerts: tuple[Alert, ...], as_of: datetime, telemetry_from: datetime | None) -> Window:
+    starts = [alert.starts_at for alert in alerts] + [as_of] + ([telemetry_from] if telemetry_from else [])
+    return Window(start=min(starts), end=as_of)
+
+
+def _nothing() -> pl.DataFrame:
+    return pl.DataFrame(schema=COLUMNS["topology"])

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from activities.analysis.graph import Graph
 from activities.answers import COLUMNS
-from activities.telemetry.backend import ask
+from activities.telemetry.backend import run_probe
 from activities.telemetry.plan import topology_probe
 from activities.telemetry.recorded import Bundle, CapturedBackend, RecordedBackend, open_bundle
 from evals.results import Ranked
@@ -228,7 +228,7 @@ def _captured(backend: CapturedBackend) -> tuple[pl.DataFrame, Graph, set[str]]:
     parts = [SERIES.to_frame()]
     graph = Graph.from_answer(pl.DataFrame(schema=COLUMNS["topology"]))
     for probe in probes:
-        rows = ask(backend, probe).rows
+        rows = run_probe(backend, probe).rows
         if rows is not None and isinstance(probe, MetricProbe):
             named = rows.select("ts", "value", entity=pl.lit(probe.entity), signal=pl.col("metric"))
             parts.append(named.select(pl.col(name).cast(kind) for name, kind in SERIES.items()))
@@ -300,7 +300,7 @@ def _spans(bundle: Bundle) -> pl.DataFrame | None:
 def _graph(bundle: Bundle) -> Graph:
     backend = RecordedBackend(bundle)
     try:
-        rows = ask(backend, topology_probe("recorded", bundle.manifest.as_of)).rows
+        rows = run_probe(backend, topology_probe("recorded", bundle.manifest.as_of)).rows
     finally:
         backend.close()
     assert rows is not None

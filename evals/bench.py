@@ -20,15 +20,16 @@ from inquest import Inquest
 from rich.console import Console
 from rich.table import Table
 
-from activities.analysis.conclusion import conclude
+from activities.analysis.context import IncidentContext
 from activities.analysis.evidence import AnsweredProbe, Evidence
 from activities.analysis.findings import find
 from activities.analysis.graph import Graph
 from activities.analysis.ranking import rank
+from activities.analysis.verification import claims_of, verified
 from activities.answers import COLUMNS, compacted
 from activities.telemetry.recorded import open_bundle
 from evals.bundles import Recording, write_bundle
-from evals.offline import evidence_of
+from evals.offline import diagnose, evidence_of
 from infra.settings import Settings
 from infra.stack import wait_until_stopped
 from workflows.contracts.alert import Alert
@@ -227,7 +228,7 @@ def bench_growth() -> None:
             asked = time.perf_counter()
             findings = find(evidence)
             found = time.perf_counter()
-            conclude(findings, evidence, data_gaps=[], planned=planned)
+            diagnose(evidence, probes_planned=planned, findings=findings)
             concluded = time.perf_counter()
         table.add_row(
             str(services),
@@ -249,7 +250,11 @@ def bench_large() -> None:
     for services in LARGE_SERVICES:
         evidence = synthetic_answers(services)
         began = time.process_time()
-        rank(find(evidence), evidence, data_gaps=[], planned=len(evidence.answers))
+        found = find(evidence)
+        rank(
+            verified(found, claims_of(found, evidence.frames())),
+            IncidentContext.of(evidence, probes_planned=len(evidence.answers)),
+        )
         table.add_row(
             str(services),
             f"{services * metrics * points:,}",

@@ -22,11 +22,10 @@ from evals.bundles import Truth
 from evals.meter import Cost, Meter
 from evals.plan import Plan
 from evals.readers import CorpusError
-from evals.results import CaseResult, CaseTruth, CaseVerdict, ClaimCounts, MovedFinding, Ranked
+from evals.results import CaseResult, CaseTruth, CaseVerdict, MovedFinding, Ranked
 from evals.suites import Suite, TruthsOnly
 from workers.installation import Installation
 from workers.replaying import replay
-from workflows.contracts.claim import ClaimState
 from workflows.contracts.evaluation import CaseInput, CaseOutcome, EvaluationId
 from workflows.contracts.identifiers import EntityId, InvestigationId, workflow_id_of
 from workflows.contracts.investigation import Purpose
@@ -163,7 +162,7 @@ class ReplayActivities:
         described = await self._client.get_workflow_handle(workflow_id_of(investigation_id)).describe()
         info = described.raw_description.workflow_execution_info
         ledger = self._installation.ledger(investigation_id)
-        result = await asyncio.to_thread(_from_ledger, empty, ledger)
+        result = await asyncio.to_thread(_from_report, empty, ledger)
         return result.model_copy(
             update={
                 "investigation_id": investigation_id,
@@ -179,20 +178,20 @@ class ReplayActivities:
         return Plan.model_validate(self._store.plan(evaluation_id))
 
 
-def _from_ledger(empty: CaseResult, ledger: Ledger) -> CaseResult:
+def _from_report(empty: CaseResult, ledger: Ledger) -> CaseResult:
+    """What the published report says, and nothing else: what is measured is what people read."""
     report = ledger.report()
     if report is None:
         raise NoReportError("the investigation ended without a report")
     findings = report.findings
-    states = [claim.state for claim in ledger.claims()]
-    hypotheses = ledger.hypotheses()
-    accused = [item for item in hypotheses if item.entity is not None]
+    hypotheses = findings.hypotheses
+    suspects = [item for item in hypotheses if item.entity is not None]
     return empty.model_copy(
         update={
             "verdict": CaseVerdict(**{name: getattr(findings.verdict, name) for name in CaseVerdict.model_fields}),
             "ranking": tuple(
                 Ranked(entity=item.entity, fault_kind=item.fault_kind, probability=item.probability)
-                for item in accused
+                for item in suspects
                 if item.entity is not None
             ),
             "none_probability": sum(item.probability for item in hypotheses if item.entity is None),
@@ -203,16 +202,12 @@ def _from_ledger(empty: CaseResult, ledger: Ledger) -> CaseResult:
                     log_odds=part.log_odds,
                     reason=part.reason[:200],
                 )
-                for item in accused[:DRILLED]
+                for item in suspects[:DRILLED]
                 if item.entity is not None
                 for part in (*item.supporting, *item.contradicting)
             ),
-            "claims": ClaimCounts(
-                verified=states.count(ClaimState.VERIFIED),
-                contradicted=states.count(ClaimState.CONTRADICTED),
-                unsupported=states.count(ClaimState.UNSUPPORTED),
-            ),
-            "probes": report.run.probes_asked,
+            "claims": findings.claim_counts,
+            "probes": report.run.probes_answered,
             "probes_by_status": report.run.probes_by_status,
             "tokens": report.run.tokens,
             "findings_sha256": report.findings_sha256,

@@ -14,7 +14,7 @@ from evals.bundles import Root
 from workflows.contracts.contract import Contract
 from workflows.contracts.hypothesis import FaultKind
 from workflows.contracts.identifiers import Digest, EntityId
-from workflows.contracts.report import Outcome
+from workflows.contracts.report import ClaimCounts, Outcome
 
 SCHEMA_FILE = Path(__file__).parent / "results.schema.json"
 FILE_LIMIT = 512 * 1024 * 1024
@@ -59,14 +59,6 @@ class CaseTruth(Contract):
     also: tuple[Root, ...] = ()
     case: str = ""
     """The case's name as whoever caused it has it."""
-
-
-class ClaimCounts(Contract):
-    """Claims by what became of them when code evaluated them again."""
-
-    verified: int = 0
-    contradicted: int = 0
-    unsupported: int = 0
 
 
 class MovedFinding(Contract):

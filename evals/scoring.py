@@ -18,7 +18,6 @@ from evals.results import (
     CaseResult,
     CaseTruth,
     ChangeScores,
-    ClaimCounts,
     Costs,
     GroupScores,
     Interval,
@@ -29,7 +28,7 @@ from evals.results import (
 )
 from workflows.contracts.hypothesis import FaultKind
 from workflows.contracts.identifiers import EntityId
-from workflows.contracts.report import Outcome
+from workflows.contracts.report import ClaimCounts, Outcome
 
 RESAMPLES = 2_000
 SEED = 20_26

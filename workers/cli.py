@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import sys
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -58,8 +59,8 @@ def investigate(
         sys.stdout.flush()
     else:
         print_report(OUT, report)
-    page = _write(report, out or settings.data_dir / "reports")
-    if not as_json:
+    page = write_report(report, out or settings.data_dir / "reports")
+    if page is not None and not as_json:
         OUT.print(Text(f"also as {page} and {page.with_suffix('.md').name}", style="dim"))
 
 
@@ -222,17 +223,34 @@ async def _serve(installation: Installation) -> None:
         await asyncio.Event().wait()
 
 
-def _write(report: Report, folder: Path) -> Path:
+def write_report(report: Report, folder: Path) -> Path | None:
+    """Write the report as Markdown and as a page; a form that cannot be drawn is told and costs nothing else.
+
+    Returns:
+        The page; None when it could not be drawn.
+    """
+    page = folder / f"{report.run.investigation_id}.html"
+    texts = {page.with_suffix(".md"): _drawn(render_markdown, report), page: _drawn(render_page, report)}
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        page = folder / f"{report.run.investigation_id}.html"
-        for path, text in ((page, render_page(report)), (page.with_suffix(".md"), render_markdown(report))):
-            path.touch(mode=0o600)
-            path.write_text(text)
+        for path, text in texts.items():
+            if text is not None:
+                path.touch(mode=0o600)
+                path.write_text(text)
     except OSError as error:
         ERR.print(Text(f"error: cannot write the report to {folder} ({error.strerror}): use --out", style="red"))
         raise typer.Exit(1) from error
-    return page
+    return page if texts[page] is not None else None
+
+
+def _drawn(render: Callable[[Report], str], report: Report) -> str | None:
+    try:
+        return render(report)
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is a defect of ours, and the report is stored
+        what = f"{type(error).__name__}: {one_line(str(error))}"
+        again = f"inquest show --json {report.run.investigation_id}"
+        ERR.print(Text(f"error: the report cannot be drawn ({what}); it is stored: {again}", style="red"))
+        return None
 
 
 def main() -> None:

@@ -67,7 +67,7 @@ def _look(ledger: Ledger, seen: set[ProbeKey], found: set[str]) -> Investigation
     published = ledger.report() is not None
     summaries = ledger.observation_summaries()
     answered = [item for item in summaries if item.status is not None]
-    findings = ledger.findings() if published or len(answered) == len(summaries) else []
+    findings = ledger.findings(ledger.last_round()) if published or len(answered) == len(summaries) else []
     return InvestigationUpdate(
         probes=[item for item in answered if item.probe_key not in seen],
         planned=len(summaries),

@@ -48,7 +48,7 @@ async def running_workers(
     }
     for name, backend_for in backends.items():
         telemetry = TelemetryActivities(engine, backend_for)
-        queues[telemetry_queue(name)] = [telemetry.scope, telemetry.sweep]
+        queues[telemetry_queue(name)] = [telemetry.scope, telemetry.collect, telemetry.collect_before_0_5]
     restrictions = SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH)
     with ExitStack() as pools:
         async with AsyncExitStack() as running:

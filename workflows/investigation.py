@@ -1,4 +1,4 @@
-"""The inquiry: what happens, in which order, durably."""
+"""The investigation: what happens, in which order, durably."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -14,15 +14,18 @@ with workflow.unsafe.imports_passed_through():
     from workflows.contracts.contract import Contract
     from workflows.contracts.identifiers import InvestigationId, workflow_id_of
     from workflows.contracts.investigation import (
+        CollectResult,
         ConcludeResult,
+        FindingsResult,
         HintRef,
         InvestigationRequest,
         InvestigationResult,
         Phase,
         Progress,
+        PublishResult,
+        RankResult,
         ScopeResult,
         StepInput,
-        SweepResult,
     )
     from workflows.steps import Step
 
@@ -32,44 +35,46 @@ Result = TypeVar("Result")
 ROOT_CAUSE = SearchAttributeKey.for_keyword("RootCause")
 VERDICT = SearchAttributeKey.for_keyword("Verdict")
 LONGEST_ATTRIBUTE = 200
-ANALYSIS_FAILED = "The analysis failed; the answers are in the ledger."
+COLLECT_RENAMED = "collect"
+"""Patch of 0.5: the step that 0.4 and older called `sweep`."""
 
 
 @workflow.defn(name="investigation", failure_exception_types=[ApplicationError])
 class Investigation:
-    """One inquiry into one incident. A person may query `progress`, and update with `add_hint` and `stop`."""
+    """The durable inquiry into one incident. A person may query `progress`, and update with `add_hint` and `stop`."""
 
     @workflow.init
     def __init__(self, request: InvestigationRequest) -> None:
         self._request = request
         self._phase = Phase.SCOPE
         self._scope = ScopeResult(entities=0, probes_planned=0)
-        self._asked = 0
+        self._answered = 0
         self._hints: list[int] = []
         self._alerts = 1
         self._stopped_by: str | None = None
-        self._asking = True
+        self._collecting = True
+        self._failed_steps: list[str] = []
         self._sentence = ""
-        self._sweep: workflow.ActivityHandle[SweepResult] | None = None
+        self._collection: workflow.ActivityHandle[CollectResult] | None = None
 
     @workflow.run
     async def run(self, request: InvestigationRequest) -> InvestigationResult:
-        """Scope, recall, sweep, findings, rank, conclude, publish, remember.
+        """Scope, recall, collect, findings, rank, conclude, publish, remember.
 
-        A cancel, a stop or a spent budget ends the asking, never the report.
+        A cancel, a stop or a spent budget ends the collection, never the report; nor does a defect of any step.
         """
         if workflow.info().workflow_id != workflow_id_of(InvestigationId(request.investigation_id)):
             raise ApplicationError("the workflow id is not the investigation's", non_retryable=True)
         self._scope = await self._undisturbed(self._scoping())
         await self._undisturbed(self._recalling())
         if self._stopped_by is None:
-            self._asked = await self._undisturbed(self._sweeping())
-        self._asking = False
+            self._answered = await self._undisturbed(self._collect())
+        self._collecting = False
         return await self._undisturbed(self._reporting())
 
     async def _scoping(self) -> ScopeResult:
         try:
-            return await self._step(steps.SCOPE, f"what to ask {self._request.backend}")
+            return await self._step(steps.SCOPE, f"what to query {self._request.backend} for")
         except ActivityError:
             self._stopped_by = self._stopped_by or "outage"
             return self._scope
@@ -79,37 +84,33 @@ class Investigation:
         with suppress(ActivityError):
             await self._step(steps.RECALL, "recall past incidents")
 
-    async def _sweeping(self) -> int:
-        self._enter(Phase.SWEEP)
-        summary = f"ask {self._request.backend} {self._scope.probes_planned} questions"
-        self._sweep = workflow.start_activity(
-            steps.SWEEP.name,
+    async def _collect(self) -> int:
+        self._enter(Phase.COLLECT)
+        step = steps.COLLECT if workflow.patched(COLLECT_RENAMED) else steps.COLLECT_BEFORE_0_5
+        self._collection = workflow.start_activity(
+            step.name,
             self._input(),
-            result_type=SweepResult,
-            task_queue=steps.SWEEP.queue_for(self._request),
-            start_to_close_timeout=steps.SWEEP.start_to_close,
+            result_type=CollectResult,
+            task_queue=step.queue_for(self._request),
+            start_to_close_timeout=step.start_to_close,
             heartbeat_timeout=self._request.heartbeat_timeout,
-            retry_policy=steps.SWEEP.retry_policy(self._request),
+            retry_policy=step.retry_policy(self._request),
             cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-            summary=summary,
+            summary=f"run {self._scope.probes_planned} queries on {self._request.backend}",
         )
         if self._stopped_by is not None:
-            self._sweep.cancel()
+            self._collection.cancel()
         try:
-            result = await self._sweep
+            result = await self._collection
         except ActivityError:
             self._stopped_by = self._stopped_by or "outage"
             return 0
         if result.missing and self._stopped_by is None:
             self._stopped_by = "budget"
-        return result.asked
+        return result.answered
 
     async def _reporting(self) -> InvestigationResult:
-        given = self._input()
-        try:
-            conclude = await self._analysing(given)
-        except ActivityError:
-            conclude = ConcludeResult(verified=0, refused=0, outcome="inconclusive", sentence=ANALYSIS_FAILED)
+        conclude = await self._analysing(self._input())
         self._sentence = conclude.sentence
         workflow.upsert_search_attributes(
             [
@@ -117,8 +118,9 @@ class Investigation:
                 VERDICT.value_set(conclude.outcome),
             ]
         )
-        published = await self._step(steps.PUBLISH, conclude.sentence[:LONGEST_ATTRIBUTE], given)
-        await self._step(steps.REMEMBER, "keep it for later incidents", given)
+        published = await self._publishing(conclude.sentence[:LONGEST_ATTRIBUTE])
+        with suppress(ActivityError):  # the report is out; that it cannot be remembered costs nothing else
+            await self._step(steps.REMEMBER, "keep it for later incidents")
         self._enter(Phase.DONE)
         return InvestigationResult(
             investigation_id=self._request.investigation_id,
@@ -130,10 +132,25 @@ class Investigation:
 
     async def _analysing(self, given: StepInput) -> ConcludeResult:
         """From answers to a verdict, all on one input: what arrives meanwhile is for the next investigation."""
-        findings = await self._step(steps.FINDINGS, f"what {self._asked} answers say", given)
-        rank = await self._step(steps.RANK, f"which cause explains {findings.findings} findings", given)
-        about = f"verify what is claimed about {rank.entity or 'no entity'}"
-        return await self._step(steps.CONCLUDE, about, given)
+        step: Step[FindingsResult] | Step[RankResult] | Step[ConcludeResult] = steps.FINDINGS
+        try:
+            findings = await self._step(steps.FINDINGS, f"what {self._answered} answers say", given)
+            step = steps.RANK
+            rank = await self._step(steps.RANK, f"which root cause explains {findings.verified} findings", given)
+            step = steps.CONCLUDE
+            return await self._step(steps.CONCLUDE, f"describe {rank.entity or 'no root cause'}", given)
+        except ActivityError:
+            self._failed_steps.append(step.name)
+            sentence = f"The step {step.name} failed; the answers are in the ledger."
+            return ConcludeResult(verified=0, rejected=0, outcome="inconclusive", sentence=sentence)
+
+    async def _publishing(self, summary: str) -> PublishResult:
+        """Write the report out; where that fails by a defect, once more with as little as can fail."""
+        try:
+            return await self._step(steps.PUBLISH, summary)
+        except ActivityError:
+            self._failed_steps.append(steps.PUBLISH.name)
+            return await self._step(steps.PUBLISH, "the least that can be reported")
 
     async def _step(self, step: Step[Output], summary: str, given: StepInput | None = None) -> Output:
         self._enter(Phase(step.name))
@@ -150,7 +167,7 @@ class Investigation:
         return result
 
     async def _undisturbed(self, work: Coroutine[None, None, Result]) -> Result:
-        """Finish `work` whatever is cancelled; a cancel is noted and ends the asking."""
+        """Finish `work` whatever is cancelled; a cancel is noted and ends the collection."""
         task = asyncio.ensure_future(work)
         while True:
             try:
@@ -158,41 +175,47 @@ class Investigation:
             except asyncio.CancelledError:
                 if task.cancelled():
                     raise
-                self._end_asking("cancel")
+                self._end_collection("cancel")
 
-    def _end_asking(self, by: str) -> None:
-        if not self._asking:
+    def _end_collection(self, by: str) -> None:
+        if not self._collecting:
             return
         self._stopped_by = self._stopped_by or by
-        if self._sweep is not None and not self._sweep.done():
-            self._sweep.cancel()
+        if self._collection is not None and not self._collection.done():
+            self._collection.cancel()
 
     def _input(self) -> StepInput:
         return StepInput(
-            request=self._request, stopped_by=self._stopped_by, hints=tuple(self._hints), alerts=self._alerts
+            request=self._request,
+            stopped_by=self._stopped_by,
+            hints=tuple(self._hints),
+            alerts=self._alerts,
+            failed_steps=tuple(self._failed_steps),
         )
 
     def _enter(self, phase: Phase) -> None:
         self._phase = phase
         lines = [
             f"**Phase** {phase.value}",
-            f"**Asked** {self._asked} of {self._scope.probes_planned} questions to `{self._request.backend}`",
+            f"**Answered** {self._answered} of {self._scope.probes_planned} queries on `{self._request.backend}`",
         ]
         if self._scope.over_budget:
-            lines.append(f"**Left out** {self._scope.over_budget} questions over the budget")
+            lines.append(f"**Left out** {self._scope.over_budget} queries over the budget")
         if self._stopped_by:
             lines.append(f"**Ended early** by {self._stopped_by}")
+        if self._failed_steps:
+            lines.append(f"**Failed** {', '.join(self._failed_steps)}, by a defect of Inquest")
         if self._sentence:
             lines.append(f"**Verdict** {self._sentence}")
         workflow.set_current_details("\n\n".join(lines))
 
     @workflow.query
     def progress(self) -> Progress:
-        """Where the inquiry is."""
+        """Where the investigation is."""
         return Progress(
             phase=self._phase,
             probes_planned=self._scope.probes_planned,
-            probes_asked=self._asked,
+            probes_answered=self._answered,
             hints=len(self._hints),
             stopped_by=self._stopped_by,
             outcome=self._sentence,
@@ -212,16 +235,16 @@ class Investigation:
 
     @add_hint.validator
     def _can_take_hint(self, hint: HintRef) -> None:  # noqa: ARG002 - the update's own signature
-        if not self._asking:
+        if not self._collecting:
             raise ApplicationError("too late for a hint: the conclusion is being drawn")
 
     @workflow.update
     def stop(self) -> bool:
-        """End the asking and report what is known. Returns True."""
-        self._end_asking("person")
+        """End the collection and report what is known. Returns True."""
+        self._end_collection("person")
         return True
 
     @stop.validator
     def _can_stop(self) -> None:
-        if not self._asking:
-            raise ApplicationError("nothing to stop: everything was asked and the conclusion is being drawn")
+        if not self._collecting:
+            raise ApplicationError("nothing to stop: everything was queried and the conclusion is being drawn")

@@ -1,6 +1,6 @@
 """Every activity's name, input, output, queue, time-outs and retry policy, in one place."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Generic, TypeVar
 
@@ -8,6 +8,7 @@ from temporalio.common import RetryPolicy
 
 from workflows.contracts.contract import Contract
 from workflows.contracts.investigation import (
+    CollectResult,
     ConcludeResult,
     FindingsResult,
     InvestigationRequest,
@@ -16,7 +17,6 @@ from workflows.contracts.investigation import (
     RecallResult,
     RememberResult,
     ScopeResult,
-    SweepResult,
 )
 
 INVESTIGATIONS = "investigations"
@@ -65,24 +65,25 @@ class Step(Generic[Output]):
 TELEMETRY_TRIES = 6
 """Times that a telemetry step tries an unreachable backend; then every unanswered probe gets a status."""
 
-SCOPE = Step(
-    name="scope",
-    output=ScopeResult,
+LONGEST_WORK = timedelta(hours=2)
+"""Of one attempt, far above what the budgets allow; a worker that dies is noticed by its heartbeats, not by this."""
+
+SCOPE = Step(name="scope", output=ScopeResult, queue=None, start_to_close=LONGEST_WORK)
+RECALL = Step(name="recall", output=RecallResult, queue=MEMORY, start_to_close=timedelta(minutes=10))
+COLLECT = Step(
+    name="collect",
+    output=CollectResult,
     queue=None,
-    start_to_close=timedelta(minutes=5),
+    start_to_close=LONGEST_WORK,
 )
-RECALL = Step(name="recall", output=RecallResult, queue=MEMORY, start_to_close=timedelta(minutes=1))
-SWEEP = Step(
-    name="sweep",
-    output=SweepResult,
-    queue=None,
-    start_to_close=timedelta(hours=1),
-)
-FINDINGS = Step(name="findings", output=FindingsResult, queue=ANALYSIS, start_to_close=timedelta(minutes=10))
-RANK = Step(name="rank", output=RankResult, queue=ANALYSIS, start_to_close=timedelta(minutes=10))
-CONCLUDE = Step(name="conclude", output=ConcludeResult, queue=ANALYSIS, start_to_close=timedelta(minutes=10))
-PUBLISH = Step(name="publish", output=PublishResult, queue=MEMORY, start_to_close=timedelta(minutes=2))
-REMEMBER = Step(name="remember", output=RememberResult, queue=MEMORY, start_to_close=timedelta(minutes=1))
+COLLECT_BEFORE_0_5 = replace(COLLECT, name="sweep")
+"""Under which name investigations that began under 0.4 or older have scheduled it."""
+
+FINDINGS = Step(name="findings", output=FindingsResult, queue=ANALYSIS, start_to_close=LONGEST_WORK)
+RANK = Step(name="rank", output=RankResult, queue=ANALYSIS, start_to_close=LONGEST_WORK)
+CONCLUDE = Step(name="conclude", output=ConcludeResult, queue=ANALYSIS, start_to_close=LONGEST_WORK)
+PUBLISH = Step(name="publish", output=PublishResult, queue=MEMORY, start_to_close=timedelta(minutes=10))
+REMEMBER = Step(name="remember", output=RememberResult, queue=MEMORY, start_to_close=timedelta(minutes=10))
 
 EVALUATIONS = "evaluations"
 """Queue of the evaluation workflow and its steps."""

@@ -15,7 +15,7 @@ import polars as pl
 from activities.analysis.evidence import Evidence
 from activities.analysis.finding_factory import FindingFactory
 from activities.analysis.parameters import Parameters
-from workflows.contracts.finding import Direction, Finding, FindingFamily
+from workflows.contracts.finding import Direction, Finding, FindingFamily, Mechanism
 from workflows.contracts.hypothesis import FaultKind
 from workflows.contracts.identifiers import EntityId
 from workflows.contracts.predicate import Occurred
@@ -138,6 +138,7 @@ def find_in_changes(
             found.append(
                 factory.stated(
                     family=FindingFamily.CHANGE,
+                    mechanism=Mechanism.CHANGE,
                     entity=EntityId(str(row["target"])) if row["target"] else EntityId("unknown:"),
                     signal=str(row["id"]),
                     summary=f"{row['kind']} {row['id']} at {moment:%Y-%m-%d %H:%M:%S}: {str(row['title'])[:120]}",

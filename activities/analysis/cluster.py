@@ -10,7 +10,7 @@ from activities.analysis.evidence import Evidence
 from activities.analysis.finding_factory import FindingFactory
 from activities.analysis.log_kinds import kind_of_text
 from activities.analysis.parameters import Parameters
-from workflows.contracts.finding import Direction, Finding, FindingFamily
+from workflows.contracts.finding import Direction, Finding, FindingFamily, Mechanism
 from workflows.contracts.hypothesis import FaultKind
 from workflows.contracts.identifiers import EntityId
 from workflows.contracts.predicate import Occurred
@@ -48,6 +48,7 @@ def find_in_cluster(evidence: Evidence, parameters: Parameters, factory: Finding
             found.append(
                 factory.stated(
                     family=FindingFamily.CLUSTER,
+                    mechanism=Mechanism.CONDITION,
                     entity=EntityId(str(entity)),
                     signal=f"{row['object_kind']} {reason or row['type']}",
                     summary=(

@@ -6,7 +6,7 @@ from activities.analysis.change_points import moment_of
 from activities.analysis.finding_factory import FindingFactory
 from activities.analysis.series import Series, thinned
 from workflows.contracts.canonical import rounded
-from workflows.contracts.finding import Direction, Finding, FindingFamily
+from workflows.contracts.finding import Direction, Finding, FindingFamily, Mechanism
 from workflows.contracts.hypothesis import FaultKind
 from workflows.contracts.identifiers import EntityId, ProbeKey
 from workflows.contracts.predicate import SeriesShift
@@ -47,8 +47,9 @@ def _finding(factory: FindingFactory, series: Series, number: int) -> Finding:
     moment = moment_of(crossed)
     return factory.stated(
         family=FindingFamily.METRIC,
+        mechanism=Mechanism.EXPIRY,
         entity=entity,
-        signal=f"countdown {metric}",
+        signal=metric,
         summary=f"{metric} of {entity} counted down and reached zero",
         direction=Direction.DOWN,
         strength=0.9,

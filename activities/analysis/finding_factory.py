@@ -8,7 +8,7 @@ import polars as pl
 from activities.analysis.change_points import ChangePoint, chart
 from activities.analysis.evidence import Evidence
 from workflows.contracts.canonical import digest_of, rounded
-from workflows.contracts.finding import Direction, EvidenceRef, Finding, FindingFamily
+from workflows.contracts.finding import Direction, EvidenceRef, Finding, FindingFamily, Mechanism
 from workflows.contracts.hypothesis import FaultKind
 from workflows.contracts.identifiers import EntityId
 from workflows.contracts.predicate import Predicate, SeriesShift, probes_of
@@ -45,6 +45,7 @@ class FindingFactory:
         shift: Shift,
         *,
         family: FindingFamily,
+        mechanism: Mechanism,
         entity: EntityId,
         signal: str,
         what: str,
@@ -60,6 +61,7 @@ class FindingFactory:
             return None
         return self.stated(
             family=family,
+            mechanism=mechanism,
             entity=entity,
             signal=signal,
             summary=f"{what}: {after * scale:.4g} {unit} per request, {before * scale:.4g} {unit} before",
@@ -93,6 +95,7 @@ class FindingFactory:
         rows: pl.DataFrame,
         *,
         family: FindingFamily,
+        mechanism: Mechanism,
         entity: EntityId,
         signal: str,
         summary: str,
@@ -118,6 +121,7 @@ class FindingFactory:
             onset = max((ts for ts, value in occurred if value > 0), default=None)
         return self.stated(
             family=family,
+            mechanism=mechanism,
             entity=entity,
             signal=signal,
             summary=summary,
@@ -135,6 +139,7 @@ class FindingFactory:
         self,
         *,
         family: FindingFamily,
+        mechanism: Mechanism,
         entity: EntityId,
         signal: str,
         summary: str,
@@ -149,11 +154,12 @@ class FindingFactory:
         note: str = "",
     ) -> Finding:
         """A finding whose numbers the caller knows already."""
-        identity = f"{family.value}\x1f{entity}\x1f{signal}\x1f{direction.value}"
+        identity = f"{mechanism.value}\x1f{entity}\x1f{signal}\x1f{direction.value}"
         refs: list[EvidenceRef] = [self._refs[key] for key in sorted(probes_of(predicate)) if key in self._refs]
         return Finding(
             key=f"{family.value}-{digest_of(identity.encode())[:12]}",
             family=family,
+            mechanism=mechanism,
             entity=entity,
             signal=signal[:300],
             summary=summary[:500],

@@ -11,21 +11,21 @@ from workflows.contracts.identifiers import EntityId
 
 @dataclass(frozen=True)
 class Graph:
-    """Callers and callees of every entity; pods and services that are parts of each other count as calling."""
+    """Callers and callees of every entity; a service counts as calling its pods."""
 
     kinds: Mapping[EntityId, str] = field(default_factory=dict)
     callees: Mapping[EntityId, frozenset[EntityId]] = field(default_factory=dict)
     callers: Mapping[EntityId, frozenset[EntityId]] = field(default_factory=dict)
-    parts: Mapping[EntityId, frozenset[EntityId]] = field(default_factory=dict)
-    """What a whole consists of: a service of its pods. What runs on a node is no part of it: neighbours share a fate
-    only when the node itself shows it."""
+    instances: Mapping[EntityId, frozenset[EntityId]] = field(default_factory=dict)
+    """The instances of a workload: the pods of a service. What runs on a node is no instance of it: neighbours share a
+    fate only when the node itself shows it."""
 
     @classmethod
     def from_answer(cls, rows: pl.DataFrame) -> "Graph":
         """The graph in a `topology` answer."""
         kinds: dict[EntityId, str] = {}
         pairs: list[tuple[EntityId, EntityId]] = []
-        wholes: list[tuple[EntityId, EntityId]] = []
+        instances: list[tuple[EntityId, EntityId]] = []
         for row in rows.iter_rows(named=True):
             source, target = EntityId(row["source"]), EntityId(row["target"])
             if not target:
@@ -35,12 +35,12 @@ class Graph:
             elif row["kind"] == "part_of":
                 pairs.append((target, source))
             if target and row["kind"] == "part_of":
-                wholes.append((target, source))
+                instances.append((target, source))
         return cls(
             kinds=kinds,
             callees=_grouped(pairs),
             callers=_grouped((b, a) for a, b in pairs),
-            parts=_grouped(wholes),
+            instances=_grouped(instances),
         )
 
     def downstream(self, entity: EntityId) -> frozenset[EntityId]:

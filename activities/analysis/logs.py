@@ -19,7 +19,7 @@ from activities.analysis.invariants import (
 )
 from activities.analysis.log_kinds import kind_of_text
 from activities.analysis.parameters import Parameters
-from workflows.contracts.finding import Direction, Finding, FindingFamily
+from workflows.contracts.finding import Direction, Finding, FindingFamily, Mechanism
 from workflows.contracts.hypothesis import FaultKind
 from workflows.contracts.identifiers import EntityId, ProbeKey
 from workflows.contracts.predicate import AllOf, RowCount
@@ -280,9 +280,11 @@ def _finding(
         signal = f"{signal} after {' '.join(shown['after'].split())[:120]}"
     if more and past == 0:
         summary, direction = f"{entity} logs something new, {now:.0f} times: {what}", Direction.APPEARED
+        mechanism = Mechanism.NEW_TEMPLATE
     else:
         summary = f"{entity} logs {now:.0f} times since {after.start:%H:%M:%S}, {past:.0f} times before: {what}"
         direction = Direction.UP if more else Direction.VANISHED if now == 0 else Direction.DOWN
+        mechanism = Mechanism.MISSING_TEMPLATE if now == 0 else Mechanism.TEMPLATE_RATE
     kinds = {FaultKind.ERROR: 0.7, FaultKind.BEHAVIOUR: 0.3} if severe else {FaultKind.BEHAVIOUR: 1.0}
     named = kind_of_text(f"{template} {rows['example'][0]}") if more else None
     if named is not None:
@@ -290,6 +292,7 @@ def _finding(
     return factory.counted(
         rows,
         family=FindingFamily.LOG,
+        mechanism=mechanism,
         entity=entity,
         signal=signal,
         summary=summary,

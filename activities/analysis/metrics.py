@@ -15,7 +15,7 @@ from activities.analysis.metric_kinds import fall_is_bad, kind_of, weight_of
 from activities.analysis.parameters import Parameters
 from activities.analysis.series import FIRING, Block, Series, thinned
 from workflows.contracts.canonical import SIGNIFICANT_DIGITS
-from workflows.contracts.finding import Direction, Finding, FindingFamily
+from workflows.contracts.finding import Direction, Finding, FindingFamily, Mechanism
 from workflows.contracts.hypothesis import FaultKind
 from workflows.contracts.identifiers import EntityId, ProbeKey
 from workflows.contracts.predicate import AllOf, RowCount, SeriesShift
@@ -216,6 +216,7 @@ def _finding(
     value, usual = row["value"], row["usual"]
     return factory.stated(
         family=FindingFamily.METRIC,
+        mechanism=Mechanism.METRIC_DEVIATION,
         entity=entity,
         signal=metric,
         summary=f"{metric} of {entity} {'rises' if up else 'falls'} to {value:.4g}, usually {usual:.4g}",
@@ -264,6 +265,7 @@ def _fired(
     )
     return factory.stated(
         family=FindingFamily.METRIC,
+        mechanism=Mechanism.FIRING_ALERT,
         entity=entity,
         signal=metric,
         summary=f"{metric} of {entity} fires {now} times since {change_point.at:%H:%M:%S}, {past} times before",

@@ -22,15 +22,11 @@ from activities.analysis.metrics import onset_of
 from activities.analysis.parameters import Parameters
 from activities.analysis.series import Series, thinned
 from workflows.contracts.canonical import rounded
-from workflows.contracts.finding import Direction, Finding, FindingFamily
+from workflows.contracts.finding import Direction, Finding, FindingFamily, Mechanism
 from workflows.contracts.hypothesis import FaultKind
 from workflows.contracts.identifiers import EntityId, ProbeKey
 from workflows.contracts.predicate import SeriesShift
 from workflows.contracts.probe import entity_of
-
-OWN_TIME = "own time by "
-OWN_FAILURES = "own failures by "
-"""How the signals of these findings begin; the name of the metric follows."""
 
 _MEAN = re.compile(r"(?:^|[^a-z])(avg|average|mean|mrt)(?![a-z])", re.IGNORECASE)
 _VOLUME = re.compile(r"(?:^|[^a-z])(requests?|count|calls|ops|rps|qps|hits|invocations)(?![a-z])", re.IGNORECASE)
@@ -63,23 +59,23 @@ def find_request_weighted(
     Entities that left spans are passed over: those say the same more exactly.
     """
     traced = [entity_of(item.probe) for item in evidence.of("traces") if item.rows.height]
-    about = [metric for metric in series.names["metric"].unique() if _prefix(metric) or _is_volume(metric)]
+    about = [metric for metric in series.names["metric"].unique() if _mechanism_of(metric) or _is_volume(metric)]
     told = series.names.filter(pl.col("metric").is_in(about), ~pl.col("entity").is_in(traced))
     courses = [
         course
         for (entity,), names in told.sort("entity").group_by("entity", maintain_order=True)
         for course in _courses(EntityId(str(entity)), names, series)
     ]
-    slots: dict[tuple[EntityId, str], Average] = {}
+    slots: dict[tuple[EntityId, Mechanism], Average] = {}
     for change_point in change_points:
-        for prefix in (OWN_TIME, OWN_FAILURES):
-            lost = [_lost(course, change_point, parameters) for course in courses if course.prefix == prefix]
+        for mechanism in (Mechanism.SELF_TIME_RISE, Mechanism.ORIGINATING_ERRORS):
+            lost = [_lost(course, change_point, parameters) for course in courses if course.mechanism == mechanism]
             _share([item for item in lost if item is not None], evidence, change_point, parameters, slots=slots)
     found = []
-    for (entity, prefix), average in sorted(slots.items(), key=lambda item: item[0]):
+    for (entity, mechanism), average in sorted(slots.items(), key=lambda item: item[0]):
         average.total /= len(change_points)
         if average.total >= WORTH_REPORTING:
-            finding = _finding(factory, entity, prefix, average)
+            finding = _finding(factory, entity, mechanism, average)
             if finding is not None:
                 found.append(finding)
     return found
@@ -90,7 +86,7 @@ class _Course:
     """A mean duration or a share of failures, with the number of requests it was taken over, point by point."""
 
     entity: EntityId
-    prefix: str
+    mechanism: Mechanism
     metric: str
     probe: ProbeKey
     told: tuple[Numbers, Vector]
@@ -109,21 +105,21 @@ def _courses(entity: EntityId, names: pl.DataFrame, series: Series) -> list[_Cou
     volumes = {row["metric"]: row["number"] for row in names.iter_rows(named=True) if _is_volume(row["metric"])}
     found = []
     for row in names.sort("metric").iter_rows(named=True):
-        prefix = _prefix(row["metric"])
-        volume = _volume_of(row["metric"], volumes) if prefix else None
-        if prefix is None or volume is None:
+        mechanism = _mechanism_of(row["metric"])
+        volume = _volume_of(row["metric"], volumes) if mechanism else None
+        if mechanism is None or volume is None:
             continue
         told, counted = series.arrays(row["number"]), series.arrays(volumes[volume])
         at, mine, theirs = np.intersect1d(told[0], counted[0], return_indices=True)
         if len(at) < LEAST_POINTS:
             continue
         level = told[1][mine]
-        if prefix == OWN_FAILURES:
+        if mechanism == Mechanism.ORIGINATING_ERRORS:
             level = _failing(row["metric"], level)
         found.append(
             _Course(
                 entity=entity,
-                prefix=prefix,
+                mechanism=mechanism,
                 metric=row["metric"],
                 probe=ProbeKey(row["probe"]),
                 told=told,
@@ -148,15 +144,15 @@ def _labels(metric: str) -> str:
     return metric.partition("{")[2].rstrip("})")
 
 
-def _prefix(metric: str) -> str | None:
+def _mechanism_of(metric: str) -> Mechanism | None:
     """What a series is a measure of, if it is a mean duration or a share of failed or good requests."""
     name, kind = _name(metric), kind_of(_name(metric))
     if "client" in name.lower():
         return None
     if kind is FaultKind.LATENCY and _MEAN.search(name):
-        return OWN_TIME
+        return Mechanism.SELF_TIME_RISE
     ratio = any(word in name.lower() for word in _RATIOS) and not _QUANTILE.search(name)
-    return OWN_FAILURES if ratio and (kind is FaultKind.ERROR or fall_is_bad(name, kind)) else None
+    return Mechanism.ORIGINATING_ERRORS if ratio and (kind is FaultKind.ERROR or fall_is_bad(name, kind)) else None
 
 
 def _volume_of(metric: str, volumes: Mapping[str, int]) -> str | None:
@@ -199,7 +195,7 @@ def _lost(course: _Course, change_point: ChangePoint, parameters: Parameters) ->
     recent = _recent(course.at, before)
     volume, past = float(n[after].sum()), float(n[before].sum())
     lost = float((level[after] * n[after]).sum())
-    if course.prefix == OWN_FAILURES:
+    if course.mechanism == Mechanism.ORIGINATING_ERRORS:
         failed = level * n
         usual = max(
             (float(failed[before].sum()) + 0.5) / (past + 1),
@@ -233,7 +229,7 @@ def _share(
     change_point: ChangePoint,
     parameters: Parameters,
     *,
-    slots: dict[tuple[EntityId, str], Average],
+    slots: dict[tuple[EntityId, Mechanism], Average],
 ) -> None:
     """What each entity loses by itself: its loss less that of what it calls, as a part of all that is lost."""
     excess: dict[EntityId, float] = defaultdict(float)
@@ -256,17 +252,17 @@ def _share(
     for name, value in sorted(own.items()):
         if value <= 0:
             continue
-        prefix = worst[name].course.prefix
+        mechanism = worst[name].course.mechanism
         sure = (
             value / (parameters.failure_scale + parameters.failure_share * busiest)
-            if prefix == OWN_FAILURES
+            if mechanism == Mechanism.ORIGINATING_ERRORS
             else value / (base[name] + 1e-9)
         )
         strength = (1 - math.exp(-sure)) * math.sqrt(value / total)
-        slots.setdefault((name, prefix), Average()).add(strength, change_point, {"loss": worst[name]})
+        slots.setdefault((name, mechanism), Average()).add(strength, change_point, {"loss": worst[name]})
 
 
-def _finding(factory: FindingFactory, entity: EntityId, prefix: str, average: Average) -> Finding | None:
+def _finding(factory: FindingFactory, entity: EntityId, mechanism: Mechanism, average: Average) -> Finding | None:
     loss = average.detail["loss"]
     assert average.change_point is not None
     assert isinstance(loss, _Loss)
@@ -277,11 +273,12 @@ def _finding(factory: FindingFactory, entity: EntityId, prefix: str, average: Av
     up = now > usual
     if up == fall_is_bad(course.metric, kind_of(course.metric)):
         return None
-    kind = FaultKind.LATENCY if prefix == OWN_TIME else FaultKind.ERROR
+    kind = FaultKind.LATENCY if mechanism == Mechanism.SELF_TIME_RISE else FaultKind.ERROR
     return factory.stated(
         family=FindingFamily.METRIC,
+        mechanism=mechanism,
         entity=entity,
-        signal=f"{prefix}{course.metric}",
+        signal=course.metric,
         summary=f"{course.metric} of {entity} averages {now:.4g} since {change_point.at:%H:%M:%S}, usually {usual:.4g}",
         note="weighted by its requests, and more than what it calls accounts for",
         direction=Direction.UP if up else Direction.DOWN,

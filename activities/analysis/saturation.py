@@ -13,7 +13,7 @@ from activities.analysis.metric_kinds import kind_of, weight_of
 from activities.analysis.parameters import Parameters
 from activities.analysis.series import Block, Series, thinned
 from workflows.contracts.canonical import rounded
-from workflows.contracts.finding import Direction, Finding, FindingFamily
+from workflows.contracts.finding import Direction, Finding, FindingFamily, Mechanism
 from workflows.contracts.hypothesis import FaultKind
 from workflows.contracts.identifiers import EntityId, ProbeKey
 from workflows.contracts.predicate import SeriesLevel
@@ -127,8 +127,9 @@ def _finding(factory: FindingFactory, series: Series, number: int, average: Aver
     there = np.nonzero((at >= micros(since)) & (values >= SAME_LEVEL * level))[0]
     return factory.stated(
         family=FindingFamily.METRIC,
+        mechanism=Mechanism.SATURATION,
         entity=entity,
-        signal=f"full {metric}",
+        signal=metric,
         summary=f"{metric} of {entity} stands at {level:.4g} of at most {whole:g} since {since:%H:%M:%S}",
         direction=Direction.UP,
         strength=average.total * weight,

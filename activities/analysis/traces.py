@@ -13,7 +13,7 @@ from activities.analysis.evidence import Evidence, Matrix, Numbered, Numbers
 from activities.analysis.finding_factory import LEAST_STRENGTH, FindingFactory, Shift
 from activities.analysis.invariants import counted, invariant_violations, numbers_in
 from activities.analysis.parameters import Parameters
-from workflows.contracts.finding import Direction, Finding, FindingFamily
+from workflows.contracts.finding import Direction, Finding, FindingFamily, Mechanism
 from workflows.contracts.hypothesis import FaultKind
 from workflows.contracts.identifiers import EntityId, ProbeKey
 from workflows.contracts.predicate import AllOf, RowCount
@@ -458,8 +458,9 @@ def _latency_finding(factory: FindingFactory, spans: _Spans, entity: EntityId, a
     return factory.shifted(
         shift,
         family=FindingFamily.TRACE,
+        mechanism=Mechanism.SELF_TIME_RISE,
         entity=entity,
-        signal=f"self time {row['operation']}",
+        signal=str(row["operation"]),
         what=f"{what} at {row['entity']}",
         unit="ms",
         scale=1e-3,
@@ -482,8 +483,9 @@ def _gap_finding(factory: FindingFactory, spans: _Spans, entity: EntityId, avera
     return factory.shifted(
         shift,
         family=FindingFamily.TRACE,
+        mechanism=Mechanism.NETWORK_TIME_RISE,
         entity=entity,
-        signal=f"gap {row['caller']} to {row['entity']}",
+        signal=f"{row['caller']} to {row['entity']}",
         what=f"time on the way from {row['caller']} to {row['operation']} at {row['entity']}",
         unit="ms",
         scale=1e-3,
@@ -517,8 +519,9 @@ def _failure_finding(factory: FindingFactory, spans: _Spans, entity: EntityId, a
     return factory.counted(
         rows,
         family=FindingFamily.TRACE,
+        mechanism=Mechanism.ORIGINATING_ERRORS,
         entity=entity,
-        signal=f"failing {row['operation']}",
+        signal=str(row["operation"]),
         summary=f"{failed} of {count} {what} fail by themselves"
         if not unreached
         else f"{failed} of {count} {what} fail {'though it answers' if late else 'without an answer'}",
@@ -561,8 +564,9 @@ def _surge_finding(factory: FindingFactory, spans: _Spans, entity: EntityId, ave
     return factory.counted(
         own.filter(pl.col("operation") == row["operation"]).sort("ts"),
         family=FindingFamily.TRACE,
+        mechanism=Mechanism.LOAD_SURGE,
         entity=entity,
-        signal=f"enter {row['operation']}",
+        signal=str(row["operation"]),
         summary=f"{row['count']} requests {row['operation']} enter at {entity} since {change_point.at:%H:%M:%S}",
         note=f"about {expected:.0f} of all kinds are usual",
         direction=Direction.UP,
@@ -614,8 +618,9 @@ def _structure_finding(factory: FindingFactory, entity: EntityId, average: Avera
     )
     return factory.stated(
         family=FindingFamily.TRACE,
+        mechanism=Mechanism.EXTRA_CALL if more else Mechanism.MISSING_CALL,
         entity=entity,
-        signal=f"calls {row['caller_operation']} to {row['operation']}",
+        signal=f"{row['caller_operation']} to {row['operation']}",
         summary=(
             f"{row['caller_operation']} at {entity} makes {seen:.0f} calls of {row['operation']} at {row['callee']} "
             f"in {references:.0f} requests"

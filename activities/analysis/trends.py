@@ -15,7 +15,7 @@ from activities.analysis.metric_kinds import kind_of, weight_of
 from activities.analysis.parameters import Parameters
 from activities.analysis.series import Series, thinned
 from workflows.contracts.canonical import rounded
-from workflows.contracts.finding import Direction, Finding, FindingFamily
+from workflows.contracts.finding import Direction, Finding, FindingFamily, Mechanism
 from workflows.contracts.hypothesis import FaultKind
 from workflows.contracts.identifiers import EntityId, ProbeKey
 from workflows.contracts.predicate import SeriesShift
@@ -71,8 +71,9 @@ def _ramp(
     level = float(np.median(values[:foot]))
     return factory.stated(
         family=FindingFamily.METRIC,
+        mechanism=Mechanism.TREND,
         entity=entity,
-        signal=f"ramp {metric}",
+        signal=metric,
         summary=f"{metric} of {entity} grows since {began:%H:%M:%S} to {values[peak]:.4g}, from {level:.4g}",
         direction=Direction.UP,
         strength=weight_of(kind, parameters) * steady * min(1.0, math.log(grown) / math.log(2)),

@@ -1,13 +1,15 @@
 """Evaluates predicates against stored answers. Nothing here knows how a finding was made."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from workflows.contracts.claim import ClaimState
-from workflows.contracts.identifiers import ProbeKey
+from workflows.contracts.canonical import digest_of
+from workflows.contracts.claim import Claim, ClaimState
+from workflows.contracts.finding import Finding
+from workflows.contracts.identifiers import ClaimKey, ProbeKey
 from workflows.contracts.predicate import AllOf, Occurred, Predicate, RowCount, SeriesLevel, SeriesShift, Statistic
 from workflows.contracts.probe import Window
 
@@ -40,6 +42,30 @@ def evaluate(predicate: Predicate, answers: Mapping[ProbeKey, pl.DataFrame]) -> 
     except UnsupportedClaimError as error:
         return ClaimState.UNSUPPORTED, str(error)
     return (ClaimState.VERIFIED, "") if problem is None else (ClaimState.CONTRADICTED, problem)
+
+
+def claims_of(findings: Sequence[Finding], answers: Mapping[ProbeKey, pl.DataFrame]) -> list[Claim]:
+    """The statement of every finding as a claim, evaluated; in the order of the findings."""
+    found = []
+    for item in findings:
+        state, reason = evaluate(item.predicate, answers)
+        found.append(
+            Claim(
+                key=ClaimKey(f"claim-{digest_of(f'{item.key}{item.summary}'.encode())[:12]}"),
+                text=item.summary,
+                findings=(item.key,),
+                predicate=item.predicate,
+                state=state,
+                reason=reason,
+            )
+        )
+    return found
+
+
+def verified(findings: Sequence[Finding], claims: Sequence[Claim]) -> list[Finding]:
+    """The findings whose claim holds; any other supports nothing."""
+    holding = {key for claim in claims if claim.state is ClaimState.VERIFIED for key in claim.findings}
+    return [item for item in findings if item.key in holding]
 
 
 def _problem(predicate: Predicate, answers: Mapping[ProbeKey, pl.DataFrame]) -> str | None:
@@ -111,7 +137,8 @@ def _selected(key: ProbeKey, select: Mapping[str, str], answers: Mapping[ProbeKe
         raise UnsupportedClaimError(f"there is no answer to {key}")
     for column, value in select.items():
         _require(rows, column)
-        rows = rows.filter(pl.col(column).cast(pl.String) == value)
+        texts = rows.schema[column] in (pl.String, pl.Categorical)
+        rows = rows.filter((pl.col(column) if texts else pl.col(column).cast(pl.String)) == value)
     return rows
 
 

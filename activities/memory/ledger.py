@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TypeVar
 
 import zstandard
-from sqlalchemy import ColumnElement, Connection, Engine, Table, func, select
+from sqlalchemy import ColumnElement, Connection, Engine, Select, Table, func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from activities.memory.ledger_batch import LedgerBatch
@@ -14,6 +14,7 @@ from activities.memory.tables import (
     ALERT,
     ARTIFACT,
     CLAIM,
+    CONCLUSION,
     DECISION,
     DELIVERY,
     FINDING,
@@ -186,26 +187,37 @@ class Ledger:
 
     # Probes and observations
 
-    def probes(self) -> list[Probe]:
-        """The plan, in order."""
-        query = select(PROBE.c.body).where(*self._of(PROBE)).order_by(PROBE.c.ordinal).limit(LIST_LIMIT)
+    def probes(self, in_round: int | None = None) -> list[Probe]:
+        """The plan of one round, or of all of them, in order; each probe once."""
+        of_round = () if in_round is None else (PROBE.c.round == in_round,)
+        query = (
+            select(PROBE.c.body)
+            .where(*self._of(PROBE), *of_round)
+            .order_by(PROBE.c.round, PROBE.c.ordinal)
+            .limit(LIST_LIMIT)
+        )
         with self._engine.connect() as connection:
-            return [PROBE_ADAPTER.validate_python(body) for body in connection.scalars(query)]
+            planned = [PROBE_ADAPTER.validate_python(body) for body in connection.scalars(query)]
+        return list({probe.key: probe for probe in planned}.values())
 
     def observations(self) -> dict[ProbeKey, Observation]:
-        """Every answer so far."""
-        query = select(OBSERVATION.c.body).where(*self._of(OBSERVATION)).limit(LIST_LIMIT)
+        """Every answer so far; of a probe that was run in several rounds, the last one."""
+        query = select(OBSERVATION.c.body).where(*self._of(OBSERVATION)).order_by(OBSERVATION.c.round).limit(LIST_LIMIT)
         with self._engine.connect() as connection:
             found = [Observation.model_validate(body) for body in connection.scalars(query)]
         return {item.probe_key: item for item in found}
 
-    def answered_keys(self) -> set[ProbeKey]:
-        """Keys of the probes that have an answer."""
-        query = select(OBSERVATION.c.probe_key).where(*self._of(OBSERVATION)).limit(LIST_LIMIT)
+    def answered_keys(self, in_round: int) -> set[ProbeKey]:
+        """Keys of the probes that have an answer of that round."""
+        query = (
+            select(OBSERVATION.c.probe_key)
+            .where(*self._of(OBSERVATION), OBSERVATION.c.round == in_round)
+            .limit(LIST_LIMIT)
+        )
         with self._engine.connect() as connection:
             return {ProbeKey(key) for key in connection.scalars(query)}
 
-    def observe(self, observation: Observation, content: bytes | None) -> Observation:
+    def observe(self, observation: Observation, content: bytes | None, *, in_round: int = 0) -> Observation:
         """Commit one answer with its artifact; a lost race returns the stored row.
 
         Raises:
@@ -219,6 +231,7 @@ class Ledger:
                 insert(OBSERVATION)
                 .values(
                     **self._key,
+                    round=in_round,
                     probe_key=observation.probe_key,
                     status=observation.status,
                     row_count=observation.row_count,
@@ -231,7 +244,9 @@ class Ledger:
                 .returning(OBSERVATION.c.body)
             ) or connection.scalar(
                 select(OBSERVATION.c.body).where(
-                    *self._of(OBSERVATION), OBSERVATION.c.probe_key == observation.probe_key
+                    *self._of(OBSERVATION),
+                    OBSERVATION.c.round == in_round,
+                    OBSERVATION.c.probe_key == observation.probe_key,
                 )
             )
         return Observation.model_validate(body)
@@ -273,6 +288,14 @@ class Ledger:
             raise ArtifactLostError(f"artifact {digest} was altered in the database")
         return content
 
+    def stored_artifacts(self, digests: Iterable[Digest]) -> set[Digest]:
+        """Those of these artifacts that are in the store."""
+        query = select(ARTIFACT.c.sha256).where(
+            ARTIFACT.c.tenant == self._key["tenant"], ARTIFACT.c.sha256.in_(sorted(digests))
+        )
+        with self._engine.connect() as connection:
+            return {Digest(found) for found in connection.scalars(query)}
+
     def bytes_stored(self) -> int:
         """Compressed bytes of the artifacts this investigation refers to."""
         query = (
@@ -307,23 +330,54 @@ class Ledger:
 
     # Findings, hypotheses, claims, report
 
-    def findings(self) -> list[Finding]:
-        """Every finding, in canonical order."""
-        query = select(FINDING.c.body).where(*self._of(FINDING)).order_by(FINDING.c.ordinal).limit(LIST_LIMIT)
+    def last_round(self) -> int:
+        """The number of the last round in which any step has finished; 0 before."""
+        rounds = [int(number) for key, _, _ in self.steps() if (number := key.rpartition(":")[2]).isdigit()]
+        return max(rounds, default=0)
+
+    def findings(self, in_round: int) -> list[Finding]:
+        """Every finding of a round, in canonical order."""
+        query = self._bodies(FINDING, in_round)
         with self._engine.connect() as connection:
             return [Finding.model_validate(body) for body in connection.scalars(query)]
 
-    def hypotheses(self) -> list[Hypothesis]:
-        """Every hypothesis, best first."""
-        query = select(HYPOTHESIS.c.body).where(*self._of(HYPOTHESIS)).order_by(HYPOTHESIS.c.ordinal).limit(LIST_LIMIT)
+    def hypotheses(self, in_round: int) -> list[Hypothesis]:
+        """The ranking of a round, best first."""
+        query = self._bodies(HYPOTHESIS, in_round)
         with self._engine.connect() as connection:
             return [Hypothesis.model_validate(body) for body in connection.scalars(query)]
 
-    def claims(self) -> list[Claim]:
-        """Every claim, refused ones included."""
-        query = select(CLAIM.c.body).where(*self._of(CLAIM)).order_by(CLAIM.c.ordinal).limit(LIST_LIMIT)
+    def claims(self, in_round: int) -> list[Claim]:
+        """Every claim of a round, whatever became of it."""
+        query = self._bodies(CLAIM, in_round)
         with self._engine.connect() as connection:
             return [Claim.model_validate(body) for body in connection.scalars(query)]
+
+    def conclusion(self, in_round: int) -> ReportFindings | None:
+        """The report's body as a round concluded it; None when none was stored."""
+        query = select(CONCLUSION.c.body).where(*self._of(CONCLUSION), CONCLUSION.c.round == in_round)
+        with self._engine.connect() as connection:
+            body = connection.scalar(query)
+        return None if body is None else ReportFindings.model_validate_json(body)
+
+    def _bodies(self, table: Table, in_round: int) -> Select[tuple[object]]:
+        return (
+            select(table.c.body)
+            .where(*self._of(table), table.c.round == in_round)
+            .order_by(table.c.ordinal)
+            .limit(LIST_LIMIT)
+        )
+
+    def failures(self, kind: str) -> list[str]:
+        """What was recorded of failures of a kind, the latest first."""
+        query = (
+            select(DECISION.c.sentence)
+            .where(*self._of(DECISION), DECISION.c.kind == kind)
+            .order_by(DECISION.c.decided_at.desc())
+            .limit(100)
+        )
+        with self._engine.connect() as connection:
+            return list(connection.scalars(query))
 
     def report(self) -> Report | None:
         """The published report; None while there is none."""

@@ -6,25 +6,34 @@ from datetime import datetime
 from pydantic import JsonValue
 from sqlalchemy import Table
 
-from activities.memory.tables import CLAIM, FINDING, HYPOTHESIS, PAST, PROBE
+from activities.memory.tables import CLAIM, CONCLUSION, FINDING, HYPOTHESIS, PAST, PROBE
+from workflows.contracts.canonical import canonical_json
 from workflows.contracts.claim import Claim
 from workflows.contracts.contract import Contract
 from workflows.contracts.finding import Finding
 from workflows.contracts.hypothesis import Hypothesis
 from workflows.contracts.identifiers import EntityId
 from workflows.contracts.probe import Probe
+from workflows.contracts.report import ReportFindings
 
 
 class LedgerBatch:
-    """Rows that one step adds, stored together with its output."""
+    """Rows that one step adds in one round, stored together with its output."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, in_round: int = 0) -> None:
+        self._round = in_round
         self.rows: list[tuple[Table, list[dict[str, object]]]] = []
 
     def probes(self, probes: Iterable[Probe]) -> "LedgerBatch":
         """The plan, in order."""
         rows: list[dict[str, object]] = [
-            {"probe_key": probe.key, "ordinal": number, "backend": probe.backend, "body": _json(probe)}
+            {
+                "probe_key": probe.key,
+                "round": self._round,
+                "ordinal": number,
+                "backend": probe.backend,
+                "body": _json(probe),
+            }
             for number, probe in enumerate(probes)
         ]
         return self._with(PROBE, rows)
@@ -33,6 +42,7 @@ class LedgerBatch:
         """Findings, in canonical order."""
         rows: list[dict[str, object]] = [
             {
+                "round": self._round,
                 "finding_key": item.key,
                 "ordinal": number,
                 "body": _json(item),
@@ -45,17 +55,38 @@ class LedgerBatch:
     def hypotheses(self, hypotheses: Iterable[Hypothesis], *, engine_version: str) -> "LedgerBatch":
         """Hypotheses, best first."""
         rows: list[dict[str, object]] = [
-            {"ordinal": item.rank, "body": _json(item), "engine_version": engine_version} for item in hypotheses
+            {
+                "round": self._round,
+                "ordinal": item.rank,
+                "body": _json(item),
+                "engine_version": engine_version,
+            }
+            for item in hypotheses
         ]
         return self._with(HYPOTHESIS, rows)
 
     def claims(self, claims: Iterable[Claim]) -> "LedgerBatch":
         """Claims of every state."""
         rows: list[dict[str, object]] = [
-            {"claim_key": item.key, "ordinal": number, "state": item.state.value, "body": _json(item)}
+            {
+                "round": self._round,
+                "claim_key": item.key,
+                "ordinal": number,
+                "state": item.state.value,
+                "body": _json(item),
+            }
             for number, item in enumerate(claims)
         ]
         return self._with(CLAIM, rows)
+
+    def conclusion(self, body: ReportFindings) -> "LedgerBatch":
+        """The report's body, as it will be published."""
+        row: dict[str, object] = {
+            "round": self._round,
+            "body": canonical_json(body).decode(),
+            "engine_version": body.engine_version,
+        }
+        return self._with(CONCLUSION, [row])
 
     def past(
         self,

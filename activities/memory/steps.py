@@ -1,4 +1,4 @@
-"""The activities of the memory queue: `recall` before the asking, `publish` and `remember` after it."""
+"""The activities of the memory queue: `recall` before the collection, `publish` and `remember` at the end."""
 
 from collections import Counter
 from datetime import UTC, datetime, timedelta
@@ -6,16 +6,19 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import Engine
 from temporalio import activity
 
-from activities.composition import compose
+from activities.analysis.verification import verified
+from activities.evidence_loading import least_context, load_context
 from activities.memory.incidents import PUBLISHED, Incidents
 from activities.memory.ledger import Ledger, observation_statuses
 from activities.memory.ledger_batch import LedgerBatch
+from activities.reporting import without_conclusion
 from activities.step import Outcome, run_step
 from workflows.contracts.canonical import canonical_json, digest_of
 from workflows.contracts.identifiers import workflow_id_of
 from workflows.contracts.investigation import PublishResult, RecallResult, RememberResult, StepInput
-from workflows.contracts.report import Report, ReportRun, StepTiming
-from workflows.steps import PUBLISH, RECALL, REMEMBER
+from workflows.contracts.observation import ObservationStatus
+from workflows.contracts.report import DataGap, Report, ReportFindings, ReportRun, StepTiming
+from workflows.steps import CONCLUDE, PUBLISH, RECALL, REMEMBER
 
 SENTENCE_LIMIT = 400
 
@@ -33,7 +36,7 @@ class MemoryActivities:
 
     @activity.defn(name=PUBLISH.name, no_thread_cancel_exception=True)
     def publish(self, given: StepInput) -> PublishResult:
-        """Compose the report from the ledger, store it, and close the investigation."""
+        """Write out what the conclusion stored, and close the investigation."""
         return run_step(self._engine, PUBLISH, given, self._publish)
 
     @activity.defn(name=REMEMBER.name, no_thread_cancel_exception=True)
@@ -50,20 +53,18 @@ class MemoryActivities:
         )
 
     def _publish(self, ledger: Ledger, given: StepInput) -> Outcome:
-        findings = compose(ledger, given)
+        body = None if given.failed_steps else ledger.conclusion(given.round)
+        if body is None:
+            body = _incomplete(ledger, given)
+        run = self._run(ledger, given) if PUBLISH.name not in given.failed_steps else _least_run(ledger, given)
         report = ledger.publish(
-            Report(
-                findings=findings,
-                findings_sha256=digest_of(canonical_json(findings)),
-                run=self._run(ledger, given),
-            ),
-            at=datetime.now(UTC),
+            Report(findings=body, findings_sha256=digest_of(canonical_json(body)), run=run), at=datetime.now(UTC)
         )
         if given.stopped_by is not None:
             ledger.decide(
                 f"stopped:{given.stopped_by}",
                 kind="stopped",
-                sentence=f"The asking ended early: {given.stopped_by}.",
+                sentence=f"The collection ended early: {given.stopped_by}.",
                 at=datetime.now(UTC),
             )
         incidents = Incidents(self._engine, given.request.tenant)
@@ -85,7 +86,7 @@ class MemoryActivities:
             finished_at=datetime.now(UTC),
             alert_count=sum(item.deliveries for item in ledger.alerts()),
             probes_planned=len(ledger.probes()),
-            probes_asked=len(observations),
+            probes_answered=len(observations),
             probes_by_status=observation_statuses(observations.values()),
             bytes_stored=ledger.bytes_stored(),
             retries=attempts.total(),
@@ -108,3 +109,38 @@ class MemoryActivities:
             sentence=verdict.sentence[:SENTENCE_LIMIT],
         )
         return Outcome(RememberResult(remembered=True), batch)
+
+
+def _incomplete(ledger: Ledger, given: StepInput) -> ReportFindings:
+    """The body of a report whose steps failed: it names them, and keeps what was found and verified before."""
+    failed = given.failed_steps or (CONCLUDE.name,)
+    failures = [DataGap(tool=step, status=ObservationStatus.ERROR, reason=_why(ledger, step)) for step in failed]
+    if PUBLISH.name in failed:
+        return without_conclusion(failures, least_context(ledger, given))
+    claims = ledger.claims(given.round)
+    return without_conclusion(
+        failures,
+        load_context(ledger, given),
+        findings=verified(ledger.findings(given.round), claims),
+        claims=claims,
+        hypotheses=ledger.hypotheses(given.round),
+    )
+
+
+def _why(ledger: Ledger, step: str) -> str:
+    recorded = ledger.failures(f"defect:{step}")
+    return f"a defect of Inquest: {recorded[0]}" if recorded else "it ended without a result"
+
+
+def _least_run(ledger: Ledger, given: StepInput) -> ReportRun:
+    """What is known of a run without computing anything."""
+    request, now = given.request, datetime.now(UTC)
+    return ReportRun(
+        tenant=request.tenant,
+        investigation_id=request.investigation_id,
+        incident_id=request.incident_id,
+        workflow_id=workflow_id_of(request.investigation_id),
+        started_at=ledger.opened_at() or now,
+        finished_at=now,
+        stopped_by=given.stopped_by,
+    )

@@ -113,6 +113,7 @@ PROBE = _table(
     "probe",
     "ledger",
     _key(_OF_INVESTIGATION, _UUID),
+    _key("round", Integer),
     _key("probe_key", Text),
     *_columns(ordinal=Integer, backend=Text, body=JSONB),
 )
@@ -126,6 +127,7 @@ OBSERVATION = _table(
     "observation",
     "ledger",
     _key(_OF_INVESTIGATION, _UUID),
+    _key("round", Integer),
     _key("probe_key", Text),
     *_columns(
         status=Text,
@@ -140,6 +142,7 @@ FINDING = _table(
     "finding",
     "ledger",
     _key(_OF_INVESTIGATION, _UUID),
+    _key("round", Integer),
     _key("finding_key", Text),
     *_columns(ordinal=Integer, body=JSONB, engine_version=Text),
 )
@@ -147,6 +150,7 @@ HYPOTHESIS = _table(
     "hypothesis",
     "ledger",
     _key(_OF_INVESTIGATION, _UUID),
+    _key("round", Integer),
     _key("ordinal", Integer),
     *_columns(body=JSONB, engine_version=Text),
 )
@@ -154,8 +158,16 @@ CLAIM = _table(
     "claim",
     "ledger",
     _key(_OF_INVESTIGATION, _UUID),
+    _key("round", Integer),
     _key("claim_key", Text),
     *_columns(ordinal=Integer, state=Text, body=JSONB),
+)
+CONCLUSION = _table(
+    "conclusion",
+    "ledger",
+    _key(_OF_INVESTIGATION, _UUID),
+    _key("round", Integer),
+    *_columns(body=Text, engine_version=Text),
 )
 REPORT = _table(
     "report",

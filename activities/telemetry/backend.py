@@ -83,7 +83,7 @@ class TelemetryBackend(MetricSource, LogSource, TraceSource, ChangeSource, Clust
         """Release connections and memory."""
 
 
-def ask(backend: TelemetryBackend, probe: Probe) -> Answer:
+def run_probe(backend: TelemetryBackend, probe: Probe) -> Answer:
     """Put one probe to a backend."""
     match probe:
         case MetricProbe():

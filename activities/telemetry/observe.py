@@ -1,4 +1,4 @@
-"""One probe asked, redacted and committed. Every backend's answers enter the ledger through here."""
+"""One probe run, its answer redacted and committed. Every backend's answers enter the ledger through here."""
 
 from datetime import UTC, datetime
 
@@ -9,7 +9,7 @@ from polars.exceptions import PolarsError
 from activities.answers import encode
 from activities.memory.ledger import ArtifactTooLargeError, Ledger
 from activities.safety.redaction import redact
-from activities.telemetry.backend import Answer, TelemetryBackend, ask
+from activities.telemetry.backend import Answer, TelemetryBackend, run_probe
 from activities.telemetry.recorded.bundle import BundleError, SlowBundleError
 from workflows.contracts.canonical import digest_of
 from workflows.contracts.observation import Observation, ObservationStatus
@@ -18,14 +18,14 @@ from workflows.contracts.probe import Probe
 LOG = structlog.stdlib.get_logger(__name__)
 
 
-def observe(ledger: Ledger, backend: TelemetryBackend, probe: Probe) -> Observation:
-    """Ask one probe and commit what came back; an answer that cannot be had is committed as its status.
+def observe(ledger: Ledger, backend: TelemetryBackend, probe: Probe, *, in_round: int = 0) -> Observation:
+    """Run one probe and commit what came back; an answer that cannot be had is committed as its status.
 
     Raises:
         BackendUnavailableError: the backend could not be reached; nothing was committed.
     """
     try:
-        answer = ask(backend, probe)
+        answer = run_probe(backend, probe)
     except SlowBundleError as error:
         answer = Answer(status=ObservationStatus.TIMEOUT, detail=error.brief)
     except BundleError as error:
@@ -33,10 +33,10 @@ def observe(ledger: Ledger, backend: TelemetryBackend, probe: Probe) -> Observat
     except (ValueError, ArithmeticError, LookupError, TypeError, OSError, PolarsError) as error:
         LOG.exception("probe.failed", probe_id=probe.key)
         answer = Answer(status=ObservationStatus.ERROR, detail=f"the answer cannot be read: {error}".splitlines()[0])
-    return commit(ledger, probe, answer)
+    return commit(ledger, probe, answer, in_round=in_round)
 
 
-def commit(ledger: Ledger, probe: Probe, answer: Answer) -> Observation:
+def commit(ledger: Ledger, probe: Probe, answer: Answer, *, in_round: int = 0) -> Observation:
     """Store an answer, redacted; an answer too large for the ledger is kept as a status without rows."""
     content = None if answer.rows is None else encode(_redacted(answer.rows))
     observation = Observation(
@@ -49,7 +49,7 @@ def commit(ledger: Ledger, probe: Probe, answer: Answer) -> Observation:
         observed_at=datetime.now(UTC),
     )
     try:
-        return ledger.observe(observation, content)
+        return ledger.observe(observation, content, in_round=in_round)
     except ArtifactTooLargeError as error:
         without = observation.model_copy(
             update={
@@ -59,7 +59,7 @@ def commit(ledger: Ledger, probe: Probe, answer: Answer) -> Observation:
                 "detail": str(error),
             }
         )
-        return ledger.observe(without, None)
+        return ledger.observe(without, None, in_round=in_round)
 
 
 def _redacted(rows: pl.DataFrame) -> pl.DataFrame:

@@ -1,4 +1,4 @@
-"""The activities that ask: `scope` and `sweep`, for one configured backend."""
+"""The activities that query one configured backend: `scope` and `collect`."""
 
 import time
 from collections import deque
@@ -21,26 +21,26 @@ from activities.telemetry.plan import plan_probes, topology_probe
 from activities.telemetry.recorded.bundle import BundleError
 from workflows.contracts.identifiers import EntityId
 from workflows.contracts.investigation import (
+    CollectResult,
     InvestigationRequest,
     ScopeResult,
     StepInput,
-    SweepResult,
 )
 from workflows.contracts.observation import Observation, ObservationStatus
 from workflows.contracts.probe import Probe
-from workflows.steps import SCOPE, SWEEP, TELEMETRY_TRIES
+from workflows.steps import COLLECT, COLLECT_BEFORE_0_5, SCOPE, TELEMETRY_TRIES
 
 BackendFor = Callable[[InvestigationRequest], TelemetryBackend]
 LOOK_EVERY_S = 0.2
 AWAY_AFTER = 12
-"""Questions in a row that cannot reach the backend, after which it is taken for away until the next attempt."""
+"""Queries in a row that cannot reach the backend, after which it is taken for away until the next attempt."""
 
 AT_ONCE = 4
-"""Questions put to one backend at the same time."""
+"""Queries put to one backend at the same time."""
 
 
 class TelemetryActivities:
-    """Scope and sweep against one backend, which is opened for each attempt and closed after it."""
+    """Scope and collect against one backend, which is opened for each attempt and closed after it."""
 
     def __init__(self, engine: Engine, backend_for: BackendFor) -> None:
         self._engine = engine
@@ -48,20 +48,25 @@ class TelemetryActivities:
 
     @activity.defn(name=SCOPE.name, no_thread_cancel_exception=True)
     def scope(self, given: StepInput) -> ScopeResult:
-        """Ask what exists, and plan what to ask about it."""
+        """Query what exists, and plan what to query about it."""
         return run_step(self._engine, SCOPE, given, self._scope)
 
-    @activity.defn(name=SWEEP.name, no_thread_cancel_exception=True)
-    def sweep(self, given: StepInput) -> SweepResult:
-        """Ask every planned question that has no answer yet; each answer is committed as it comes."""
-        return run_step(self._engine, SWEEP, given, self._sweep)
+    @activity.defn(name=COLLECT.name, no_thread_cancel_exception=True)
+    def collect(self, given: StepInput) -> CollectResult:
+        """Run every planned query of the round that has no answer yet; each answer is committed as it comes."""
+        return run_step(self._engine, COLLECT, given, self._collect)
+
+    @activity.defn(name=COLLECT_BEFORE_0_5.name, no_thread_cancel_exception=True)
+    def collect_before_0_5(self, given: StepInput) -> CollectResult:
+        """The same for investigations that began under an earlier version."""
+        return run_step(self._engine, COLLECT_BEFORE_0_5, given, self._collect)
 
     def _scope(self, ledger: Ledger, given: StepInput) -> Outcome:
         request = given.request
         first = topology_probe(request.backend, request.as_of)
         answer = ledger.observations().get(first.key)
         if answer is None:
-            answer = self._ask_first(ledger, request, first)
+            answer = self._query_first(ledger, request, first)
         rows = pl.DataFrame() if answer.artifact is None else decode(ledger.artifact(answer.artifact))
         kinds: dict[EntityId, str] = {}
         edges: list[tuple[EntityId, EntityId]] = []
@@ -84,7 +89,7 @@ class TelemetryActivities:
             LedgerBatch().probes([first, *full]),
         )
 
-    def _ask_first(self, ledger: Ledger, request: InvestigationRequest, first: Probe) -> Observation:
+    def _query_first(self, ledger: Ledger, request: InvestigationRequest, first: Probe) -> Observation:
         """What exists. On the last attempt an unreachable backend is an answer too: the alert's entity is left."""
         try:
             with self._backend(request) as backend:
@@ -92,35 +97,41 @@ class TelemetryActivities:
         except (BackendUnavailableError, BundleError) as error:
             return commit(ledger, first, _unanswered(ledger, SCOPE.name, error))
 
-    def _sweep(self, ledger: Ledger, given: StepInput) -> Outcome:
+    def _collect(self, ledger: Ledger, given: StepInput) -> Outcome:
         request = given.request
         started = time.monotonic()
-        plan = ledger.probes()[: request.budget.probes]
-        answered = ledger.answered_keys()
-        missing = [probe for probe in plan if probe.key not in answered]
+        spent = sum(len(ledger.answered_keys(number)) for number in range(given.round))
+        planned = ledger.probes(given.round)
+        plan = planned[: max(0, request.budget.probes - spent)]
+        known = ledger.answered_keys(given.round)
+        missing = [probe for probe in plan if probe.key not in known]
         if missing and given.stopped_by is None:
-            self._ask_all(ledger, request, missing, deadline=started + request.budget.seconds)
-        observations = ledger.observations()
-        asked = sum(probe.key in observations for probe in plan)
+            self._query_all(ledger, given, missing, deadline=started + request.budget.seconds)
+        answered = len(ledger.answered_keys(given.round) & {probe.key for probe in plan})
         return Outcome(
-            SweepResult(
-                asked=asked,
-                missing=len(ledger.probes()) - asked,
+            CollectResult(
+                answered=answered,
+                missing=len(planned) - answered,
                 seconds=time.monotonic() - started,
-                statuses=observation_statuses(observations.values()),
+                statuses=observation_statuses(ledger.observations().values()),
             )
         )
 
-    def _ask_all(self, ledger: Ledger, request: InvestigationRequest, missing: list[Probe], *, deadline: float) -> None:
+    def _query_all(self, ledger: Ledger, given: StepInput, missing: list[Probe], *, deadline: float) -> None:
         try:
-            with self._backend(request) as backend:
-                _in_parallel(lambda probe: observe(ledger, backend, probe), missing, deadline, backend.interrupt)
+            with self._backend(given.request) as backend:
+                _in_parallel(
+                    lambda probe: observe(ledger, backend, probe, in_round=given.round),
+                    missing,
+                    deadline,
+                    backend.interrupt,
+                )
         except (BackendUnavailableError, BundleError) as error:
-            answer = _unanswered(ledger, SWEEP.name, error)
-            answered = ledger.answered_keys()
+            answer = _unanswered(ledger, COLLECT.name, error)
+            known = ledger.answered_keys(given.round)
             for probe in missing:
-                if probe.key not in answered:
-                    commit(ledger, probe, answer)
+                if probe.key not in known:
+                    commit(ledger, probe, answer, in_round=given.round)
 
     @contextmanager
     def _backend(self, request: InvestigationRequest) -> Iterator[TelemetryBackend]:
@@ -132,7 +143,7 @@ class TelemetryActivities:
 
 
 def _attempt_is_over() -> bool:
-    """Whether this attempt was ended for another reason than that somebody cancelled the asking."""
+    """Whether this attempt was ended for another reason than that somebody cancelled the collection."""
     details = activity.cancellation_details()
     return activity.is_cancelled() and not (details is not None and details.cancel_requested)
 
@@ -157,8 +168,8 @@ def _in_parallel(
 ) -> None:
     """Work on probes in order, a few at once, until all are done, time is up or the activity is cancelled.
 
-    When it ends early, `give_up` is called until those still under way have come back. A question that the backend
-    cannot be reached for does not stop the others, until several in a row say that it is really away.
+    When it ends early, `give_up` is called until those still under way have come back. A query that cannot reach
+    the backend does not stop the others, until several in a row say that it is really away.
 
     Raises:
         BackendUnavailableError: at the end, when any question met it.
@@ -184,6 +195,6 @@ def _in_parallel(
                 except BackendUnavailableError as error:
                     unreachable, in_a_row = error, in_a_row + 1
     if _attempt_is_over():
-        raise StepInterruptedError("this worker is going away; what is missing is asked by the next attempt")
+        raise StepInterruptedError("this worker is going away; what is missing is queried by the next attempt")
     if unreachable is not None:
         raise unreachable

@@ -15,7 +15,6 @@ from evals.results import (
     CaseResult,
     CaseTruth,
     CaseVerdict,
-    ClaimCounts,
     EvaluationFile,
     MovedFinding,
     Ranked,
@@ -26,7 +25,7 @@ from evals.scoring import accuracy_at, names_root, names_root_and_kind, ranks, s
 from tests.evals import oracle
 from workflows.contracts.hypothesis import FaultKind
 from workflows.contracts.identifiers import EntityId
-from workflows.contracts.report import Outcome
+from workflows.contracts.report import ClaimCounts, Outcome
 
 NAMES = [EntityId(f"service:{letter}") for letter in "abcdefghij"]
 KINDS = [FaultKind.CPU, FaultKind.ERROR, FaultKind.UNKNOWN]

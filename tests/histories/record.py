@@ -26,6 +26,9 @@ from workflows.contracts.investigation import HintRef
 from workflows.investigation import Investigation
 
 FOLDER = Path(__file__).parent
+VERSION = 2
+"""Of the workflow's commands: one more for every change that needs a patch."""
+
 _IDENTITY = re.compile(r'"identity": "[^"]*"')
 _MACHINE = re.compile(r'"(?:binaryChecksum|workerInstanceKey|buildId)": "[^"]*",?\s*')
 
@@ -91,7 +94,7 @@ async def record(installation: Installation, names: list[str]) -> None:
     bundle = Path(tempfile.gettempdir()) / "inquest-history-bundle"
     shutil.copytree(recorded("bad_deploy"), bundle, dirs_exist_ok=True)
     for name in names:
-        path = FOLDER / f"{name}_v1.json"
+        path = FOLDER / f"{name}_v{VERSION}.json"
         if path.exists():
             raise FileExistsError(f"{path} exists; a recorded history is never replaced")
         workflow_id = await RECORDINGS[name](installation, bundle)

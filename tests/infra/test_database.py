@@ -1,14 +1,24 @@
 """The schema, its role and its history."""
 
+import json
+from datetime import UTC, datetime
+
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import ProgrammingError
 
+from activities.analysis.verification import verified
+from activities.memory.ledger import Ledger
 from activities.memory.tables import METADATA
-from infra.database import DATABASE, DatabaseError, prepare_database, sqlalchemy_url
+from infra.database import DATABASE, DatabaseError, alembic_config, prepare_database, sqlalchemy_url
 from workers.installation import Installation
+from workflows.contracts.identifiers import EntityId, InvestigationId, Tenant
+from workflows.contracts.probe import MetricProbe, Window, entity_of
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
 def test_tables_are_as_the_migrations_say(installation: Installation) -> None:
@@ -44,6 +54,65 @@ def test_the_ledgers_role_may_only_read_and_insert(installation: Installation, s
             pytest.raises(ProgrammingError, match=r"permission denied|must be owner"),
         ):
             connection.execute(text(statement.format(f"{table.schema}.{table.name}")))
+
+
+EARLIER_ROWS = """
+INSERT INTO incidents.incident VALUES (:t, :i, 'live', 'group:g', 'requests fail', now());
+INSERT INTO ledger.investigation VALUES (:t, :i, :i, 1, NULL, '{}', '0.4.0', now());
+INSERT INTO ledger.probe VALUES (:t, :i, 'metrics-1', 0, 'recorded', CAST(:probe AS jsonb));
+INSERT INTO ledger.observation VALUES (:t, :i, 'metrics-1', 'empty', 0, NULL, CAST(:observation AS jsonb), '1', now());
+INSERT INTO ledger.finding VALUES (:t, :i, 'metric-1', 0, CAST(:finding AS jsonb), '0.4.0');
+INSERT INTO ledger.hypothesis VALUES (:t, :i, 1, CAST(:hypothesis AS jsonb), '0.4.0');
+INSERT INTO ledger.claim VALUES (:t, :i, 'claim-1', 0, 'verified', CAST(:claim AS jsonb));
+"""
+
+
+def test_what_an_earlier_version_stored_is_upgraded(installation: Installation) -> None:
+    """Rows of 0.4 become rows of the first round, and are read as what they were."""
+    server = sqlalchemy_url(installation.stack.database_url)
+    admin = create_engine(server, isolation_level="AUTOCOMMIT")
+    name, investigation = "upgraded_from_0_4", InvestigationId("01900000-0000-7000-8000-000000000001")
+    with admin.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    engine = create_engine(server.set(database=name))
+    probe = MetricProbe(backend="recorded", entity=EntityId("service:a"), window=Window(start=NOON, end=NOON))
+    predicate = {"kind": "row_count", "probe_key": "metrics-1", "select": {}, "window": {"start": NOON, "end": NOON}}
+    finding: dict[str, object] = {
+        "key": "metric-1",
+        "family": "metric",
+        "entity": "service:a",
+        "signal": "cpu",
+        "summary": "s",
+    }
+    finding |= {"direction": "up", "strength": 0.5, "evidence": [], "predicate": predicate}
+    claim = {"key": "claim-1", "text": "s", "findings": ["metric-1"], "predicate": predicate, "state": "verified"}
+    rows = {
+        "probe": probe.model_dump(mode="json"),
+        "observation": {"probe_key": "metrics-1", "status": "empty", "observed_at": NOON},
+        "finding": finding,
+        "hypothesis": {"rank": 1, "entity": "service:a", "fault_kind": "cpu", "mechanism": "m", "probability": 0.5},
+        "claim": claim,
+    }
+    try:
+        with engine.begin() as connection:
+            connection.execute(text("CREATE SCHEMA ledger"))
+            command.upgrade(alembic_config(connection), "0002")
+            given = {name: json.dumps(row, default=str) for name, row in rows.items()}
+            for statement in EARLIER_ROWS.strip().split(";\n"):
+                connection.execute(text(statement), {"t": "default", "i": investigation, **given})
+        with engine.begin() as connection:
+            command.upgrade(alembic_config(connection), "head")
+        ledger = Ledger(engine, Tenant("default"), investigation)
+        assert [entity_of(item) for item in ledger.probes(0)] == ["service:a"]
+        assert ledger.answered_keys(0) == {"metrics-1"}
+        assert verified(ledger.findings(0), ledger.claims(0))[0].signal == "cpu"
+        assert ledger.hypotheses(0)[0].fault_kind_probability == 0
+        assert ledger.conclusion(0) is None
+    finally:
+        engine.dispose()
+        with admin.connect() as connection:
+            connection.execute(text(f"DROP DATABASE {name}"))
+        admin.dispose()
 
 
 def test_preparing_again_changes_nothing(installation: Installation) -> None:

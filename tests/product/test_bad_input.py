@@ -117,7 +117,7 @@ async def test_damaged_pages_cost_one_modality(
 ) -> None:
     corrupt_pages(bundle, name)
     report = await report_on(installation, client, bundle)
-    assert report.run.probes_asked > 20
+    assert report.run.probes_answered > 20
     assert report.findings.verdict.partial
     assert any(f"{name}.parquet" in item.reason for item in report.findings.data_gaps)
 

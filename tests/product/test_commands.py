@@ -91,7 +91,7 @@ def test_threads_do_not_change_the_findings(run: Run, case: str) -> None:
 def test_a_short_budget_is_told(run: Run) -> None:
     report = investigated(run, recorded("bad_deploy"), "--probes", "4")
     assert report.findings.verdict.partial
-    assert report.run.probes_asked == 4
+    assert report.run.probes_answered == 4
 
 
 def test_reports_are_files_without_outside_addresses(run: Run, tmp_path: Path) -> None:

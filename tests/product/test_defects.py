@@ -1,34 +1,89 @@
 """An error of our own ends in a report that says so, and a database that is away only delays."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 from sqlalchemy.exc import OperationalError
 from temporalio.client import Client
 
+import activities.analysis.findings
 import activities.diagnosis
+import activities.evidence_loading
+import activities.memory.steps
+import workers.cli
 from activities.analysis.evidence import Evidence
 from activities.analysis.findings import find
 from tests.conftest import recorded
 from tests.running import finish, start
 from workers.installation import Installation
 from workflows.contracts.finding import Finding
-from workflows.contracts.report import Outcome
+from workflows.contracts.report import Outcome, Report
 
 
-async def test_a_defect_in_the_analysis_ends_in_a_report(
-    installation: Installation, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def broken(_evidence: Evidence) -> list[Finding]:
-        raise RuntimeError("no such luck")
+def broken(*_args: Any, **_kwargs: Any) -> Any:
+    raise RuntimeError("no such luck")
 
-    monkeypatch.setattr(activities.diagnosis, "find", broken)
+
+async def investigated(installation: Installation, case: str = "row_lock") -> Report:
     client = await installation.client()
     async with installation.workers(client):
-        investigation_id = await start(installation, client, recorded("row_lock"))
-        report = await finish(installation, client, investigation_id)
+        return await finish(installation, client, await start(installation, client, recorded(case)))
+
+
+Breaking = Callable[[pytest.MonkeyPatch], None]
+
+DEFECTS: dict[str, tuple[str, Breaking]] = {
+    "loading the answers": (
+        "findings",
+        lambda patch: patch.setattr(activities.diagnosis, "load_evidence", broken),
+    ),
+    "findings": ("findings", lambda patch: patch.setattr(activities.diagnosis, "find", broken)),
+    "verification": ("findings", lambda patch: patch.setattr(activities.diagnosis, "claims_of", broken)),
+    "ranking": ("rank", lambda patch: patch.setattr(activities.diagnosis, "rank", broken)),
+    "description": ("conclude", lambda patch: patch.setattr(activities.diagnosis, "describe", broken)),
+    "the run's figures": (
+        "publish",
+        lambda patch: patch.setattr(activities.memory.steps.MemoryActivities, "_run", broken),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DEFECTS)
+async def test_a_defect_in_any_step_ends_in_a_report_that_names_it(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    step, break_it = DEFECTS[name]
+    break_it(monkeypatch)
+    report = await investigated(installation)
     assert report.findings.verdict.outcome is Outcome.INCONCLUSIVE
     assert report.findings.verdict.partial
-    assert [item.tool for item in report.findings.data_gaps] == ["analysis"]
-    assert report.run.probes_asked > 20, "the answers are kept"
+    assert step in report.findings.verdict.sentence
+    assert [item.tool for item in report.findings.data_gaps if "RuntimeError" in item.reason] == [step]
+    if step != "publish":
+        assert report.run.probes_answered > 20, "the answers are kept"
+    if step in ("rank", "conclude"):
+        assert report.findings.claims, "what was verified before is reported"
+    if step == "conclude":
+        assert report.findings.hypotheses[0].entity == "database:shopdb", "and so is the ranking"
+
+
+async def test_a_defect_while_remembering_does_not_cost_the_report(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(activities.memory.steps.MemoryActivities, "_remember", broken)
+    report = await investigated(installation)
+    assert report.findings.verdict.entity == "database:shopdb"
+
+
+async def test_a_defect_of_the_renderer_does_not_cost_the_report(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch, tmp_path: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = await investigated(installation)
+    monkeypatch.setattr(workers.cli, "render_page", broken)
+    workers.cli.write_report(report, tmp_path)
+    assert "inquest show" in capsys.readouterr().err
+    assert (tmp_path / f"{report.run.investigation_id}.md").exists()
 
 
 async def test_an_outage_of_the_database_only_delays(

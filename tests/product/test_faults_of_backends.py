@@ -59,7 +59,7 @@ async def test_a_worker_that_goes_away_leaves_the_rest_to_the_next(installation:
     investigation_id = await start(installation, client, recorded("row_lock"))
     ledger = installation.ledger(investigation_id)
     async with running_workers(client, installation.engine, backends={RECORDED: slow}, threads=4):
-        while len(ledger.answered_keys()) < 3:
+        while len(ledger.answered_keys(0)) < 3:
             await asyncio.sleep(0.1)
     early = ledger.observations()
     assert 3 <= len(early) < len(ledger.probes())
@@ -86,7 +86,7 @@ async def investigated(installation: Installation, client: Client, backend_for: 
 async def test_an_unreachable_backend_becomes_a_status(backend_for: BackendFor) -> None:
     with own_data_dir() as folder, open_installation(Settings(data_dir=folder)) as installation:
         report = await investigated(installation, await installation.client(), backend_for)
-    assert report.run.probes_asked == report.run.probes_planned, "every question has a status"
+    assert report.run.probes_answered == report.run.probes_planned, "every question has a status"
     assert report.findings.verdict.partial
     lost = [item for item in report.findings.data_gaps if item.status is ObservationStatus.UNAVAILABLE]
     assert lost

@@ -23,7 +23,7 @@ from workers.installation import Installation, open_installation
 from workflows.contracts.identifiers import InvestigationId
 from workflows.contracts.report import Report
 
-STEPS = ["scope", "recall", "sweep", "findings", "rank", "conclude", "publish", "remember"]
+STEPS = ["scope", "recall", "collect", "findings", "rank", "conclude", "publish", "remember"]
 HEARTBEAT = timedelta(seconds=1)
 HOLD = """
 import sys, time

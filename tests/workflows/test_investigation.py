@@ -53,7 +53,7 @@ async def test_budget_of_probes_gives_a_partial_report(installation: Installatio
     assert short.findings.verdict.partial
     assert not whole.findings.verdict.partial
     assert short.run.stopped_by == "budget"
-    assert short.run.probes_asked == 6
+    assert short.run.probes_answered == 6
     assert sum(item.count for item in short.findings.data_gaps) == short.run.probes_planned - 6
     assert short.findings.verdict.probability < whole.findings.verdict.probability
 
@@ -61,7 +61,7 @@ async def test_budget_of_probes_gives_a_partial_report(installation: Installatio
 async def test_budget_of_seconds_gives_a_partial_report(installation: Installation, client: Client) -> None:
     report = await investigate(installation, client, recorded("bad_deploy"), Budget(seconds=0))
     assert report.findings.verdict.partial
-    assert report.run.probes_asked == 1, "the scope's own question"
+    assert report.run.probes_answered == 1, "the scope's own question"
     assert any("budget" in item.reason for item in report.findings.data_gaps)
 
 

@@ -58,9 +58,9 @@ def _lines(report: Report) -> Iterator[str]:
     yield ""
     yield f"- investigation `{run.investigation_id}`, findings `{report.findings_sha256[:16]}`"
     seconds = (run.finished_at - run.started_at).total_seconds()
-    yield f"- {run.probes_asked} of {run.probes_planned} questions in {seconds:.1f} s"
+    yield f"- {run.probes_answered} of {run.probes_planned} questions in {seconds:.1f} s"
     yield f"- {run.bytes_stored:,} bytes of evidence, {run.tokens} tokens, {run.retries} retries"
-    yield f"- engine {findings.engine_version}; {findings.claims_refused} claims refused"
+    yield f"- engine {findings.engine_version}; {findings.claim_counts.rejected} claims refused"
 
 
 def _section(title: str, lines: list[str]) -> Iterator[str]:

@@ -112,7 +112,7 @@ def _cost(report: Report) -> Text:
     run = report.run
     seconds = (run.finished_at - run.started_at).total_seconds()
     return Text(
-        f"{run.probes_asked} of {run.probes_planned} questions, {seconds:.1f} s, "
+        f"{run.probes_answered} of {run.probes_planned} questions, {seconds:.1f} s, "
         f"{run.bytes_stored:,} bytes of evidence, {run.tokens} tokens, {run.retries} retries · "
         f"investigation {run.investigation_id} · "
         f"findings {report.findings_sha256[:16]}",

@@ -7,7 +7,7 @@ turns a member it does not know into `unknown`.
 from workflows.contracts.alert import Alert, AlertStatus, Severity
 from workflows.contracts.change import Change, ChangeKind
 from workflows.contracts.claim import Claim, ClaimState
-from workflows.contracts.finding import Direction, Finding, FindingFamily
+from workflows.contracts.finding import Direction, Finding, FindingFamily, Mechanism
 from workflows.contracts.hypothesis import Contribution, FaultKind, Hypothesis
 from workflows.contracts.identifiers import (
     ClaimKey,
@@ -58,6 +58,7 @@ __all__ = [
     "InvestigationId",
     "InvestigationRequest",
     "InvestigationResult",
+    "Mechanism",
     "Observation",
     "ObservationStatus",
     "Predicate",

@@ -1,10 +1,11 @@
 """The base of every contract, and the enum that tolerates tomorrow's members."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated, Self
+from typing import Annotated, ClassVar, Self
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, model_validator
 
 _EARLIEST, _LATEST = datetime(1990, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 
@@ -23,6 +24,20 @@ class Contract(BaseModel):
     """An immutable value that crosses a boundary."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+
+
+class EvolvedContract(Contract):
+    """A contract some of whose fields earlier versions wrote under other names."""
+
+    earlier_names: ClassVar[Mapping[str, str]]
+    """Today's name by the earlier one."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_earlier_names(cls, value: object) -> object:
+        if not isinstance(value, dict) or cls.earlier_names.keys().isdisjoint(value):
+            return value
+        return {cls.earlier_names.get(name, name): item for name, item in value.items()}
 
 
 class OpenEnum(StrEnum):

@@ -20,6 +20,53 @@ class FindingFamily(OpenEnum):
     UNKNOWN = "unknown"
 
 
+class Mechanism(OpenEnum):
+    """What kind of sign a finding is."""
+
+    SELF_TIME_RISE = "self_time_rise"
+    """An entity takes longer for its own work."""
+
+    NETWORK_TIME_RISE = "network_time_rise"
+    """Calls take longer than the callee works for them: network or queueing time."""
+
+    ORIGINATING_ERRORS = "originating_errors"
+    """Requests fail with an error originating there, not in anything that is called."""
+
+    MISSING_CALL = "missing_call"
+    """An operation calls something less often than it did."""
+
+    EXTRA_CALL = "extra_call"
+    """An operation calls something more often than it did."""
+
+    LOAD_SURGE = "load_surge"
+    """Far more requests enter the system than usual."""
+
+    NEW_TEMPLATE = "new_template"
+    MISSING_TEMPLATE = "missing_template"
+    TEMPLATE_RATE = "template_rate"
+    """A log template occurs more or less often than what it used to go along with."""
+
+    METRIC_DEVIATION = "metric_deviation"
+    FIRING_ALERT = "firing_alert"
+    """An alert of a monitoring system about the entity fires more or less often than it did."""
+
+    SATURATION = "saturation"
+    """The use of a capacity is nearly all of it."""
+
+    TREND = "trend"
+    """An amount grew for longer than any candidate onset."""
+
+    EXPIRY = "expiry"
+    """A countdown reached zero."""
+
+    CONDITION = "condition"
+    """The state of a cluster object."""
+
+    CHANGE = "change"
+    PAST_INCIDENT = "past_incident"
+    UNKNOWN = "unknown"
+
+
 class Direction(OpenEnum):
     UP = "up"
     DOWN = "down"
@@ -42,6 +89,9 @@ class Finding(Contract):
     """Content-derived, unique within the investigation."""
 
     family: FindingFamily
+    mechanism: Mechanism = Mechanism.UNKNOWN
+    """`unknown` in findings of versions before 0.5."""
+
     entity: EntityId
     signal: str
     """What moved: a metric's name, a span path, a log template, a condition, a change's id."""

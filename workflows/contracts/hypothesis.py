@@ -31,12 +31,43 @@ class FaultKind(OpenEnum):
     UNKNOWN = "unknown"
 
 
-class Contribution(Contract):
-    """How much one finding moved one hypothesis."""
+class ContributionTerm(OpenEnum):
+    """What a part of a hypothesis's score comes from."""
 
-    finding_key: str
+    FINDING = "finding"
+    CHANGE = "change"
+    """A change shortly before the onset, or its absence."""
+
+    ALERT = "alert"
+    """An alert names the entity."""
+
+    HINT = "hint"
+    """A person named the entity."""
+
+    INSTANCES = "instances"
+    """What all instances of a workload show alike speaks for the workload."""
+
+    WORKLOAD = "workload"
+    """What all instances of a workload show alike speaks less for one of them."""
+
+    SMALLER = "smaller"
+    """The sum of all findings that are too small to be listed."""
+
+    THRESHOLD = "threshold"
+    """The score that an entity has to pass to be more likely than no root cause at all."""
+
+    UNKNOWN = "unknown"
+
+
+class Contribution(Contract):
+    """One term of a hypothesis's score."""
+
+    term: ContributionTerm = ContributionTerm.FINDING
+    finding_key: str = ""
+    """The finding it comes from; empty for terms that come from none."""
+
     log_odds: float
-    """Added to the hypothesis's log-odds; negative when it speaks against."""
+    """Added to the hypothesis's score; negative when it speaks against."""
 
     reason: str
 
@@ -46,9 +77,15 @@ class Hypothesis(Contract):
 
     rank: Annotated[int, Field(ge=1)]
     entity: EntityId | None
-    """None is "none of these": the cause lies outside what was looked at, or there is no fault."""
+    """None is "no root cause identified": it lies outside of what was looked at, or there is no fault."""
 
     fault_kind: FaultKind
+    fault_kind_probability: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """How probable this kind is, given that the entity is the root cause; 0 in reports of versions before 0.5."""
+
+    score: float = 0.0
+    """Log-odds of the entity's evidence: the sum of all contributions."""
+
     mechanism: str
     """How the cause brings about the symptoms, in one sentence."""
 

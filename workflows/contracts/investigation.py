@@ -1,13 +1,14 @@
 """What goes into and comes out of the investigation workflow and its steps. References, never telemetry."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
 from workflows.contracts.alert import Severity
-from workflows.contracts.contract import Contract, Instant
+from workflows.contracts.contract import Contract, EvolvedContract, Instant
 from workflows.contracts.identifiers import (
     DEFAULT_TENANT,
     Digest,
@@ -72,12 +73,17 @@ class StepInput(Contract):
 
     request: InvestigationRequest
     round: int = 0
+    """Every row a step writes carries the round; the report reads the last one."""
+
     stopped_by: str | None = None
     hints: tuple[int, ...] = ()
     """References to hints in the ledger, by their number."""
 
     alerts: int = 1
     """How many distinct alerts had joined when the step was started."""
+
+    failed_steps: tuple[str, ...] = ()
+    """Steps that met a defect of ours; the report names them."""
 
 
 class ScopeResult(Contract):
@@ -93,8 +99,9 @@ class RecallResult(Contract):
     """Verdicts of the past incidents, newest first; at most twenty."""
 
 
-class SweepResult(Contract):
-    asked: int
+class CollectResult(EvolvedContract):
+    earlier_names: ClassVar[Mapping[str, str]] = {"asked": "answered"}
+    answered: int
     """Probes with a committed answer, earlier attempts included."""
 
     missing: int
@@ -109,6 +116,12 @@ class SweepResult(Contract):
 class FindingsResult(Contract):
     findings: int
     families: dict[str, int] = Field(default_factory=dict)
+    verified: int = 0
+    rejected: int = 0
+    """Findings whose statement did not hold when it was evaluated again."""
+
+    telemetry_from: Instant | None = None
+    """The earliest metric, line or span of all answers; None without any."""
 
 
 class RankResult(Contract):
@@ -118,13 +131,14 @@ class RankResult(Contract):
     probability: float = 0.0
 
 
-class ConcludeResult(Contract):
+class ConcludeResult(EvolvedContract):
+    earlier_names: ClassVar[Mapping[str, str]] = {"refused": "rejected"}
     verified: int
-    refused: int
+    rejected: int
     outcome: str
     sentence: str
     root_cause: str = ""
-    """The accused entity, empty when there is none."""
+    """The suspected root cause, empty when there is none."""
 
 
 class PublishResult(Contract):
@@ -141,7 +155,7 @@ class Phase(StrEnum):
 
     SCOPE = "scope"
     RECALL = "recall"
-    SWEEP = "sweep"
+    COLLECT = "collect"
     FINDINGS = "findings"
     RANK = "rank"
     CONCLUDE = "conclude"
@@ -150,12 +164,13 @@ class Phase(StrEnum):
     DONE = "done"
 
 
-class Progress(Contract):
+class Progress(EvolvedContract):
     """The workflow's own view of itself; live probe progress is read from the ledger."""
 
+    earlier_names: ClassVar[Mapping[str, str]] = {"probes_asked": "probes_answered"}
     phase: Phase
     probes_planned: int = 0
-    probes_asked: int = 0
+    probes_answered: int = 0
     hints: int = 0
     stopped_by: str | None = None
     outcome: str = ""

@@ -1,12 +1,14 @@
 """The outcome: what was found (canonical, equal for equal evidence) and how the run went."""
 
+from collections.abc import Mapping
 from datetime import timedelta
+from typing import ClassVar
 
 from pydantic import Field
 
 from workflows.contracts.alert import Severity
 from workflows.contracts.claim import Claim
-from workflows.contracts.contract import Contract, Instant, OpenEnum
+from workflows.contracts.contract import Contract, EvolvedContract, Instant, OpenEnum
 from workflows.contracts.finding import Finding
 from workflows.contracts.hypothesis import FaultKind, Hypothesis
 from workflows.contracts.identifiers import Digest, EntityId, IncidentId, InvestigationId, ProbeKey, Tenant
@@ -16,15 +18,28 @@ from workflows.contracts.probe import Window
 
 class Outcome(OpenEnum):
     CAUSE_FOUND = "cause_found"
-    """One hypothesis stands well above all others."""
+    """One entity is likely, and clearly more so than any other."""
 
     CANDIDATES = "candidates"
-    """A few hypotheses share the probability."""
+    """Several entities share the probability, or one is likely and not clearly so."""
 
     INCONCLUSIVE = "inconclusive"
     """Nothing rises above the noise, or too little could be looked at."""
 
     UNKNOWN = "unknown"
+
+
+class ClaimCounts(Contract):
+    """Claims by what became of them when code evaluated them again."""
+
+    verified: int = 0
+    contradicted: int = 0
+    unsupported: int = 0
+
+    @property
+    def rejected(self) -> int:
+        """How many did not hold."""
+        return self.contradicted + self.unsupported
 
 
 class Verdict(Contract):
@@ -33,7 +48,12 @@ class Verdict(Contract):
     outcome: Outcome
     entity: EntityId | None = None
     fault_kind: FaultKind = FaultKind.UNKNOWN
+    fault_kind_probability: float = 0.0
+    """How probable the kind is, given the entity."""
+
     probability: float = 0.0
+    """How probable it is that the entity is the root cause."""
+
     change_id: str | None = None
     sentence: str
     partial: bool = False
@@ -57,39 +77,48 @@ class TimelineEntry(Contract):
 
 
 class RuledOut(Contract):
-    """An entity that was looked at and why it is not the cause."""
+    """An entity that shows something and is hardly probable as root cause, and why."""
 
     entity: EntityId
     reason: str
 
 
 class DataGap(Contract):
-    """A question without an answer."""
+    """A query without an answer, and why."""
 
     tool: str
     entity: EntityId | None = None
     status: ObservationStatus | None = None
-    """None when it was never asked."""
+    """None when it was never run."""
 
     reason: str
     count: int = 1
-    """How many questions share this reason."""
+    """How many queries share this reason."""
 
 
-class ReportFindings(Contract):
+class ReportFindings(EvolvedContract):
     """The canonical part: the same evidence gives the same bytes."""
 
+    earlier_names: ClassVar[Mapping[str, str]] = {"unseen": "data_gaps"}
     verdict: Verdict
     hypotheses: tuple[Hypothesis, ...]
     claims: tuple[Claim, ...]
     """Verified claims only; the others stay in the ledger."""
 
-    claims_refused: int = 0
-    """How many claims did not hold when they were evaluated again."""
+    claim_counts: ClaimCounts = ClaimCounts()
+    """All claims that were made, reported or not."""
 
     findings: tuple[Finding, ...]
+    """Every finding that another part of the report refers to, and the strongest of the others."""
+
+    findings_omitted: int = 0
+    """Verified findings that are not listed here; they are in the ledger."""
+
     causal_chain: tuple[CausalStep, ...] = ()
     timeline: tuple[TimelineEntry, ...] = ()
+    timeline_omitted: int = 0
+    """Findings with a time that the timeline leaves out."""
+
     blast_radius: tuple[EntityId, ...] = ()
     ruled_out: tuple[RuledOut, ...] = ()
     data_gaps: tuple[DataGap, ...] = ()
@@ -98,6 +127,9 @@ class ReportFindings(Contract):
 
     recalled: tuple[str, ...] = ()
     """Sentences of past incidents that memory brought up."""
+
+    next_steps: tuple[str, ...] = ()
+    """What to look at next, the most useful first."""
 
     window: Window
     alert_title: str
@@ -111,9 +143,10 @@ class StepTiming(Contract):
     duration: timedelta
 
 
-class ReportRun(Contract):
+class ReportRun(EvolvedContract):
     """How this run went: ids, times, cost. Differs between equal runs."""
 
+    earlier_names: ClassVar[Mapping[str, str]] = {"probes_asked": "probes_answered"}
     tenant: Tenant
     investigation_id: InvestigationId
     incident_id: IncidentId
@@ -123,7 +156,7 @@ class ReportRun(Contract):
     finished_at: Instant
     alert_count: int = 1
     probes_planned: int = 0
-    probes_asked: int = 0
+    probes_answered: int = 0
     probes_by_status: dict[str, int] = Field(default_factory=dict)
     bytes_stored: int = 0
     tokens: int = 0
@@ -136,7 +169,7 @@ class ReportRun(Contract):
 class Report(Contract):
     """The outcome of one investigation."""
 
-    schema_version: int = 1
+    schema_version: int = 2
     findings: ReportFindings
     findings_sha256: Digest
     run: ReportRun

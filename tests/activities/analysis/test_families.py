@@ -11,13 +11,14 @@ from activities.analysis.evidence import AnsweredProbe, Evidence
 from activities.analysis.findings import find
 from activities.analysis.graph import Graph
 from activities.analysis.metrics import onset_of
-from activities.analysis.ranking import SENTENCES, rank
+from activities.analysis.ranking import SENTENCES
 from activities.analysis.verification import evaluate
 from activities.answers import COLUMNS
+from evals.offline import diagnose
 from tests.running import an_alert
 from workflows.contracts.change import ChangeKind
 from workflows.contracts.claim import ClaimState
-from workflows.contracts.finding import Direction, Finding, FindingFamily
+from workflows.contracts.finding import Direction, Finding, FindingFamily, Mechanism
 from workflows.contracts.hypothesis import FaultKind
 from workflows.contracts.identifiers import Digest, EntityId
 from workflows.contracts.probe import ChangeProbe, ClusterProbe, LogProbe, MetricProbe, Probe, Window
@@ -35,6 +36,11 @@ def answered(probe: Probe, rows: list[dict[str, object]]) -> AnsweredProbe:
     return AnsweredProbe(
         probe=probe, artifact=Digest("0" * 64), rows=pl.DataFrame(rows, schema=COLUMNS[probe.tool], orient="row")
     )
+
+
+def together(*answers: AnsweredProbe) -> AnsweredProbe:
+    """One answer with the rows of several to the same query."""
+    return replace(answers[0], rows=pl.concat([item.rows for item in answers]))
 
 
 def graph() -> Graph:
@@ -239,23 +245,22 @@ def test_a_change_has_to_fit_in_time_and_words() -> None:
     assert found.get("docs", 0) < found["fits"]
     assert "old" not in found
     assert "late" not in found
-    hypotheses = rank(find(evidence(symptom, told)), evidence(symptom, told), data_gaps=[], planned=3)
+    hypotheses = diagnose(evidence(symptom, told), probes_planned=3).hypotheses
     assert (hypotheses[0].entity, hypotheses[0].change_id) == (BACK, "fits")
 
 
 def test_no_change_did_it_is_an_answer() -> None:
     symptom = metric(BACK, "cpu_usage", 0.2, 0.9)
     told = changes(("unrelated", FAULT_S + 1200, "chore: tidy names", "rename a variable"))
-    assert rank(find(evidence(symptom, told)), evidence(symptom, told), data_gaps=[], planned=3)[0].change_id is None
+    assert diagnose(evidence(symptom, told), probes_planned=3).hypotheses[0].change_id is None
 
 
 def test_a_callee_explains_its_caller() -> None:
     both = evidence(
         metric(FRONT, "request_errors", 0.1, 5.0),
-        metric(BACK, "request_errors", 0.1, 5.0),
-        metric(BACK, "cpu_usage", 0.2, 0.9),
+        together(metric(BACK, "request_errors", 0.1, 5.0), metric(BACK, "cpu_usage", 0.2, 0.9)),
     )
-    hypotheses = rank(find(both), both, data_gaps=[], planned=3)
+    hypotheses = diagnose(both, probes_planned=3).hypotheses
     assert hypotheses[0].entity == BACK
     front = next(item for item in hypotheses if item.entity == FRONT)
     assert any("explained by what it calls" in part.reason for part in front.supporting)
@@ -263,7 +268,7 @@ def test_a_callee_explains_its_caller() -> None:
 
 def test_contributions_add_up_to_the_odds_and_probabilities_to_one() -> None:
     one = evidence(metric(BACK, "cpu_usage", 0.2, 0.9))
-    hypotheses = rank(find(one), one, data_gaps=[], planned=3)
+    hypotheses = diagnose(one, probes_planned=3).hypotheses
     assert abs(sum(item.probability for item in hypotheses) - 1) < 1e-4
     assert next(item for item in hypotheses if item.entity == BACK).supporting
     assert [item.rank for item in hypotheses] == list(range(1, len(hypotheses) + 1))
@@ -286,7 +291,11 @@ def test_a_leak_is_dated_from_where_its_line_leaves_the_usual_level() -> None:
     """Any moment of the last quarter of an hour has the leak on both sides."""
     level = [200.0 + (n % 5) for n in range(40)]
     leak = [200.0 + 2.0 * n + (n % 5) for n in range(120)]
-    found = [item for item in find(evidence(course(BACK, "memory_rss_mb", level + leak))) if "ramp" in item.signal]
+    found = [
+        item
+        for item in find(evidence(course(BACK, "memory_rss_mb", level + leak)))
+        if item.mechanism is Mechanism.TREND
+    ]
     assert len(found) == 1
     assert found[0].fault_kinds == {FaultKind.MEMORY: 1.0}
     assert found[0].onset is not None
@@ -295,7 +304,9 @@ def test_a_leak_is_dated_from_where_its_line_leaves_the_usual_level() -> None:
 
 def test_what_goes_up_and_down_is_no_leak() -> None:
     waves = [200.0 + 80.0 * ((n // 20) % 2) + (n % 5) for n in range(160)]
-    assert [item for item in find(evidence(course(BACK, "memory_rss_mb", waves))) if "ramp" in item.signal] == []
+    assert [
+        item for item in find(evidence(course(BACK, "memory_rss_mb", waves))) if item.mechanism is Mechanism.TREND
+    ] == []
 
 
 def test_a_full_processor_needs_no_history() -> None:

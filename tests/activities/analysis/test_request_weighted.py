@@ -6,10 +6,9 @@ import polars as pl
 import pytest
 
 from activities.analysis.evidence import AnsweredProbe, Evidence
-from activities.analysis.findings import find
 from activities.analysis.graph import Graph
-from activities.analysis.ranking import rank
 from activities.answers import COLUMNS
+from evals.offline import diagnose
 from tests.running import an_alert
 from workflows.contracts.hypothesis import FaultKind, Hypothesis
 from workflows.contracts.identifiers import Digest, EntityId
@@ -53,7 +52,7 @@ def course(
 
 def hypotheses(graph: Graph, *answers: AnsweredProbe) -> list[Hypothesis]:
     evidence = Evidence(alerts=(an_alert(starts_at=NOON),), as_of=AS_OF, answers=answers, graph=graph)
-    return rank(find(evidence), evidence, data_gaps=(), planned=len(answers))
+    return list(diagnose(evidence, probes_planned=len(answers)).hypotheses)
 
 
 def test_a_common_call_a_little_slower_outweighs_a_rare_one_much_slower() -> None:

@@ -11,11 +11,9 @@ import polars as pl
 import pytest
 
 from activities.analysis.evidence import TELEMETRY, AnsweredProbe, Evidence
-from activities.analysis.findings import find
 from activities.analysis.graph import Graph
-from activities.analysis.ranking import rank
 from activities.answers import COLUMNS
-from evals.offline import evidence_of
+from evals.offline import diagnose, evidence_of
 from tests.conftest import recorded
 from workflows.contracts.hypothesis import Hypothesis
 from workflows.contracts.identifiers import Digest, EntityId
@@ -32,7 +30,7 @@ def case(request: pytest.FixtureRequest) -> tuple[str, Evidence]:
 
 
 def hypotheses(evidence: Evidence) -> list[Hypothesis]:
-    return rank(find(evidence), evidence, data_gaps=(), planned=len(evidence.answers))
+    return list(diagnose(evidence, probes_planned=len(evidence.answers)).hypotheses)
 
 
 def with_rows(evidence: Evidence, change: Callable[[pl.DataFrame], pl.DataFrame]) -> Evidence:

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from activities.answers import COLUMNS, decode, encode
-from activities.telemetry.backend import Answer, ask
+from activities.telemetry.backend import Answer, run_probe
 from activities.telemetry.recorded import BundleError, RecordedBackend, open_bundle
 from activities.telemetry.series import rates
 from evals.bundles import Recording, write_bundle
@@ -59,7 +59,7 @@ def write(tmp_path: Path, **modalities: object) -> Path:
 def answer(folder: Path, probe: Probe) -> Answer:
     backend = RecordedBackend(open_bundle(folder))
     try:
-        return ask(backend, probe)
+        return run_probe(backend, probe)
     finally:
         backend.close()
 

@@ -1,0 +1,68 @@
+"""What ranking and reporting know of an incident beside its findings; no telemetry, only what it was asked about."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from activities.analysis.evidence import TELEMETRY, Evidence
+from activities.analysis.graph import Graph
+from workflows.contracts.alert import Alert
+from workflows.contracts.identifiers import EntityId
+from workflows.contracts.probe import Window
+from workflows.contracts.report import DataGap
+
+
+@dataclass(frozen=True, kw_only=True)
+class IncidentContext:
+    """An incident as the ranking sees it."""
+
+    alerts: tuple[Alert, ...]
+    as_of: datetime
+    graph: Graph
+    window: Window
+    """From the earliest metric, line or span to the moment of the query."""
+
+    has_telemetry: bool
+    """Whether any metric, line or span was answered at all."""
+
+    data_gaps: tuple[DataGap, ...] = ()
+    probes_planned: int = 0
+    hints: tuple[str, ...] = ()
+    recalled: tuple[str, ...] = ()
+    """Sentences about past incidents."""
+
+    stopped_by: str | None = None
+    """`budget`, `person`, `cancel` or `outage` when collection ended early."""
+
+    @property
+    def alert_at(self) -> datetime:
+        """When the first symptom fired; never after the moment of the query."""
+        return min([alert.starts_at for alert in self.alerts] + [self.as_of])
+
+    @property
+    def alerting(self) -> frozenset[EntityId]:
+        """What the alerts are about, when they say so."""
+        return frozenset(alert.entity for alert in self.alerts if alert.entity is not None)
+
+    @classmethod
+    def of(
+        cls,
+        evidence: Evidence,
+        *,
+        data_gaps: Sequence[DataGap] = (),
+        probes_planned: int = 0,
+        hints: Sequence[str] = (),
+        stopped_by: str | None = None,
+    ) -> "IncidentContext":
+        """The context of decoded answers, for use without a ledger."""
+        return cls(
+            alerts=evidence.alerts,
+            as_of=evidence.as_of,
+            graph=evidence.graph,
+            window=evidence.window,
+            has_telemetry=any(item.probe.tool in TELEMETRY for item in evidence.answers),
+            data_gaps=tuple(data_gaps),
+            probes_planned=probes_planned,
+            hints=tuple(hints),
+            stopped_by=stopped_by,
+        )

@@ -1,0 +1,54 @@
+"""What the reporting works on: the ranking and the findings it was made of."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from activities.analysis.context import IncidentContext
+from workflows.contracts.finding import Finding
+from workflows.contracts.hypothesis import Hypothesis
+from workflows.contracts.identifiers import EntityId
+from workflows.contracts.report import Verdict
+
+WORTH_REPORTING = 0.15
+"""Strength from which a finding is worth a line of the timeline, a step of the chain or a place in the impact."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conclusion:
+    """One ranking of one set of verified findings."""
+
+    context: IncidentContext
+    findings: Sequence[Finding]
+    """Verified ones, the strongest first."""
+
+    hypotheses: Sequence[Hypothesis]
+    verdict: Verdict
+
+    @cached_property
+    def by_key(self) -> Mapping[str, Finding]:
+        """Findings by their key."""
+        return {item.key: item for item in self.findings}
+
+    @cached_property
+    def strong(self) -> tuple[Finding, ...]:
+        """Findings that are worth reporting."""
+        return tuple(item for item in self.findings if item.strength >= WORTH_REPORTING)
+
+    @cached_property
+    def probabilities(self) -> Mapping[EntityId, float]:
+        """Probability of each entity in the ranking."""
+        return {item.entity: item.probability for item in self.hypotheses if item.entity is not None}
+
+    @property
+    def suspect(self) -> EntityId | None:
+        """The suspected root cause that the verdict names."""
+        return self.verdict.entity
+
+    def proofs(self) -> list[Finding]:
+        """The findings that speak for the suspect, the weightiest first."""
+        if self.suspect is None:
+            return []
+        named = next(item for item in self.hypotheses if item.entity == self.suspect)
+        found = [self.by_key[part.finding_key] for part in named.supporting if part.finding_key in self.by_key]
+        return found or [item for item in self.findings if item.entity == self.suspect]

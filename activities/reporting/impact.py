@@ -1,0 +1,43 @@
+"""Who feels the fault, and who is ruled out as its root cause."""
+
+from activities.reporting.conclusion import WORTH_REPORTING, Conclusion
+from workflows.contracts.finding import Finding, FindingFamily
+from workflows.contracts.identifiers import EntityId
+from workflows.contracts.report import RuledOut
+
+RULED_OUT_BELOW = 0.02
+"""Probability below which an entity that shows something is ruled out; what lies above stays in the ranking."""
+
+RULED_OUT_LENGTH = 10
+
+
+def blast_radius(conclusion: Conclusion) -> tuple[EntityId, ...]:
+    """What calls the suspect and shows something itself, or alerted."""
+    suspect = conclusion.suspect
+    if suspect is None:
+        return ()
+    felt = {item.entity for item in conclusion.strong}
+    felt |= {item.caller for item in conclusion.findings if item.caller is not None and item.entity == suspect}
+    context = conclusion.context
+    return tuple(sorted((felt | context.alerting) & context.graph.upstream(suspect)))
+
+
+def ruled_out(conclusion: Conclusion) -> tuple[RuledOut, ...]:
+    """Entities that show something, or alerted, and are hardly probable; the strongest sign first."""
+    suspect = conclusion.suspect
+    if suspect is None:
+        return ()
+    strongest: dict[EntityId, Finding] = {}
+    for item in conclusion.findings:
+        if item.family is not FindingFamily.CHANGE:
+            strongest.setdefault(item.entity, item)
+    upstream = conclusion.context.graph.upstream(suspect)
+    rows = []
+    for name, item in sorted(strongest.items(), key=lambda pair: (-pair[1].strength, pair[0])):
+        probability = conclusion.probabilities.get(name, 0.0)
+        weak = item.strength < WORTH_REPORTING and name not in conclusion.context.alerting
+        if weak or probability >= RULED_OUT_BELOW:
+            continue
+        why = f"calls {suspect}, which explains more" if name in upstream else "explains less of what was seen"
+        rows.append(RuledOut(entity=name, reason=f"{why}; its strongest sign: {item.summary[:160]}"))
+    return tuple(rows[:RULED_OUT_LENGTH])

@@ -1,0 +1,49 @@
+"""What a person should look at next, from the verdict, its kind of fault and the data gaps."""
+
+from collections.abc import Mapping
+
+from activities.reporting.conclusion import Conclusion
+from activities.reporting.verdict import CANDIDATE_FROM, KIND_CLEAR_FROM
+from workflows.contracts.hypothesis import FaultKind
+from workflows.contracts.observation import ObservationStatus
+from workflows.contracts.report import Outcome
+
+MOST_STEPS = 4
+BY_KIND: Mapping[FaultKind, str] = {
+    FaultKind.CPU: "compare processor use and throttling of {entity} with its limits; profile what it computes",
+    FaultKind.MEMORY: "look at the memory of {entity} against its limit and at its restarts; take a heap dump",
+    FaultKind.DISK: "look at free space and inodes of the volumes of {entity}, and for I/O errors",
+    FaultKind.NETWORK: "look at retransmits, drops and DNS between {entity} and its callers, and at its queues",
+    FaultKind.LATENCY: "open a slow trace of {entity} and one from before; compare where its own time goes",
+    FaultKind.ERROR: "read the error lines of {entity} since the onset and open one of its failed traces",
+    FaultKind.CRASH: "look at the last exit of {entity}: exit code, restarts, events, lines before the end",
+    FaultKind.LOCK: "list who waits and who holds locks in {entity}; look for long open transactions",
+    FaultKind.SATURATION: "look at pools, queues and limits of {entity}: what is used up, and who holds it",
+    FaultKind.BEHAVIOUR: "compare a request of {entity} from before with one of now: calls and lines differ",
+    FaultKind.TRAFFIC: "find out who sends the requests to {entity}: clients, paths, retries",
+    FaultKind.EXPIRY: "check the end dates of certificates, tokens and leases that {entity} uses, and renew them",
+    FaultKind.CONFIGURATION: "compare the configuration of {entity} with the last one that worked",
+}
+
+
+def next_steps(conclusion: Conclusion) -> tuple[str, ...]:
+    """At most four sentences, the most useful first."""
+    verdict = conclusion.verdict
+    steps: list[str] = []
+    if verdict.change_id is not None:
+        steps.append(f"read the diff of {verdict.change_id}; a rollback of it is the quickest test")
+    if verdict.outcome is Outcome.CANDIDATES:
+        names = [name for name, value in conclusion.probabilities.items() if value >= CANDIDATE_FROM][:3]
+        steps.append(f"tell the candidates apart: {', '.join(names)}")
+    if verdict.entity is not None and verdict.fault_kind_probability >= KIND_CLEAR_FROM:
+        sentence = BY_KIND.get(verdict.fault_kind)
+        steps += [sentence.format(entity=verdict.entity)] if sentence else []
+    elif verdict.entity is not None:
+        steps.append(f"the kind of fault is unclear: look at the metrics, lines and events of {verdict.entity}")
+    else:
+        steps.append("look at what was not recorded or does not belong to the topology: clients, DNS, providers")
+    gaps = [item for item in conclusion.context.data_gaps if item.status is not ObservationStatus.NOT_RECORDED]
+    for item in sorted(gaps, key=lambda item: -item.count)[:2]:
+        about = f" of {item.entity}" if item.entity else ""
+        steps.append(f"look at {item.tool}{about} by hand, there is no data: {item.reason[:120]}")
+    return tuple(steps[:MOST_STEPS])

@@ -1,0 +1,84 @@
+"""The answer in one line; its words follow the probabilities."""
+
+from collections.abc import Sequence
+
+from activities.analysis.context import IncidentContext
+from workflows.contracts.hypothesis import FaultKind, Hypothesis
+from workflows.contracts.observation import ObservationStatus
+from workflows.contracts.report import Outcome, Verdict
+
+FOUND_FROM = 0.5
+"""Probability from which one entity is called the root cause ..."""
+
+FOUND_MARGIN = 0.2
+"""... if no other entity comes nearer to it than this."""
+
+CANDIDATE_FROM = 0.15
+"""Probability from which an entity is named at all."""
+
+CANDIDATES_NAMED = 3
+KIND_CLEAR_FROM = 0.5
+"""Probability of a kind of fault from which it is named."""
+
+
+def verdict_of(hypotheses: Sequence[Hypothesis], context: IncidentContext) -> Verdict:
+    """The verdict that a ranking allows.
+
+    Args:
+        hypotheses: the ranking, best first.
+        context: alerts and data gaps of the incident.
+    """
+    entities = [item for item in hypotheses if item.entity is not None]
+    top = entities[0] if entities and entities[0].rank == 1 else None
+    if top is None or top.probability < CANDIDATE_FROM:
+        return Verdict(
+            outcome=Outcome.INCONCLUSIVE,
+            probability=hypotheses[0].probability,
+            sentence=f"No root cause identified for: {_alert(context)}",
+            partial=_is_partial(context),
+        )
+    second = entities[1].probability if len(entities) > 1 else 0.0
+    found = top.probability >= FOUND_FROM and top.probability - second >= FOUND_MARGIN
+    return Verdict(
+        outcome=Outcome.CAUSE_FOUND if found else Outcome.CANDIDATES,
+        entity=top.entity,
+        fault_kind=top.fault_kind,
+        fault_kind_probability=top.fault_kind_probability,
+        probability=top.probability,
+        change_id=top.change_id,
+        sentence=_found(top) if found else _candidates(entities),
+        partial=_is_partial(context),
+    )
+
+
+def kind_in_words(kind: FaultKind, probability: float) -> str:
+    """A kind of fault as people read it: with its own probability, or that it is unclear."""
+    if kind is FaultKind.UNKNOWN or probability < KIND_CLEAR_FROM:
+        return "unclear"
+    return f"{kind.value} ({probability:.0%})"
+
+
+def _found(top: Hypothesis) -> str:
+    change = f", introduced by {top.change_id}" if top.change_id else ""
+    return f"{top.entity} is the root cause ({top.probability:.0%}){change}; kind of fault: {_kind(top)}"
+
+
+def _kind(top: Hypothesis) -> str:
+    return kind_in_words(top.fault_kind, top.fault_kind_probability)
+
+
+def _candidates(entities: Sequence[Hypothesis]) -> str:
+    named = [item for item in entities[:CANDIDATES_NAMED] if item.probability >= CANDIDATE_FROM]
+    listed = " or ".join(f"{item.entity} ({item.probability:.0%})" for item in named)
+    change = f"; suspected change: {entities[0].change_id}" if entities[0].change_id else ""
+    return f"The root cause may be {listed}{change}; kind of fault: {_kind(entities[0])}"
+
+
+def _alert(context: IncidentContext) -> str:
+    return context.alerts[0].title if context.alerts else "the alert"
+
+
+def _is_partial(context: IncidentContext) -> bool:
+    """Whether anything that was recorded could not be looked at."""
+    lost = any(item.status is not ObservationStatus.NOT_RECORDED for item in context.data_gaps)
+    return context.stopped_by is not None or lost or not context.has_telemetry

@@ -1,0 +1,178 @@
+"""The report's body: only what holds, words that follow the probabilities, terms that add up."""
+
+import polars as pl
+import pytest
+
+from activities.analysis.context import IncidentContext
+from activities.analysis.evidence import AnsweredProbe, Evidence
+from activities.analysis.findings import find
+from activities.analysis.graph import Graph
+from activities.reporting.verdict import verdict_of
+from evals.offline import diagnose, evidence_of
+from tests.conftest import RECORDINGS, recorded
+from workflows.contracts.canonical import canonical_json
+from workflows.contracts.finding import Direction, EvidenceRef, Finding, FindingFamily, Mechanism
+from workflows.contracts.hypothesis import FaultKind, Hypothesis
+from workflows.contracts.identifiers import EntityId
+from workflows.contracts.predicate import RowCount
+from workflows.contracts.report import Outcome, ReportFindings
+
+
+@pytest.fixture(scope="module")
+def evidence() -> Evidence:
+    return evidence_of(recorded("bad_deploy"))[0]
+
+
+def planted(evidence: Evidence) -> Finding:
+    """A finding as strong as can be whose statement is false: cart failed a million requests."""
+    answer = next(item for item in evidence.of("traces") if "service:cart" in item.probe.model_dump_json())
+    return Finding(
+        key="trace-planted",
+        family=FindingFamily.TRACE,
+        entity=EntityId("service:cart"),
+        mechanism=Mechanism.ORIGINATING_ERRORS,
+        signal="add",
+        summary="1000000 of 1000000 requests add at service:cart fail with an error originating there",
+        direction=Direction.APPEARED,
+        strength=1.0,
+        fault_kinds={FaultKind.ERROR: 1.0},
+        evidence=(EvidenceRef(probe_key=answer.probe.key, artifact=answer.artifact),),
+        predicate=RowCount(
+            probe_key=answer.probe.key,
+            select={},
+            column="originating_errors",
+            window=evidence.window,
+            at_least=1_000_000,
+        ),
+    )
+
+
+def test_every_own_claim_holds(evidence: Evidence) -> None:
+    report = diagnose(evidence, probes_planned=10)
+    assert report.claim_counts.verified > 20
+    assert report.claim_counts.rejected == 0
+
+
+def test_a_planted_false_claim_is_rejected_and_changes_nothing(evidence: Evidence) -> None:
+    findings = find(evidence)
+    honest = diagnose(evidence, probes_planned=10)
+    misled = diagnose(evidence, probes_planned=10, findings=[planted(evidence), *findings])
+    assert misled.claim_counts.contradicted == 1
+    assert misled.hypotheses == honest.hypotheses
+    assert "1000000" not in misled.model_dump_json()
+
+
+def test_row_order_does_not_matter(evidence: Evidence) -> None:
+    shuffled = Evidence(
+        alerts=evidence.alerts,
+        as_of=evidence.as_of,
+        graph=evidence.graph,
+        answers=tuple(
+            AnsweredProbe(
+                probe=item.probe, artifact=item.artifact, rows=item.rows.sample(fraction=1, shuffle=True, seed=3)
+            )
+            for item in reversed(evidence.answers)
+        ),
+    )
+    first, second = (diagnose(item, probes_planned=10) for item in (evidence, shuffled))
+    assert canonical_json(first) == canonical_json(second)
+
+
+def test_without_answers_the_verdict_is_inconclusive(evidence: Evidence) -> None:
+    nothing = Evidence(
+        alerts=evidence.alerts, as_of=evidence.as_of, answers=(), graph=Graph.from_answer(pl.DataFrame())
+    )
+    report = diagnose(nothing, probes_planned=10)
+    assert report.verdict.outcome is Outcome.INCONCLUSIVE
+    assert report.hypotheses[0].entity is None
+    assert report.verdict.partial
+
+
+@pytest.mark.parametrize(
+    ("case", "entity", "kind", "change"),
+    [
+        ("bad_deploy", "service:payment", FaultKind.ERROR, "deploy-payment-r2"),
+        ("memory_leak", "service:recommend", FaultKind.MEMORY, "flag-recommend-remember-answers"),
+        ("row_lock", "database:shopdb", FaultKind.LOCK, None),
+        ("slow_dependency", "service:shipping", None, None),
+        ("stopped_process", "service:catalog", FaultKind.CRASH, None),
+    ],
+)
+def test_shipped_incidents(case: str, entity: str, kind: FaultKind | None, change: str | None) -> None:
+    found, _ = evidence_of(recorded(case))
+    verdict = diagnose(found, probes_planned=10).verdict
+    assert verdict.entity == entity
+    assert verdict.change_id == change
+    if kind is not None:
+        assert verdict.fault_kind is kind
+
+
+@pytest.fixture(scope="module")
+def reports() -> dict[str, ReportFindings]:
+    """The report of every shipped recording, made without servers."""
+    found = {}
+    for folder in sorted((RECORDINGS / "bundles").iterdir()):
+        evidence, planned = evidence_of(folder)
+        found[folder.name] = diagnose(evidence, probes_planned=planned)
+    return found
+
+
+def test_terms_add_up_to_the_score_of_every_hypothesis_of_every_recording(reports: dict[str, ReportFindings]) -> None:
+    assert len(reports) >= 36
+    for report in reports.values():
+        for item in report.hypotheses:
+            terms = [part.log_odds for part in (*item.supporting, *item.contradicting)]
+            assert abs(sum(terms) - item.score) < 1e-6, item
+        again = ReportFindings.model_validate_json(canonical_json(report))
+        for item in again.hypotheses:
+            terms = [part.log_odds for part in (*item.supporting, *item.contradicting)]
+            assert abs(sum(terms) - item.score) < 1e-6, "as it is published, numbers rounded"
+
+
+def test_words_follow_the_probabilities(reports: dict[str, ReportFindings]) -> None:
+    for report in reports.values():
+        verdict, hypotheses = report.verdict, report.hypotheses
+        others = [item.probability for item in hypotheses if item.entity not in (None, verdict.entity)]
+        if verdict.outcome is Outcome.CAUSE_FOUND:
+            assert verdict.probability >= 0.5
+            assert verdict.probability - max(others) >= 0.2
+            assert "is the root cause" in verdict.sentence
+        else:
+            assert "is the root cause" not in verdict.sentence
+        probable = {item.entity for item in hypotheses if item.probability >= 0.02}
+        assert probable.isdisjoint(item.entity for item in report.ruled_out), "ruled out means ruled out"
+
+
+def test_every_step_of_the_chain_and_every_line_of_the_timeline_has_its_findings(
+    reports: dict[str, ReportFindings],
+) -> None:
+    for report in reports.values():
+        keys = {item.key for item in report.findings}
+        for before, step in zip((None, *report.causal_chain), report.causal_chain, strict=False):
+            assert step.findings
+            assert keys.issuperset(step.findings)
+            assert step.source == (before.target if before else report.verdict.entity)
+        sentences = [item.sentence for item in report.timeline]
+        assert len(set(sentences)) == len(sentences), "each fact once"
+        assert [item.at for item in report.timeline] == sorted(item.at for item in report.timeline)
+        assert any(sentence.startswith("alert: ") for sentence in sentences)
+        referred = {part.finding_key for item in report.hypotheses for part in (*item.supporting, *item.contradicting)}
+        assert keys.issuperset(referred - {""})
+
+
+def named(entity: str, probability: float, rank: int) -> Hypothesis:
+    return Hypothesis(
+        rank=rank,
+        entity=EntityId(entity),
+        fault_kind=FaultKind.CPU,
+        fault_kind_probability=0.4,
+        mechanism="m",
+        probability=probability,
+    )
+
+
+def test_two_alike_are_candidates_and_an_unclear_kind_is_called_so(evidence: Evidence) -> None:
+    context = IncidentContext.of(evidence, probes_planned=10)
+    verdict = verdict_of([named("service:a", 0.53, 1), named("service:b", 0.47, 2)], context)
+    assert verdict.outcome is Outcome.CANDIDATES
+    assert verdict.sentence == ("The root cause may be service:a (53%) or service:b (47%); kind of fault: unclear")
