@@ -80,11 +80,11 @@ def write_down_asks(points: FaultPoints, log: Path) -> None:
     original = real_observe
     asked: list[str] = []
 
-    def observe(ledger: Ledger, backend: TelemetryBackend, probe: Probe) -> Observation:
+    def observe(ledger: Ledger, backend: TelemetryBackend, probe: Probe, *, in_round: int = 0) -> Observation:
         with log.open("a") as handle:
             handle.write(f"ask {probe.key}\n")
         asked.append(probe.key)
-        found = original(ledger, backend, probe)
+        found = original(ledger, backend, probe, in_round=in_round)
         with log.open("a") as handle:
             handle.write(f"committed {probe.key}\n")
         if len(asked) >= ASKS_BEFORE_MIDDLE:

@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Generic, TypeVar
 
 import numpy as np
 
@@ -11,6 +12,8 @@ from activities.analysis.evidence import Evidence, Matrix, Numbered, Numbers
 from activities.analysis.parameters import Parameters
 from workflows.contracts.probe import Window
 
+Key = TypeVar("Key")
+Detail = TypeVar("Detail")
 CHART_POINTS = 60
 LEAST_CHANGE_POINTS = 3
 SHORT_PARTS = (0.25, 0.4, 0.55, 0.7)
@@ -135,19 +138,49 @@ class PrePostSums:
 
 
 @dataclass
-class Average:
-    """Collects a signal's strength over the change points, and remembers the latest at which it was about strongest."""
+class _Average(Generic[Detail]):
+    total: float
+    best: float
+    change_point: ChangePoint
+    detail: Detail
 
-    total: float = 0.0
-    best: float = 0.0
-    change_point: ChangePoint | None = None
-    detail: dict[str, object] = field(default_factory=dict)
 
-    def add(self, strength: float, change_point: ChangePoint, detail: dict[str, object]) -> None:
-        """One change point's strength; `detail` describes the example that is shown."""
-        self.total += strength
-        if strength > self.best * CLEARLY:
-            self.best, self.change_point, self.detail = strength, change_point, detail
+@dataclass(frozen=True, kw_only=True)
+class Averaged(Generic[Key, Detail]):
+    """A sign's mean strength, and where it is shown."""
+
+    key: Key
+    strength: float
+    change_point: ChangePoint
+    """The latest at which it was about strongest."""
+
+    detail: Detail
+    """What is known of it there."""
+
+
+class Averages(Generic[Key, Detail]):
+    """Collects the strength of signs over the change points; a change point without a sign counts as zero."""
+
+    def __init__(self) -> None:
+        self._collected: dict[Key, _Average[Detail]] = {}
+
+    def add(self, key: Key, strength: float, change_point: ChangePoint, detail: Detail) -> None:
+        """One sign's strength at one change point; `detail` describes the example that is shown."""
+        known = self._collected.get(key)
+        if known is None:
+            best = strength if strength > 0 else 0.0
+            self._collected[key] = _Average(strength, best, change_point, detail)
+            return
+        known.total += strength
+        if strength > known.best * CLEARLY:
+            known.best, known.change_point, known.detail = strength, change_point, detail
+
+    def over(self, change_points: Sequence[ChangePoint], *, least: float) -> Iterator[Averaged[Key, Detail]]:
+        """Every sign whose mean strength is at least `least`, by key."""
+        for key, item in sorted(self._collected.items(), key=lambda pair: repr(pair[0])):
+            strength = item.total / len(change_points)
+            if strength >= least:
+                yield Averaged(key=key, strength=strength, change_point=item.change_point, detail=item.detail)
 
 
 def chart(points: Iterable[tuple[datetime, float]], alert_at: datetime) -> tuple[tuple[float, float], ...]:

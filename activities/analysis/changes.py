@@ -1,7 +1,8 @@
-"""Which change brought the fault in, and when the honest answer is: none.
+"""Which change introduced the fault, and when the honest answer is: none.
 
 A change just before is not a cause by itself. It has to come before the first onset and not long before, and words
-of its text that also name the symptom speak for it; documentation and tests speak against it.
+of its text that also name the symptom speak for it. What makes a change harmless are the paths it touches: tests and
+documentation do not run. A deploy without a diff says nothing either way; syncs of Argo CD and Helm look like that.
 """
 
 import math
@@ -9,152 +10,147 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 
 import polars as pl
 
-from activities.analysis.evidence import Evidence
-from activities.analysis.finding_factory import FindingFactory
+from activities.analysis.catalogue.tokens import stop_words
+from activities.analysis.family import AnalysisInput, evidence_family
 from activities.analysis.parameters import Parameters
+from activities.analysis.wording import number
 from workflows.contracts.finding import Direction, Finding, FindingFamily, Mechanism
 from workflows.contracts.hypothesis import FaultKind
 from workflows.contracts.identifiers import EntityId
 from workflows.contracts.predicate import Occurred
+from workflows.contracts.probe import Modality
 
-HARMLESS = re.compile(
-    r"^(?:docs?|tests?|style|ci|chore\(deps\))\b|go\.(?:mod|sum)\b|package(?:-lock)?\.json|\block\b|CODEOWNERS|README",
-    re.I,
-)
-STRONG = 0.3
-"""Findings at least this strong date the onset and lend their words to the symptom."""
+_PATH = re.compile(r"(?:^|(?<=\s)|(?<=\"))((?:[\w.@+-]+/)+[\w.@+-]+|[\w-]+\.(?:md|rst|txt|adoc)|CODEOWNERS|LICENSE)\b")
+"""A file's path in a diff or in a list of files."""
 
-_STOP = frozenset(
-    [
-        "the",
-        "a",
-        "an",
-        "to",
-        "in",
-        "of",
-        "for",
-        "and",
-        "is",
-        "or",
-        "on",
-        "with",
-        "from",
-        "by",
-        "at",
-        "return",
-        "func",
-        "err",
-        "nil",
-        "if",
-        "string",
-        "int",
-        "const",
-        "var",
-        "type",
-        "struct",
-        "import",
-        "new",
-        "error",
-        "errors",
-        "http",
-        "get",
-        "set",
-        "request",
-        "requests",
-        "response",
-        "service",
-        "services",
-        "ctx",
-        "go",
-        "pkg",
-        "internal",
-        "per",
-        "sec",
-        "second",
-        "seconds",
-        "ratio",
-        "rate",
-        "total",
-        "usually",
-        "rises",
-        "falls",
-        "something",
-        "logs",
-        "times",
-        "about",
-        "usual",
-        "only",
-        "before",
-    ]
+_HARMLESS_PATH = re.compile(
+    r"(?:^|/)(?:docs?|tests?|testdata|spec|__tests__|\.github|\.circleci)/|_test\.\w+$|\.test\.\w+$|(?:^|/)test_\w+\.py$"
+    r"|\.(?:md|rst|adoc|txt)$|(?:^|/)(?:CODEOWNERS|LICENSE|\.gitignore|\.editorconfig)$"
 )
+"""Files that do not run."""
+
 _CAMEL = re.compile(r"([a-z])([A-Z])")
 _ENDING = re.compile(r"(?:ing|ed|es|s|y|iry|e)$")
 _WORD = re.compile(r"[a-z]{3,}")
+UNPLACED = EntityId("unknown:")
+"""What a change without a target is about."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Recorded:
+    """A change as answered, with the words of its text."""
+
+    id: str
+    at: datetime
+    kind: str
+    target: str
+    title: str
+    detail: str
+
+    @property
+    def words(self) -> frozenset[str]:
+        return words_of(f"{self.title} {self.detail} {self.id}")
+
+    @property
+    def is_harmless(self) -> bool:
+        """Whether it touches files, and none of them runs."""
+        paths = [match[1] for match in _PATH.finditer(self.detail)]
+        return bool(paths) and all(_HARMLESS_PATH.search(path) for path in paths)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Symptom:
+    """What the other findings say of the fault."""
+
+    onset: datetime
+    words: frozenset[str]
+    earliest: dict[EntityId, datetime]
+    """The first onset of each entity that is clearly affected."""
+
+    expired: bool
+    """Whether a countdown reached zero: no change needs to have introduced that."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Candidate:
     score: float
-    row: dict[str, object]
+    change: _Recorded
     shared: list[str]
 
 
 def words_of(text: str) -> frozenset[str]:
     """The telling words of a text, cut to comparable stems."""
     plain = _CAMEL.sub(r"\1 \2", text).lower()
-    return frozenset(_ENDING.sub("", word)[:6] for word in _WORD.findall(plain) if word not in _STOP)
+    return frozenset(_ENDING.sub("", word)[:6] for word in _WORD.findall(plain) if word not in stop_words())
 
 
-def find_in_changes(
-    evidence: Evidence, parameters: Parameters, factory: FindingFactory, others: list[Finding]
-) -> list[Finding]:
-    """A finding for every change that may have brought the fault in; its strength is 1/2 where nothing tells.
+CHANGES: dict[Modality, list[str]] = {"changes": ["id", "ts", "kind", "target", "title", "detail"]}
 
-    Args:
-        evidence: the answers.
-        parameters: numbers of the engine.
-        factory: makes the findings.
-        others: findings of the other families, whose onsets and words describe the symptom.
-    """
-    strong = [item for item in others if item.strength >= STRONG and item.onset is not None] or [
-        item for item in others if item.onset is not None
-    ]
-    first_onset = _first_onset(strong, evidence.alert_at, parameters)
-    symptom = frozenset[str]().union(*(words_of(f"{item.signal} {item.summary}") for item in strong))
-    names = frozenset[str]().union(*(words_of(name) for name in evidence.graph.kinds))
+
+@evidence_family(needs=CHANGES, reads_findings=True)
+def find_in_changes(given: AnalysisInput) -> list[Finding]:
+    """A finding for every change that may have introduced the fault; its strength is 1/2 where nothing tells."""
+    symptom = _symptom(given)
     found: list[Finding] = []
-    for item in evidence.of("changes"):
-        rows = list(item.rows.filter(pl.col("ts") <= evidence.as_of).iter_rows(named=True))
-        for candidate in _candidates(rows, first_onset, strong, symptom - names, parameters):
-            row = candidate.row
-            moment = row["ts"]
-            assert isinstance(moment, datetime)
-            because = f", shares {', '.join(candidate.shared[:5])} with the symptom" if candidate.shared else ""
-            lead = (first_onset - moment).total_seconds()
-            when = f"{lead:.0f} s before the first onset" if lead > 0 else "at the first onset"
+    for item in given.evidence.of("changes"):
+        rows = item.rows.filter(pl.col("ts") <= given.evidence.as_of).iter_rows(named=True)
+        changes = [
+            _Recorded(
+                id=str(row["id"]),
+                at=row["ts"],
+                kind=str(row["kind"]),
+                target=str(row["target"] or ""),
+                title=str(row["title"] or ""),
+                detail=str(row["detail"] or ""),
+            )
+            for row in rows
+        ]
+        for candidate in _candidates(changes, symptom, given.parameters):
+            change = candidate.change
             found.append(
-                factory.stated(
+                given.factory.stated(
                     family=FindingFamily.CHANGE,
                     mechanism=Mechanism.CHANGE,
-                    entity=EntityId(str(row["target"])) if row["target"] else EntityId("unknown:"),
-                    signal=str(row["id"]),
-                    summary=f"{row['kind']} {row['id']} at {moment:%Y-%m-%d %H:%M:%S}: {str(row['title'])[:120]}",
-                    note=f"{when}{because}",
+                    entity=EntityId(change.target) if change.target else UNPLACED,
+                    signal=change.id,
+                    summary=f"{change.kind} {change.id} at {change.at:%Y-%m-%d %H:%M:%S}: {change.title[:120]}",
+                    note=_note(candidate, symptom.onset),
                     direction=Direction.APPEARED,
                     strength=1 / (1 + math.exp(-candidate.score)),
                     fault_kinds={FaultKind.ERROR: 0.3},
-                    onset=moment,
+                    onset=change.at,
                     predicate=Occurred(
-                        probe_key=item.probe.key,
-                        select={"id": str(row["id"]), "kind": str(row["kind"])},
-                        at=moment,
+                        probe_key=item.probe.key, select={"id": change.id, "kind": change.kind}, at=change.at
                     ),
                 )
             )
     return found
+
+
+def _note(candidate: _Candidate, onset: datetime) -> str:
+    lead = (onset - candidate.change.at).total_seconds()
+    when = f"{number(round(lead))} s before the first onset" if lead > 0 else "at the first onset"
+    return f"{when}, shares {', '.join(candidate.shared[:5])} with the symptom" if candidate.shared else when
+
+
+def _symptom(given: AnalysisInput) -> _Symptom:
+    parameters, alert_at = given.parameters, given.evidence.alert_at
+    dated = [item for item in given.found if item.onset is not None]
+    strong = [item for item in dated if item.strength >= parameters.change_dated_by] or dated
+    names = frozenset(chain.from_iterable(words_of(name) for name in given.evidence.graph.kinds))
+    words = frozenset(chain.from_iterable(words_of(item.signal) for item in strong))
+    affected = {item.entity for item in given.found if item.strength >= parameters.change_dated_by}
+    by_entity = {name: [item for item in dated if item.entity == name] for name in affected}
+    return _Symptom(
+        onset=_first_onset(strong, alert_at, parameters),
+        words=words - names,
+        earliest={name: _first_onset(items, alert_at, parameters) for name, items in by_entity.items() if items},
+        expired=any(item.mechanism is Mechanism.EXPIRY for item in strong),
+    )
 
 
 def _first_onset(strong: list[Finding], alert_at: datetime, parameters: Parameters) -> datetime:
@@ -171,45 +167,24 @@ def _first_onset(strong: list[Finding], alert_at: datetime, parameters: Paramete
     return alert_at
 
 
-def _candidates(
-    rows: list[dict[str, object]],
-    first_onset: datetime,
-    strong: list[Finding],
-    symptom: frozenset[str],
-    parameters: Parameters,
-) -> list[_Candidate]:
-    texts = [words_of(f"{row['title']} {row['detail']} {row['id']}") for row in rows]
-    spread = Counter(word for words in texts for word in words)
-    earliest: dict[str, datetime] = {}
-    for item in strong:
-        if item.onset is not None:
-            earliest[item.entity] = min(item.onset, earliest.get(item.entity, item.onset))
-    # A countdown that reached zero, not a log line that says "expired": that may be what a change brought in.
-    deadline = any(FaultKind.EXPIRY in item.fault_kinds and item.family is FindingFamily.METRIC for item in strong)
+def _candidates(changes: list[_Recorded], symptom: _Symptom, parameters: Parameters) -> list[_Candidate]:
+    spread = Counter(word for change in changes for word in change.words)
     found: list[_Candidate] = []
-    for row, words in zip(rows, texts, strict=True):
-        moment = row["ts"]
-        assert isinstance(moment, datetime)
-        lead = first_onset - moment
+    for change in changes:
+        lead = symptom.onset - change.at
         if not -parameters.change_slack <= lead <= parameters.change_lag:
             continue
-        shared = sorted(words & symptom)
-        rarity = sum(math.log((len(rows) + 1) / (spread[word] + 0.5)) / math.log(len(rows) + 1) for word in shared)
+        shared = sorted(change.words & symptom.words)
+        count = len(changes)
+        rarity = sum(math.log((count + 1) / (spread[word] + 0.5)) / math.log(count + 1) for word in shared)
         score = parameters.change_prior + min(parameters.change_word_ceiling, rarity)
-        own = earliest.get(str(row["target"]))
+        own = symptom.earliest.get(EntityId(change.target))
         if own is not None:
-            score += math.exp(-max(0.0, (own - first_onset) / parameters.change_decay))
-        if _harmless(row):
+            score += math.exp(-max(0.0, (own - symptom.onset) / parameters.change_decay))
+        if change.is_harmless:
             score -= parameters.change_harmless
-        if deadline:
+        if symptom.expired:
             score -= parameters.change_deadline
         score -= max(0.0, lead / parameters.change_decay)
-        found.append(_Candidate(score=score, row=row, shared=shared))
-    return sorted(found, key=lambda item: (-item.score, str(item.row["id"])))
-
-
-def _harmless(row: dict[str, object]) -> bool:
-    """Documentation, tests, dependencies only, or a deploy of nothing."""
-    if row["kind"] not in ("deploy", "commit"):
-        return False
-    return HARMLESS.search(str(row["title"])) is not None or not row["detail"]
+        found.append(_Candidate(score=score, change=change, shared=shared))
+    return sorted(found, key=lambda item: (-item.score, item.change.id))

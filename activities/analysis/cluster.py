@@ -6,10 +6,8 @@ from typing import Any
 
 import polars as pl
 
-from activities.analysis.evidence import Evidence
-from activities.analysis.finding_factory import FindingFactory
-from activities.analysis.log_kinds import kind_of_text
-from activities.analysis.parameters import Parameters
+from activities.analysis.catalogue import kind_of_text
+from activities.analysis.family import AnalysisInput, evidence_family
 from workflows.contracts.finding import Direction, Finding, FindingFamily, Mechanism
 from workflows.contracts.hypothesis import FaultKind
 from workflows.contracts.identifiers import EntityId
@@ -29,24 +27,27 @@ NAMED = 0.7
 OTHER = (FaultKind.UNKNOWN, 0.3)
 
 
-def find_in_cluster(evidence: Evidence, parameters: Parameters, factory: FindingFactory) -> list[Finding]:
+@evidence_family(
+    needs={"cluster": ["ts", "object_kind", "object_name", "entity", "type", "healthy", "reason", "message"]}
+)
+def find_in_cluster(given: AnalysisInput) -> list[Finding]:
     """One finding per entity and reason, from the first unhealthy condition that is new.
 
     A reason that the object also gave before the earliest candidate onset is old update: half of its strength.
     """
-    change_point = evidence.alert_at - max(parameters.onset_offsets)
+    earliest = given.evidence.alert_at - max(given.parameters.onset_offsets)
     found: list[Finding] = []
-    for item in evidence.of("cluster"):
+    for item in given.evidence.of("cluster"):
         bad = item.rows.filter(~pl.col("healthy"), pl.col("entity") != "").sort("ts", "object_name", "reason")
         for (entity, reason), group in sorted(bad.group_by("entity", "reason"), key=lambda pair: str(pair[0])):
             rows = group.sort("ts", "object_name")
-            fresh = rows.filter(pl.col("ts") >= change_point)
+            fresh = rows.filter(pl.col("ts") >= earliest)
             row = (fresh if fresh.height else rows).row(0, named=True)
             kind, strength = _judge(f"{reason} {row['type']}", str(row["message"] or ""))
             recovered = _recovered(item.rows, row)
             old = 0.5 if fresh.height == 0 or rows.height > fresh.height else 1.0
             found.append(
-                factory.stated(
+                given.factory.stated(
                     family=FindingFamily.CLUSTER,
                     mechanism=Mechanism.CONDITION,
                     entity=EntityId(str(entity)),

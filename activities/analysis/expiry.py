@@ -3,8 +3,10 @@
 import numpy as np
 
 from activities.analysis.change_points import moment_of
+from activities.analysis.family import AnalysisInput, evidence_family
 from activities.analysis.finding_factory import FindingFactory
 from activities.analysis.series import Series, thinned
+from activities.analysis.wording import name_of, readable
 from workflows.contracts.canonical import rounded
 from workflows.contracts.finding import Direction, Finding, FindingFamily, Mechanism
 from workflows.contracts.hypothesis import FaultKind
@@ -20,16 +22,17 @@ CLEAR = 20.0
 """How far a countdown goes, in deviations from its line."""
 
 
-def find_expiry(series: Series, factory: FindingFactory) -> list[Finding]:
+@evidence_family(needs={"metrics": ["metric", "ts", "value"]})
+def find_expiry(given: AnalysisInput) -> list[Finding]:
     """One finding for each series that had been falling straight all along and crossed zero."""
-    found = []
+    series, found = given.series, []
     for block in series.blocks(range(series.names.height)):
         if len(block.at) < LEAST_POINTS:
             continue
         falling = (np.diff(block.value, axis=1) < 0).mean(axis=1)
         candidates = (block.value[:, 0] > 0) & (block.value[:, -1] <= 0) & (falling >= STRAIGHT)
         found += [int(number) for number in block.number[candidates] if _straight(series, int(number))]
-    return [_finding(factory, series, number) for number in found]
+    return [_finding(given.factory, series, number) for number in found]
 
 
 def _straight(series: Series, number: int) -> bool:
@@ -50,7 +53,7 @@ def _finding(factory: FindingFactory, series: Series, number: int) -> Finding:
         mechanism=Mechanism.EXPIRY,
         entity=entity,
         signal=metric,
-        summary=f"{metric} of {entity} counted down and reached zero",
+        summary=f"{readable(metric)} of {name_of(entity)} counted down and reached zero at {moment:%H:%M:%S}",
         direction=Direction.DOWN,
         strength=0.9,
         fault_kinds={FaultKind.EXPIRY: 1.0},

@@ -7,14 +7,12 @@ import polars as pl
 
 from activities.analysis.change_points import ChangePoint, chart
 from activities.analysis.evidence import Evidence
+from activities.analysis.wording import quantity
 from workflows.contracts.canonical import digest_of, rounded
 from workflows.contracts.finding import Direction, EvidenceRef, Finding, FindingFamily, Mechanism
 from workflows.contracts.hypothesis import FaultKind
 from workflows.contracts.identifiers import EntityId
 from workflows.contracts.predicate import Predicate, SeriesShift, probes_of
-
-LEAST_STRENGTH = 0.01
-"""Below this, nothing is worth telling."""
 
 ONSET_SHARE = 0.5
 """The onset is where a series first passes this part of the way from its usual value to its extreme."""
@@ -49,13 +47,11 @@ class FindingFactory:
         entity: EntityId,
         signal: str,
         what: str,
-        unit: str,
-        scale: float,
         strength: float,
         fault_kinds: dict[FaultKind, float],
         caller: EntityId | None,
     ) -> Finding | None:
-        """A finding about a mean that rose; None when the plain means do not show it."""
+        """A finding about a mean duration (microseconds) that rose; None when the plain means do not show it."""
         before, after = self._mean(shift, later=False), self._mean(shift, later=True)
         if before is None or after is None or after <= before:
             return None
@@ -64,19 +60,19 @@ class FindingFactory:
             mechanism=mechanism,
             entity=entity,
             signal=signal,
-            summary=f"{what}: {after * scale:.4g} {unit} per request, {before * scale:.4g} {unit} before",
+            summary=f"{what}: {quantity(after, 'us')} per request, {quantity(before, 'us')} before",
             direction=Direction.UP,
             strength=strength,
             fault_kinds=fault_kinds,
             caller=caller,
-            unit=unit,
+            unit="ms",
             onset=_onset(
                 [(row[0], row[1] / row[2]) for row in self._points(shift.rows, shift.column, shift.per)],
                 before,
                 after,
                 shift.change_point,
             ),
-            points=[(row[0], row[1] / row[2] * scale) for row in self._points(shift.rows, shift.column, shift.per)],
+            points=[(row[0], row[1] / row[2] / 1e3) for row in self._points(shift.rows, shift.column, shift.per)],
             predicate=SeriesShift(
                 probe_key=shift.rows["probe"][0],
                 select=shift.select,

@@ -2,13 +2,16 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 import polars as pl
 
-from activities.analysis.change_points import Average, ChangePoint, PrePostSums, micros
+from activities.analysis.catalogue import own_kind_of_text
+from activities.analysis.change_points import Averaged, Averages, ChangePoint, PrePostSums, micros
 from activities.analysis.evidence import Evidence, Numbered, Numbers
-from activities.analysis.finding_factory import LEAST_STRENGTH, FindingFactory
+from activities.analysis.family import AnalysisInput, evidence_family
+from activities.analysis.finding_factory import FindingFactory
 from activities.analysis.invariants import (
     Counted,
     best_references,
@@ -17,8 +20,8 @@ from activities.analysis.invariants import (
     numbers_in,
     together,
 )
-from activities.analysis.log_kinds import kind_of_text
 from activities.analysis.parameters import Parameters
+from activities.analysis.wording import name_of, number, times
 from workflows.contracts.finding import Direction, Finding, FindingFamily, Mechanism
 from workflows.contracts.hypothesis import FaultKind
 from workflows.contracts.identifiers import EntityId, ProbeKey
@@ -29,35 +32,27 @@ MASK = "<*>"
 LEAST_START = 16
 """Characters that a statement must begin with to be recognised by them."""
 
-MOST_REPORTED = 500
-"""Findings in all, the strongest first."""
-
 TEMPLATES_COMPARED = 150
 """Templates per entity that are compared with each other, the most frequent and the newest first."""
 
 SEVERE = frozenset(("warn", "warning", "error", "err", "fatal", "critical", "panic", "severe", "emergency", "alert"))
 
 
-def find_in_logs(
-    evidence: Evidence,
-    spans: Numbered,
-    change_points: list[ChangePoint],
-    parameters: Parameters,
-    factory: FindingFactory,
-) -> list[Finding]:
-    """At most one finding per entity and direction of severity: its most unusual template."""
-    lines = _read(evidence, spans)
+@evidence_family(needs={"logs": ["severity", "template", "ts", "count", "example"]})
+def find_in_logs(given: AnalysisInput) -> list[Finding]:
+    """At most one finding per entity and whether it is severe: its most unusual template."""
+    parameters, spans = given.parameters, given.spans.keeping("count")
+    lines = _read(given.evidence, spans)
     if lines.names.is_empty():
         return []
     order, speaking = _order(lines.names), _speaking(lines.names)
-    collected: dict[tuple[EntityId, bool], Average] = {}
+    averages: Averages[tuple[EntityId, bool], _Sign] = Averages()
     pairs: pl.DataFrame | None = None
-    for change_point in change_points:
+    for change_point in given.change_points:
         sums = PrePostSums(lines.rows, change_point)
         signals = counted(sums, lines.names["signal"].to_numpy(), lines.signals.height)
-        references = together(
-            signals, counted(PrePostSums(spans, change_point), lines.operation, len(lines.operations))
-        )
+        operations = counted(PrePostSums(spans, change_point), lines.operation, len(lines.operations))
+        references = together(signals, operations)
         if pairs is None:
             own = lines.signals["entity"].to_numpy()
             pairs = best_references(signals, references, (own, np.concatenate([own, lines.operations])), parameters)
@@ -67,11 +62,33 @@ def find_in_logs(
             _speaking_errors(lines.signals, counted(sums, speaking, lines.signals.height), change_point, parameters),
         ]
         for row in _strongest(signs).iter_rows(named=True):
-            key = (EntityId(row["owner"]), row["severe"])
-            collected.setdefault(key, Average()).add(row["strength"], change_point, row)
-    for average in collected.values():
-        average.total /= len(change_points)
-    return _told(factory, lines, {key: item for key, item in collected.items() if item.total >= LEAST_STRENGTH})
+            averages.add((EntityId(row["owner"]), row["severe"]), row["strength"], change_point, _Sign.of(row))
+    found = list(averages.over(given.change_points, least=parameters.least_strength))
+    strongest = sorted(found, key=lambda item: (-item.strength, item.key))[: parameters.most_of_a_family]
+    return _reported(given.factory, lines, sorted(strongest, key=lambda item: item.key))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Sign:
+    """How often the most unusual statement of an entity occurs, and how often it usually does."""
+
+    severity: str
+    statement: str
+    before: str | None
+    """The statement that it follows within a request; None where that is not what is unusual."""
+
+    seen: float
+    expected: float
+
+    @classmethod
+    def of(cls, row: dict[str, Any]) -> "_Sign":
+        return cls(
+            severity=row["severity"],
+            statement=row["statement"],
+            before=row["before"],
+            seen=float(row["seen"]),
+            expected=float(row["expected"]),
+        )
 
 
 @dataclass(frozen=True)
@@ -80,7 +97,7 @@ class _Lines:
 
     names: pl.DataFrame
     """(number, owner, severity, template, example, after, probe, statement, before, signal): `before` is the statement
-    of the line before, null where it is not told; `signal` is -1 for templates that are not compared."""
+    of the line before, null where it is not known; `signal` is -1 for templates that are not compared."""
 
     rows: Numbered
 
@@ -102,31 +119,33 @@ class _Order:
     """(signal, owner, severity, statement, before, reference, severe)."""
 
     step: Numbers
-    """The step that each template is; -1 where the line before is not told, or there is none."""
+    """The step that each template is; -1 where the line before is not known, or there is none."""
 
     reference: Numbers
-    """What each template is to those after it; -1 where that is not told."""
+    """What each template is to those after it; -1 where that is not known."""
 
     references: int
 
 
 def _order(names: pl.DataFrame) -> _Order:
-    told = names.filter(pl.col("before").is_not_null(), pl.col("signal") >= 0)
-    references = told.select("owner", before="statement").unique().sort("owner", "before").with_row_index("reference")
+    known = names.filter(pl.col("before").is_not_null(), pl.col("signal") >= 0)
+    references = known.select("owner", before="statement").unique().sort("owner", "before").with_row_index("reference")
     keys = ["owner", "severity", "statement", "before"]
     steps = (
-        told.select(keys)
+        known.select(keys)
         .unique()
         .join(references.with_columns(pl.col("reference").cast(pl.Int64)), on=["owner", "before"])
         .sort(keys)
         .with_row_index("signal")
         .with_columns(pl.col("signal").cast(pl.Int64), severe=pl.col("severity").is_in(list(SEVERE)))
     )
-    known = names.with_columns(told=pl.when(pl.col("before").is_not_null() & (pl.col("signal") >= 0)).then("statement"))
+    looked_up = names.with_columns(
+        follows=pl.when(pl.col("before").is_not_null() & (pl.col("signal") >= 0)).then("statement")
+    )
     return _Order(
         steps=steps,
         step=numbers_in(steps, "signal", names, {key: key for key in keys}),
-        reference=numbers_in(references, "reference", known, {"owner": "owner", "told": "before"}),
+        reference=numbers_in(references, "reference", looked_up, {"owner": "owner", "follows": "before"}),
         references=references.height,
     )
 
@@ -147,7 +166,7 @@ def _speaking(names: pl.DataFrame) -> Numbers:
     """The signal of each template that is an error and whose text names a kind of fault, otherwise -1."""
     severe = names["severity"].is_in(list(SEVERE))
     texts = names.select(pl.concat_str("template", pl.lit(" "), "example")).to_series()
-    named = [bad and kind_of_text(text) is not None for bad, text in zip(severe, texts, strict=True)]
+    named = [bad and own_kind_of_text(text) is not None for bad, text in zip(severe, texts, strict=True)]
     return np.where(named, names["signal"].to_numpy(), -1)
 
 
@@ -179,19 +198,20 @@ def _strongest(signs: list[pl.DataFrame]) -> pl.DataFrame:
     )
 
 
-def _told(factory: FindingFactory, lines: _Lines, collected: dict[tuple[EntityId, bool], Average]) -> list[Finding]:
-    """Findings of what is worth telling; only its rows are looked at again."""
-    told = sorted(sorted(collected, key=lambda key: (-collected[key].total, key))[:MOST_REPORTED])
+def _reported(
+    factory: FindingFactory, lines: _Lines, strongest: list[Averaged[tuple[EntityId, bool], _Sign]]
+) -> list[Finding]:
+    """Findings of what is worth reporting; only its rows are looked at again."""
     keys = ["owner", "severity", "statement"]
-    signals = [(entity, *(str(collected[entity, severe].detail[key]) for key in keys[1:])) for entity, severe in told]
+    signals = [(item.key[0], item.detail.severity, item.detail.statement) for item in strongest]
     wanted = pl.DataFrame(signals, schema=dict.fromkeys(keys, pl.String), orient="row").unique()
     names = lines.names.join(wanted, on=keys, how="semi")
     templates = names.partition_by(keys, as_dict=True)
     found = []
-    for (entity, severe), signal in zip(told, signals, strict=True):
+    for item, signal in zip(strongest, signals, strict=True):
         alike = templates[signal]
         occurred = lines.rows.rows(alike["number"]).join(alike, on="number")
-        found.append(_finding(factory, occurred, entity, collected[entity, severe], severe=severe))
+        found.append(_finding(factory, occurred, item))
     return found
 
 
@@ -254,65 +274,70 @@ def _commonest(alike: pl.DataFrame, names: list[str], *, later: bool, change_poi
     return {name: str(best[name][0]) for name in names}
 
 
-def _finding(
-    factory: FindingFactory, alike: pl.DataFrame, entity: EntityId, average: Average, *, severe: bool
-) -> Finding:
-    assert average.change_point is not None
-    row, after = average.detail, average.change_point.post
-    severity, before = str(row["severity"]), row["before"]
-    seen, expected = float(str(row["seen"])), float(str(row["expected"]))
-    if before is not None:
-        alike = alike.filter(pl.col("before") == before)
-    more = seen > expected
-    ordered = before is not None
-    shown = _commonest(alike, ["template", "after"] if ordered else ["template"], later=more, change_point=after.start)
-    template = shown["template"]
+def _finding(factory: FindingFactory, alike: pl.DataFrame, item: Averaged[tuple[EntityId, bool], _Sign]) -> Finding:
+    (entity, severe), sign, change_point = item.key, item.detail, item.change_point
+    if sign.before is not None:
+        alike = alike.filter(pl.col("before") == sign.before)
+    more = sign.seen > sign.expected
+    names = ["template"] if sign.before is None else ["template", "after"]
+    shown = _commonest(alike, names, later=more, change_point=change_point.at)
     rows = alike.filter(*(pl.col(name) == value for name, value in shown.items())).sort("ts")
-    note = f"about {expected:.0f} are usual"
-    if (others := alike.select(list(shown)).unique().height - 1) > 0:
-        note = f"with {others} alike: {seen:.0f}, and {note}"
-    text = " ".join(template.split())[:120]
-    past = float(rows.filter(pl.col("ts") < after.start)["count"].sum())
-    now = float(rows.filter(pl.col("ts") >= after.start)["count"].sum())
-    what, signal = text, f"{severity} {text}"
-    if before is not None:
-        what = f"{text} (right after {' '.join(shown['after'].split())[:120]})"
-        signal = f"{signal} after {' '.join(shown['after'].split())[:120]}"
-    if more and past == 0:
-        summary, direction = f"{entity} logs something new, {now:.0f} times: {what}", Direction.APPEARED
-        mechanism = Mechanism.NEW_TEMPLATE
-    else:
-        summary = f"{entity} logs {now:.0f} times since {after.start:%H:%M:%S}, {past:.0f} times before: {what}"
-        direction = Direction.UP if more else Direction.VANISHED if now == 0 else Direction.DOWN
-        mechanism = Mechanism.MISSING_TEMPLATE if now == 0 else Mechanism.TEMPLATE_RATE
-    kinds = {FaultKind.ERROR: 0.7, FaultKind.BEHAVIOUR: 0.3} if severe else {FaultKind.BEHAVIOUR: 1.0}
-    named = kind_of_text(f"{template} {rows['example'][0]}") if more else None
-    if named is not None:
-        kinds = {named: 0.8, FaultKind.ERROR: 0.2}
+    past = float(rows.filter(pl.col("ts") < change_point.at)["count"].sum())
+    now = float(rows.filter(pl.col("ts") >= change_point.at)["count"].sum())
+    others = alike.select(list(shown)).unique().height - 1
+    usual = f"usually about {number(round(sign.expected))}"
+    mechanism, direction = _direction(now, past, more=more)
     return factory.counted(
         rows,
         family=FindingFamily.LOG,
         mechanism=mechanism,
         entity=entity,
-        signal=signal,
-        summary=summary,
+        signal=f"{sign.severity} {_line(shown)}",
+        summary=_sentence(entity, shown, now, past, change_point),
         direction=direction,
-        strength=average.total,
-        fault_kinds=kinds,
+        strength=item.strength,
+        fault_kinds=_fault_kinds(f"{shown['template']} {rows['example'][0]}", severe=severe, more=more),
         predicate=AllOf(
             parts=tuple(
                 RowCount(
                     probe_key=ProbeKey(rows["probe"][0]),
-                    select={"severity": severity, **shown},
+                    select={"severity": sign.severity, **shown},
                     column="count",
                     window=window,
-                    at_least=number,
-                    at_most=number,
+                    at_least=occurrences,
+                    at_most=occurrences,
                 )
-                for window, number in ((after, now), (average.change_point.pre, past))
+                for window, occurrences in ((change_point.post, now), (change_point.pre, past))
             )
         ),
-        since=after.start,
-        note=note,
+        since=change_point.at,
+        note=f"with {others} alike: {number(sign.seen)}, {usual}" if others > 0 else usual,
         column="count",
     )
+
+
+def _direction(now: float, past: float, *, more: bool) -> tuple[Mechanism, Direction]:
+    if more and past == 0:
+        return Mechanism.NEW_TEMPLATE, Direction.APPEARED
+    if now == 0:
+        return Mechanism.MISSING_TEMPLATE, Direction.VANISHED
+    return Mechanism.TEMPLATE_RATE, Direction.UP if more else Direction.DOWN
+
+
+def _line(shown: dict[str, str]) -> str:
+    text = " ".join(shown["template"].split())[:120]
+    return f"{text} after {' '.join(shown['after'].split())[:120]}" if "after" in shown else text
+
+
+def _sentence(entity: EntityId, shown: dict[str, str], now: float, past: float, change_point: ChangePoint) -> str:
+    since = f"since {change_point.at:%H:%M:%S}"
+    if past == 0:
+        return f"New in the log of {name_of(entity)}, {times(now)} {since}: {_line(shown)}"
+    return f"Log of {name_of(entity)}: {times(now)} {since}, {times(past)} before: {_line(shown)}"
+
+
+def _fault_kinds(text: str, *, severe: bool, more: bool) -> dict[FaultKind, float]:
+    named = own_kind_of_text(text) if more else None
+    if named is not None:
+        return {named: 0.8, FaultKind.ERROR: 0.2}
+    return {FaultKind.ERROR: 0.7, FaultKind.BEHAVIOUR: 0.3} if severe else {FaultKind.BEHAVIOUR: 1.0}

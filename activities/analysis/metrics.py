@@ -1,6 +1,8 @@
 """What metrics say: which series left its usual range, how far, how rarely it ever does, and since when."""
 
 import math
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -8,70 +10,89 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from activities.analysis.catalogue import meaning_of
 from activities.analysis.change_points import CLEARLY, ChangePoint, median_of, micros, moment_of
 from activities.analysis.evidence import Matrix, Numbers
+from activities.analysis.family import AnalysisInput, evidence_family
 from activities.analysis.finding_factory import FindingFactory
-from activities.analysis.metric_kinds import fall_is_bad, kind_of, weight_of
+from activities.analysis.metric_weights import floor_of, weight_of
 from activities.analysis.parameters import Parameters
-from activities.analysis.series import FIRING, Block, Series, thinned
+from activities.analysis.series import Block, Series, thinned
+from activities.analysis.wording import measured, name_of, readable, times
 from workflows.contracts.canonical import SIGNIFICANT_DIGITS
 from workflows.contracts.finding import Direction, Finding, FindingFamily, Mechanism
-from workflows.contracts.hypothesis import FaultKind
 from workflows.contracts.identifiers import EntityId, ProbeKey
 from workflows.contracts.predicate import AllOf, RowCount, SeriesShift
 
 PER_KIND = 2
 """Findings per entity and kind of fault, the strongest first."""
 
-MOST_REPORTED = 500
-"""Findings in all, the strongest first."""
-
 LEAST_POINTS = 3
 WORTH_REPORTING = 0.02
 FEW_EPISODES = 3
-FALLEN = 'direction="down"'
-"""The label of an alert on something that fell."""
 
 
-def find_in_metrics(
-    series: Series, change_points: list[ChangePoint], parameters: Parameters, factory: FindingFactory
-) -> list[Finding]:
+@evidence_family(needs={"metrics": ["metric", "ts", "value"]})
+def find_in_metrics(given: AnalysisInput) -> Iterator[Finding]:
     """The strongest metric findings of every entity.
 
     The deviation is measured from the median in a scale that is the largest of the robust spread, a part of the
-    series' own level and a part of the level of the same metric elsewhere; it counts by how rarely the series' own,
-    possibly contaminated, history goes as far.
+    series' own level, and a part of the level of the same metric elsewhere; it counts by how rarely the series' own,
+    possibly contaminated, history goes as far, and not at all where it is of no practical importance.
     """
-    names = _kinds(series.names)
+    series, change_points, parameters = given.series, given.change_points, given.parameters
+    names = _with_meaning(series.names, parameters)
     compared = [_deviations(names, measured, parameters) for measured in _measured(series, change_points, parameters)]
     strengths = np.stack([frame["strength"].to_numpy() for frame in compared])
     example = _examples(strengths)
     moved = np.stack([frame["deviation"].fill_nan(0.0).to_numpy() for frame in compared])
-    told = _discounted(names, strengths.mean(axis=0), np.abs(moved).max(axis=0) > 0, parameters)
-    found = []
-    for number, strength in _strongest(told, parameters).iter_rows():
+    shown = np.abs(moved).max(axis=0) > 0
+    discounted = _discounted(names, strengths.mean(axis=0), shown, parameters)
+    for number, strength in _strongest(discounted, parameters).iter_rows():
         best = int(example[number])
-        shown = compared[best].row(number, named=True)
-        fired = series.fired.get((shown["probe"], shown["metric"]))
+        row = compared[best].row(number, named=True)
+        fired = series.fired.get((row["probe"], row["metric"]))
         if fired is None:
-            found.append(_finding(factory, series.arrays(number), shown, change_points[best], strength=strength))
+            yield _finding(given.factory, series.arrays(number), row, change_points[best], strength=strength)
         else:
-            found.append(_fired(factory, fired, series.arrays(number), shown, change_points[best], strength=strength))
-    return found
+            example_of = _Firing(fired=fired, course=series.arrays(number), change_point=change_points[best])
+            yield _firing_finding(given.factory, example_of, row, strength=strength)
 
 
-def _kinds(names: pl.DataFrame) -> pl.DataFrame:
-    """The series, with what each is about: (..., kind, fall_is_bad, fallen)."""
+@dataclass(frozen=True, kw_only=True)
+class _Firing:
+    """An alert of a monitoring system and where it is shown."""
+
+    fired: Numbers
+    """The moments at which it fired."""
+
+    course: tuple[Numbers, Matrix]
+    """The same with its silence."""
+
+    change_point: ChangePoint
+
+
+def _with_meaning(names: pl.DataFrame, parameters: Parameters) -> pl.DataFrame:
+    """The series that can be a sign of something, with what each means: (..., kind, weight, floor, rise, fall)."""
     metrics = names["metric"].unique().sort().to_list()
-    kinds = [kind_of(metric) for metric in metrics]
+    meanings = [meaning_of(metric) for metric in metrics]
     table = pl.DataFrame(
         {
             "metric": metrics,
-            "kind": [kind.value for kind in kinds],
-            "fall_is_bad": [fall_is_bad(metric, kind) for metric, kind in zip(metrics, kinds, strict=True)],
-            "fallen": [metric.startswith(FIRING) and FALLEN in metric for metric in metrics],
+            "kind": [meaning.kind.value for meaning in meanings],
+            "weight": [weight_of(meaning, parameters) for meaning in meanings],
+            "floor": [floor_of(meaning, parameters) for meaning in meanings],
+            "rise_is_bad": [meaning.rise_is_bad for meaning in meanings],
+            "fall_is_bad": [meaning.fall_is_bad for meaning in meanings],
         },
-        schema={"metric": pl.String, "kind": pl.String, "fall_is_bad": pl.Boolean, "fallen": pl.Boolean},
+        schema={
+            "metric": pl.String,
+            "kind": pl.String,
+            "weight": pl.Float64,
+            "floor": pl.Float64,
+            "rise_is_bad": pl.Boolean,
+            "fall_is_bad": pl.Boolean,
+        },
     )
     return names.join(table, on="metric", maintain_order="left")
 
@@ -149,11 +170,15 @@ def _deviations(names: pl.DataFrame, measured: pl.DataFrame, parameters: Paramet
         parameters.noise_floor * peers,
         pl.lit(1e-9),
     )
-    down = (pl.col("deviation") < 0) | pl.col("fallen")
-    harmless = pl.when(down & ~pl.col("fall_is_bad")).then(parameters.metric_symptom).otherwise(1.0)
-    strength = pl.col("rarity") * _graded(pl.col("deviation").abs(), parameters) * harmless
+    bad = pl.when(pl.col("deviation") < 0).then(pl.col("fall_is_bad")).otherwise(pl.col("rise_is_bad"))
+    direction = pl.when(bad).then(1.0).otherwise(parameters.metric_symptom)
+    # Of no practical importance up to the floor, in full from twice of it.
+    moved = (pl.col("value") - pl.col("usual")).abs()
+    important = (moved / pl.col("floor").clip(1e-12) - 1).clip(0, 1)
+    strength = pl.col("rarity") * _graded(pl.col("deviation").abs(), parameters) * direction * important
+    known = names.select("entity", "metric", "probe", "floor", "rise_is_bad", "fall_is_bad")
     return (
-        pl.concat([names.select("entity", "metric", "probe", "fall_is_bad", "fallen"), measured], how="horizontal")
+        pl.concat([known, measured], how="horizontal")
         .with_columns(deviation=(pl.col("value") - pl.col("usual")) / scale)
         .with_columns(strength=strength.fill_nan(0.0).fill_null(0.0))
     )
@@ -178,23 +203,22 @@ def _discounted(names: pl.DataFrame, total: Matrix, shown: NDArray[np.bool_], pa
         names.with_columns(total=pl.lit(pl.Series(total)), shown=pl.lit(pl.Series(shown)), sort=sort)
         .filter("shown")
         .with_columns(total=pl.col("total") * less)
-        .select("number", "entity", "metric", "kind", "total")
+        .select("number", "entity", "metric", "kind", "weight", "total")
     )
 
 
-def _strongest(told: pl.DataFrame, parameters: Parameters) -> pl.DataFrame:
+def _strongest(found: pl.DataFrame, parameters: Parameters) -> pl.DataFrame:
     """(number, strength) of the strongest series of each entity and kind, ties by metric; of those the strongest."""
-    weights = {kind.value: weight_of(kind, parameters) for kind in FaultKind}
     return (
-        told.filter(pl.col("total") >= WORTH_REPORTING)
+        found.filter(pl.col("total") >= WORTH_REPORTING, pl.col("weight") > 0)
         .with_columns(order=-pl.col("total").round_sig_figs(SIGNIFICANT_DIGITS))
         .sort("entity", "kind", "order", "metric")
         .group_by("entity", "kind", maintain_order=True)
         .head(PER_KIND)
-        .with_columns(strength=pl.col("total") * pl.col("kind").replace_strict(weights, return_dtype=pl.Float64))
+        .with_columns(strength=pl.col("total") * pl.col("weight"))
         .sort("strength", "number", descending=[True, False])
         .select("number", "strength")
-        .head(MOST_REPORTED)
+        .head(parameters.most_of_a_family)
     )
 
 
@@ -211,20 +235,26 @@ def _finding(
     *,
     strength: float,
 ) -> Finding:
-    entity, metric = EntityId(row["entity"]), row["metric"]
+    entity, metric, meaning = EntityId(row["entity"]), row["metric"], meaning_of(row["metric"])
     up = row["deviation"] > 0
     value, usual = row["value"], row["usual"]
+    onset = onset_of(*course, change_point.at)
+    when = f" at {onset:%H:%M:%S}" if onset is not None else ""
     return factory.stated(
         family=FindingFamily.METRIC,
         mechanism=Mechanism.METRIC_DEVIATION,
         entity=entity,
         signal=metric,
-        summary=f"{metric} of {entity} {'rises' if up else 'falls'} to {value:.4g}, usually {usual:.4g}",
+        summary=(
+            f"{readable(metric)} of {name_of(entity)} {'rose' if up else 'fell'} to {measured(value, meaning)} "
+            f"(usually {measured(usual, meaning)}){when}"
+        ),
         direction=Direction.UP if up else Direction.DOWN,
         strength=strength,
-        fault_kinds={kind_of(metric): 1.0},
-        onset=onset_of(*course, change_point.at),
+        fault_kinds={meaning.kind: 1.0},
+        onset=onset,
         points=thinned(*course),
+        unit=meaning.unit,
         predicate=SeriesShift(
             probe_key=ProbeKey(row["probe"]),
             select={"metric": metric},
@@ -239,19 +269,11 @@ def _finding(
     )
 
 
-def _fired(
-    factory: FindingFactory,
-    fired: Numbers,
-    course: tuple[Numbers, Matrix],
-    row: dict[str, Any],
-    change_point: ChangePoint,
-    *,
-    strength: float,
-) -> Finding:
+def _firing_finding(factory: FindingFactory, firing: _Firing, row: dict[str, Any], *, strength: float) -> Finding:
     """An alert of a monitoring system: what was answered are the moments at which it fired, and no silence."""
-    entity, metric = EntityId(row["entity"]), row["metric"]
-    past = int((fired < micros(change_point.at)).sum())
-    now = len(fired) - past
+    entity, metric, change_point = EntityId(row["entity"]), row["metric"], firing.change_point
+    past = int((firing.fired < micros(change_point.at)).sum())
+    now = len(firing.fired) - past
     parts = tuple(
         RowCount(
             probe_key=ProbeKey(row["probe"]),
@@ -268,12 +290,15 @@ def _fired(
         mechanism=Mechanism.FIRING_ALERT,
         entity=entity,
         signal=metric,
-        summary=f"{metric} of {entity} fires {now} times since {change_point.at:%H:%M:%S}, {past} times before",
+        summary=(
+            f"{readable(metric)} of {name_of(entity)} fires {times(now)} since {change_point.at:%H:%M:%S}, "
+            f"{times(past)} before"
+        ),
         direction=Direction.UP if row["deviation"] > 0 else Direction.DOWN,
         strength=strength,
-        fault_kinds={kind_of(metric): 1.0},
-        onset=onset_of(*course, change_point.at),
-        points=thinned(*course),
+        fault_kinds={meaning_of(metric).kind: 1.0},
+        onset=onset_of(*firing.course, change_point.at),
+        points=thinned(*firing.course),
         predicate=AllOf(parts=parts),
     )
 

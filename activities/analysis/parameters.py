@@ -63,6 +63,27 @@ class Parameters:
     recency_half_life: float = 3.0
     """Earlier windows after which what happened in one counts half: what has moved lately is not new."""
 
+    floor_ratio: float = 0.05
+    """Part of a whole below which a move of a share is of no practical importance; shares of errors have their own."""
+
+    floor_error_ratio: float = 0.005
+    floor_percent: float = 5.0
+    floor_memory_bytes: float = 8e6
+    floor_disk_bytes: float = 1e6
+    floor_count: float = 2.0
+    """Connections, threads, waiting or running requests, queued messages."""
+
+    floor_duration: timedelta = timedelta(milliseconds=1)
+    floor_transaction: timedelta = timedelta(milliseconds=500)
+    """Of how long transactions stay open or wait."""
+
+    least_strength: float = 0.01
+    """Below this, no finding is worth reporting."""
+
+    most_findings: int = 2_000
+    most_of_a_family: int = 500
+    """Findings of metrics, and of log templates, the strongest first."""
+
     metric_ceiling: float = 100.0
     """Deviation of a metric, in scales, at which its strength is full."""
 
@@ -113,6 +134,9 @@ class Parameters:
     """A change may be recorded this long after its effect."""
 
     change_decay: timedelta = timedelta(minutes=10)
+    change_dated_by: float = 0.3
+    """Findings at least this strong date the onset and lend their words to the symptom."""
+
     change_prior: float = -0.5
     change_word_ceiling: float = 3.0
     change_harmless: float = 2.0

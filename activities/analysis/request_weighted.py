@@ -5,22 +5,25 @@ outweigh a common one that became twice as slow; what the entity's callees lose 
 """
 
 import math
-import re
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from activities.analysis.change_points import Average, ChangePoint, micros
+from activities.analysis.catalogue import Resource, Signal, meaning_of
+from activities.analysis.catalogue.tokens import words_of
+from activities.analysis.change_points import Averaged, Averages, ChangePoint, micros
 from activities.analysis.evidence import Evidence, Numbers
+from activities.analysis.family import AnalysisInput, evidence_family
 from activities.analysis.finding_factory import FindingFactory
-from activities.analysis.metric_kinds import fall_is_bad, kind_of
+from activities.analysis.metric_weights import floor_of
 from activities.analysis.metrics import onset_of
-from activities.analysis.parameters import Parameters
+from activities.analysis.parameters import DEFAULT, Parameters
 from activities.analysis.series import Series, thinned
+from activities.analysis.wording import measured, name_of, readable
 from workflows.contracts.canonical import rounded
 from workflows.contracts.finding import Direction, Finding, FindingFamily, Mechanism
 from workflows.contracts.hypothesis import FaultKind
@@ -28,12 +31,8 @@ from workflows.contracts.identifiers import EntityId, ProbeKey
 from workflows.contracts.predicate import SeriesShift
 from workflows.contracts.probe import entity_of
 
-_MEAN = re.compile(r"(?:^|[^a-z])(avg|average|mean|mrt)(?![a-z])", re.IGNORECASE)
-_VOLUME = re.compile(r"(?:^|[^a-z])(requests?|count|calls|ops|rps|qps|hits|invocations)(?![a-z])", re.IGNORECASE)
-_QUANTILE = re.compile(r"p\d\d|quantile|max|min", re.IGNORECASE)
-_RATIOS = ("ratio", "rate", "avail", "success", "percent")
 _PERCENT = 1.5
-"""A ratio whose usual value lies above this is given in percent."""
+"""A share of good requests whose usual value lies above this is given in percent."""
 
 LEAST_POINTS = 3
 RECENT = 3
@@ -47,38 +46,32 @@ WORTH_REPORTING = 0.02
 Vector = NDArray[np.float64]
 
 
-def find_request_weighted(
-    series: Series,
-    evidence: Evidence,
-    change_points: list[ChangePoint],
-    parameters: Parameters,
-    factory: FindingFactory,
-) -> list[Finding]:
-    """At most two findings per entity: time it loses by itself, and requests that it fails by itself.
+@evidence_family(needs={"metrics": ["metric", "ts", "value"]})
+def find_request_weighted(given: AnalysisInput) -> Iterator[Finding]:
+    """At most two findings per entity: time it loses by itself, and requests that fail in it by themselves.
 
     Entities that left spans are passed over: those say the same more exactly.
     """
+    series, evidence = given.series, given.evidence
     traced = [entity_of(item.probe) for item in evidence.of("traces") if item.rows.height]
     about = [metric for metric in series.names["metric"].unique() if _mechanism_of(metric) or _is_volume(metric)]
-    told = series.names.filter(pl.col("metric").is_in(about), ~pl.col("entity").is_in(traced))
+    listed = series.names.filter(pl.col("metric").is_in(about), ~pl.col("entity").is_in(traced))
     courses = [
         course
-        for (entity,), names in told.sort("entity").group_by("entity", maintain_order=True)
+        for (entity,), names in listed.sort("entity").group_by("entity", maintain_order=True)
         for course in _courses(EntityId(str(entity)), names, series)
     ]
-    slots: dict[tuple[EntityId, Mechanism], Average] = {}
-    for change_point in change_points:
+    averages: Averages[tuple[EntityId, str], _Loss] = Averages()
+    for change_point in given.change_points:
         for mechanism in (Mechanism.SELF_TIME_RISE, Mechanism.ORIGINATING_ERRORS):
-            lost = [_lost(course, change_point, parameters) for course in courses if course.mechanism == mechanism]
-            _share([item for item in lost if item is not None], evidence, change_point, parameters, slots=slots)
-    found = []
-    for (entity, mechanism), average in sorted(slots.items(), key=lambda item: item[0]):
-        average.total /= len(change_points)
-        if average.total >= WORTH_REPORTING:
-            finding = _finding(factory, entity, mechanism, average)
-            if finding is not None:
-                found.append(finding)
-    return found
+            lost = [
+                _lost(course, change_point, given.parameters) for course in courses if course.mechanism == mechanism
+            ]
+            _share([item for item in lost if item is not None], evidence, change_point, given.parameters, averages)
+    for item in averages.over(given.change_points, least=WORTH_REPORTING):
+        finding = _finding(given.factory, item)
+        if finding is not None:
+            yield finding
 
 
 @dataclass(frozen=True)
@@ -89,7 +82,7 @@ class _Course:
     mechanism: Mechanism
     metric: str
     probe: ProbeKey
-    told: tuple[Numbers, Vector]
+    answered: tuple[Numbers, Vector]
     """Microseconds since 1970, and values, as answered."""
 
     at: NDArray[np.int64]
@@ -109,11 +102,11 @@ def _courses(entity: EntityId, names: pl.DataFrame, series: Series) -> list[_Cou
         volume = _volume_of(row["metric"], volumes) if mechanism else None
         if mechanism is None or volume is None:
             continue
-        told, counted = series.arrays(row["number"]), series.arrays(volumes[volume])
-        at, mine, theirs = np.intersect1d(told[0], counted[0], return_indices=True)
+        answered, counted = series.arrays(row["number"]), series.arrays(volumes[volume])
+        at, mine, theirs = np.intersect1d(answered[0], counted[0], return_indices=True)
         if len(at) < LEAST_POINTS:
             continue
-        level = told[1][mine]
+        level = answered[1][mine]
         if mechanism == Mechanism.ORIGINATING_ERRORS:
             level = _failing(row["metric"], level)
         found.append(
@@ -122,7 +115,7 @@ def _courses(entity: EntityId, names: pl.DataFrame, series: Series) -> list[_Cou
                 mechanism=mechanism,
                 metric=row["metric"],
                 probe=ProbeKey(row["probe"]),
-                told=told,
+                answered=answered,
                 at=at,
                 level=level,
                 requests=counted[1][theirs] * _seconds(volume, at),
@@ -132,12 +125,8 @@ def _courses(entity: EntityId, names: pl.DataFrame, series: Series) -> list[_Cou
 
 
 def _is_volume(metric: str) -> bool:
-    counts = kind_of(metric) is FaultKind.TRAFFIC or "count" in metric
-    return bool(_VOLUME.search(_name(metric))) and not _MEAN.search(metric) and counts
-
-
-def _name(metric: str) -> str:
-    return metric.partition("{")[0]
+    meaning = meaning_of(metric)
+    return meaning.signal is Signal.TRAFFIC and meaning.resource is Resource.REQUEST
 
 
 def _labels(metric: str) -> str:
@@ -146,13 +135,14 @@ def _labels(metric: str) -> str:
 
 def _mechanism_of(metric: str) -> Mechanism | None:
     """What a series is a measure of, if it is a mean duration or a share of failed or good requests."""
-    name, kind = _name(metric), kind_of(_name(metric))
-    if "client" in name.lower():
+    meaning, words = meaning_of(metric), words_of(metric.partition("{")[0])
+    if meaning.resource is not Resource.REQUEST or "client" in words:
         return None
-    if kind is FaultKind.LATENCY and _MEAN.search(name):
+    if meaning.signal is Signal.DURATION and meaning.is_mean:
         return Mechanism.SELF_TIME_RISE
-    ratio = any(word in name.lower() for word in _RATIOS) and not _QUANTILE.search(name)
-    return Mechanism.ORIGINATING_ERRORS if ratio and (kind is FaultKind.ERROR or fall_is_bad(name, kind)) else None
+    share = meaning.unit in ("ratio", "%") or "rate" in words or meaning.signal is Signal.STATE
+    is_failing = meaning.signal in (Signal.ERRORS, Signal.STATE)
+    return Mechanism.ORIGINATING_ERRORS if share and is_failing else None
 
 
 def _volume_of(metric: str, volumes: Mapping[str, int]) -> str | None:
@@ -163,15 +153,17 @@ def _volume_of(metric: str, volumes: Mapping[str, int]) -> str | None:
 
 
 def _failing(metric: str, values: Vector) -> Vector:
-    share = values / 100 if float(np.median(values)) > _PERCENT or "percent" in metric else values
-    return np.clip(1 - share if fall_is_bad(metric, kind_of(metric)) else share, 0, 1)
+    meaning = meaning_of(metric)
+    share = values / 100 if meaning.unit == "%" or float(np.median(values)) > _PERCENT else values
+    return np.clip(1 - share if meaning.fall_is_bad else share, 0, 1)
 
 
 def _seconds(volume: str, at: Numbers) -> float:
     """What turns a rate per second into requests per point; 1 for a count."""
-    if not (volume.startswith("rate(") or re.search(r"rps|qps|ops|per_sec|_rate", volume, re.IGNORECASE)):
-        return 1.0
-    return float(np.median(np.diff(at))) / 1e6
+    per_second = meaning_of(volume).unit.endswith("/s") or not {"rps", "qps", "ops", "rate"}.isdisjoint(
+        words_of(volume)
+    )
+    return float(np.median(np.diff(at))) / 1e6 if per_second else 1.0
 
 
 @dataclass(frozen=True)
@@ -228,19 +220,18 @@ def _share(
     evidence: Evidence,
     change_point: ChangePoint,
     parameters: Parameters,
-    *,
-    slots: dict[tuple[EntityId, Mechanism], Average],
+    averages: Averages[tuple[EntityId, str], _Loss],
 ) -> None:
     """What each entity loses by itself: its loss less that of what it calls, as a part of all that is lost."""
     excess: dict[EntityId, float] = defaultdict(float)
     base: dict[EntityId, float] = defaultdict(float)
-    volume: dict[EntityId, float] = defaultdict(float)
+    requests: dict[EntityId, float] = defaultdict(float)
     worst: dict[EntityId, _Loss] = {}
     for item in lost:
         name = item.course.entity
         excess[name] += item.excess
         base[name] += item.base
-        volume[name] += item.requests
+        requests[name] += item.requests
         if name not in worst or item.excess > worst[name].excess:
             worst[name] = item
     own = {
@@ -248,44 +239,45 @@ def _share(
         for name, value in excess.items()
     }
     total = sum(own.values())
-    busiest = max(volume.values(), default=0.0)
+    busiest = max(requests.values(), default=0.0)
     for name, value in sorted(own.items()):
         if value <= 0:
             continue
         mechanism = worst[name].course.mechanism
         sure = (
             value / (parameters.failure_scale + parameters.failure_share * busiest)
-            if mechanism == Mechanism.ORIGINATING_ERRORS
+            if mechanism is Mechanism.ORIGINATING_ERRORS
             else value / (base[name] + 1e-9)
         )
         strength = (1 - math.exp(-sure)) * math.sqrt(value / total)
-        slots.setdefault((name, mechanism), Average()).add(strength, change_point, {"loss": worst[name]})
+        averages.add((name, mechanism.value), strength, change_point, worst[name])
 
 
-def _finding(factory: FindingFactory, entity: EntityId, mechanism: Mechanism, average: Average) -> Finding | None:
-    loss = average.detail["loss"]
-    assert average.change_point is not None
-    assert isinstance(loss, _Loss)
-    course, change_point = loss.course, average.change_point
-    at, values = course.told
+def _finding(factory: FindingFactory, item: Averaged[tuple[EntityId, str], _Loss]) -> Finding | None:
+    entity, course, change_point = item.key[0], item.detail.course, item.change_point
+    at, values = course.answered
     usual = float(np.median(values[at < micros(change_point.at)]))
     now = float(np.mean(values[at >= micros(change_point.at)]))
-    up = now > usual
-    if up == fall_is_bad(course.metric, kind_of(course.metric)):
+    up, meaning = now > usual, meaning_of(course.metric)
+    if up == meaning.fall_is_bad or abs(now - usual) < floor_of(meaning, DEFAULT):
         return None
-    kind = FaultKind.LATENCY if mechanism == Mechanism.SELF_TIME_RISE else FaultKind.ERROR
+    is_slow = course.mechanism is Mechanism.SELF_TIME_RISE
     return factory.stated(
         family=FindingFamily.METRIC,
-        mechanism=mechanism,
+        mechanism=course.mechanism,
         entity=entity,
         signal=course.metric,
-        summary=f"{course.metric} of {entity} averages {now:.4g} since {change_point.at:%H:%M:%S}, usually {usual:.4g}",
+        summary=(
+            f"{readable(course.metric)} of {name_of(entity)} averages {measured(now, meaning)} "
+            f"since {change_point.at:%H:%M:%S} (usually {measured(usual, meaning)})"
+        ),
         note="weighted by its requests, and more than what it calls accounts for",
         direction=Direction.UP if up else Direction.DOWN,
-        strength=average.total,
-        fault_kinds={kind: 1.0},
-        onset=onset_of(*course.told, change_point.at),
-        points=thinned(*course.told),
+        strength=item.strength,
+        fault_kinds={FaultKind.LATENCY if is_slow else FaultKind.ERROR: 1.0},
+        onset=onset_of(*course.answered, change_point.at),
+        points=thinned(*course.answered),
+        unit=meaning.unit,
         predicate=SeriesShift(
             probe_key=course.probe,
             select={"metric": course.metric},

@@ -1,29 +1,28 @@
 """What stands near the limit of its capacity: a share that is nearly one says so without any history."""
 
-import re
+from dataclasses import dataclass
 from datetime import timedelta
 
 import numpy as np
 import polars as pl
 
-from activities.analysis.change_points import Average, ChangePoint, median_of, micros, moment_of
+from activities.analysis.catalogue import Meaning, Signal, meaning_of
+from activities.analysis.change_points import Averages, ChangePoint, median_of, micros, moment_of
 from activities.analysis.evidence import Matrix
-from activities.analysis.finding_factory import FindingFactory
-from activities.analysis.metric_kinds import kind_of, weight_of
+from activities.analysis.family import AnalysisInput, evidence_family
+from activities.analysis.metric_weights import weight_of
 from activities.analysis.parameters import Parameters
 from activities.analysis.series import Block, Series, thinned
+from activities.analysis.wording import measured, name_of, readable
 from workflows.contracts.canonical import rounded
 from workflows.contracts.finding import Direction, Finding, FindingFamily, Mechanism
 from workflows.contracts.hypothesis import FaultKind
 from workflows.contracts.identifiers import EntityId, ProbeKey
 from workflows.contracts.predicate import SeriesLevel
 
-LIMITED = frozenset((FaultKind.CPU, FaultKind.DISK))
+LIMITED = frozenset((FaultKind.CPU, FaultKind.DISK, FaultKind.SATURATION))
 """Kinds of which a full use is trouble; memory is often full of what can be given back."""
 
-_PERCENT = re.compile(r"percent|pct|%|usage_?rate", re.IGNORECASE)
-_SHARE = re.compile(r"utili[sz]ation|ratio|fraction|used_share", re.IGNORECASE)
-_REST = re.compile(r"idle|free|avail|steal|limit|request|hit|iops|queue", re.IGNORECASE)
 WHOLE = 100.5
 """No percentage of a capacity lies above; one that does is of something else, as of one core of several."""
 
@@ -33,73 +32,86 @@ SAME_LEVEL = 0.95
 WORTH_REPORTING = 0.02
 
 
-def find_saturation(
-    series: Series, change_points: list[ChangePoint], parameters: Parameters, factory: FindingFactory
-) -> list[Finding]:
+@dataclass(frozen=True)
+class _Level:
+    """How much is used, and how much there is."""
+
+    used: float
+    whole: float
+
+
+@evidence_family(needs={"metrics": ["metric", "ts", "value"]})
+def find_saturation(given: AnalysisInput) -> list[Finding]:
     """At most one finding per entity and kind: the use of a capacity that is nearly all of it.
 
     The level is the median since a change point, so that one full sample is none; what has stood as high for a good
     part of a long history is how it works here.
     """
-    collected: dict[int, Average] = {}
+    series, parameters = given.series, given.parameters
+    averages: Averages[int, _Level] = Averages()
     wholes = _wholes(series)
     for block in series.blocks(sorted(wholes)):
         whole = np.array([wholes[int(number)] for number in block.number])
-        for change_point in change_points:
+        for change_point in given.change_points:
             level, strength = _levels(block, whole, change_point, parameters)
             for place in np.nonzero(strength > 0)[0]:
-                detail: dict[str, object] = {"level": float(level[place]), "whole": float(whole[place])}
-                number = int(block.number[place])
-                collected.setdefault(number, Average()).add(float(strength[place]), change_point, detail)
-    best: dict[tuple[str, FaultKind], tuple[float, int]] = {}
-    for number, average in sorted(collected.items()):
-        average.total /= len(change_points)
-        row = series.names.row(number, named=True)
-        key = (row["entity"], kind_of(row["metric"]))
-        if average.total >= WORTH_REPORTING and average.total > best.get(key, (0.0, 0))[0]:
-            best[key] = (average.total, number)
-    return [
-        _finding(factory, series, number, collected[number], weight=weight_of(kind, parameters))
-        for (_, kind), (_, number) in sorted(best.items())
-    ]
+                shown = _Level(used=float(level[place]), whole=float(whole[place]))
+                averages.add(int(block.number[place]), float(strength[place]), change_point, shown)
+    best: dict[tuple[str, FaultKind], tuple[float, Finding]] = {}
+    for item in averages.over(given.change_points, least=WORTH_REPORTING):
+        row = series.names.row(item.key, named=True)
+        key = (row["entity"], meaning_of(row["metric"]).kind)
+        if key not in best or item.strength > best[key][0]:
+            found = _finding(given, item.key, item.strength, item.change_point, item.detail)
+            best[key] = (item.strength, found)
+    return [best[key][1] for key in sorted(best)]
 
 
 def _wholes(series: Series) -> dict[int, float]:
-    """The series that are a share of a capacity, with the value that is all of it.
+    """The series that are the use of a capacity, with the value that is all of it.
 
-    Percentages are known by their name, or by a value above one; a share of one by its name, or by never being above
-    one at any of several entities.
+    That is one for a ratio, a hundred for a percentage, and otherwise the median of the series that the catalogue
+    names as its capacity, or of one that is named alike, where the entity has it.
     """
-    limited = series.names.filter(
-        pl.col("metric").is_in([metric for metric in series.names["metric"].unique() if _may_be_limited(metric)])
-    )
-    ranges = {
-        int(number): (float(values.min()), float(values.max()))
-        for block in series.blocks(limited["number"])
-        for number, values in zip(block.number, block.value, strict=True)
-    }
+    metrics = [metric for metric in series.names["metric"].unique() if _may_be_limited(meaning_of(metric))]
+    limited = series.names.filter(pl.col("metric").is_in(metrics))
     wholes: dict[int, float] = {}
     for (metric,), rows in limited.group_by("metric"):
-        found = [ranges[number] for number in rows["number"]]
-        bottom, top = min(low for low, _ in found), max(high for _, high in found)
-        whole = _whole(str(metric), bottom, top, rows["entity"].n_unique())
-        if whole is not None:
-            wholes |= dict.fromkeys(rows["number"], whole)
+        meaning = meaning_of(str(metric))
+        if meaning.unit in ("ratio", "%"):
+            whole = 1.0 if meaning.unit == "ratio" else 100.0
+            if _within(series, rows["number"].to_list(), whole):
+                wholes |= dict.fromkeys(rows["number"], whole)
+        else:
+            wholes |= _capacities(series, rows, str(metric), meaning)
     return wholes
 
 
-def _may_be_limited(metric: str) -> bool:
-    name = metric.partition("{")[0]
-    return kind_of(metric) in LIMITED and not _REST.search(name) and bool(_PERCENT.search(name) or _SHARE.search(name))
+def _may_be_limited(meaning: Meaning) -> bool:
+    limited = meaning.kind in LIMITED and meaning.signal is Signal.UTILISATION
+    return limited and meaning.rise_is_bad and not meaning.fall_is_bad
 
 
-def _whole(metric: str, bottom: float, top: float, entities: int) -> float | None:
-    name = metric.partition("{")[0]
-    if bottom < 0 or top > WHOLE:
-        return None
-    if _PERCENT.search(name) or top > 1:
-        return 100.0
-    return 1.0 if entities > 1 or "utili" not in name.lower() else None
+def _within(series: Series, numbers: list[int], whole: float) -> bool:
+    """Whether no value of any entity lies outside of what a share can be."""
+    values = [series.arrays(number)[1] for number in numbers]
+    bottom, top = min(float(item.min()) for item in values), max(float(item.max()) for item in values)
+    return bottom >= 0 and top <= whole * WHOLE / 100
+
+
+def _capacities(series: Series, rows: pl.DataFrame, metric: str, meaning: Meaning) -> dict[int, float]:
+    name, brace, labels = metric.partition("{")
+    wanted = [meaning.capacity, name.replace("used", "size"), name.replace("used", "limit")]
+    wholes = {f"{item}{brace}{labels}" for item in wanted if item is not None and item != name}
+    known = series.names.filter(pl.col("metric").is_in(list(wholes)), pl.col("entity").is_in(rows["entity"].implode()))
+    by_entity = {row["entity"]: row["number"] for row in known.iter_rows(named=True)}
+    found = {}
+    for row in rows.iter_rows(named=True):
+        if row["entity"] in by_entity:
+            whole = float(np.median(series.arrays(by_entity[row["entity"]])[1]))
+            if whole > 0:
+                found[int(row["number"])] = whole
+    return found
 
 
 def _levels(block: Block, whole: Matrix, change_point: ChangePoint, parameters: Parameters) -> tuple[Matrix, Matrix]:
@@ -118,29 +130,31 @@ def _levels(block: Block, whole: Matrix, change_point: ChangePoint, parameters: 
     return level, full * (1 - usual)
 
 
-def _finding(factory: FindingFactory, series: Series, number: int, average: Average, *, weight: float) -> Finding:
-    assert average.change_point is not None
-    row, (at, values) = series.names.row(number, named=True), series.arrays(number)
-    entity, metric = EntityId(row["entity"]), row["metric"]
-    level, whole = float(str(average.detail["level"])), float(str(average.detail["whole"]))
-    since = average.change_point.at
-    there = np.nonzero((at >= micros(since)) & (values >= SAME_LEVEL * level))[0]
-    return factory.stated(
+def _finding(given: AnalysisInput, number: int, strength: float, change_point: ChangePoint, level: _Level) -> Finding:
+    row, (at, values) = given.series.names.row(number, named=True), given.series.arrays(number)
+    entity, metric, meaning = EntityId(row["entity"]), row["metric"], meaning_of(row["metric"])
+    since = change_point.at
+    there = np.nonzero((at >= micros(since)) & (values >= SAME_LEVEL * level.used))[0]
+    return given.factory.stated(
         family=FindingFamily.METRIC,
         mechanism=Mechanism.SATURATION,
         entity=entity,
         signal=metric,
-        summary=f"{metric} of {entity} stands at {level:.4g} of at most {whole:g} since {since:%H:%M:%S}",
+        summary=(
+            f"{readable(metric)} of {name_of(entity)} stands at {measured(level.used, meaning)} "
+            f"of {measured(level.whole, meaning)} since {since:%H:%M:%S}"
+        ),
         direction=Direction.UP,
-        strength=average.total * weight,
-        fault_kinds={kind_of(metric): 1.0},
+        strength=strength * weight_of(meaning, given.parameters),
+        fault_kinds={meaning.kind: 1.0},
         onset=moment_of(at[there[0]]) if len(there) else since,
         points=thinned(at, values),
+        unit=meaning.unit,
         predicate=SeriesLevel(
             probe_key=ProbeKey(row["probe"]),
             select={"metric": metric},
             column="value",
-            window=average.change_point.post,
-            at_least=rounded(level),
+            window=change_point.post,
+            at_least=rounded(level.used),
         ),
     )

@@ -8,12 +8,13 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from activities.analysis.catalogue import Meaning, Signal, meaning_of
 from activities.analysis.change_points import moment_of
 from activities.analysis.evidence import Numbers
-from activities.analysis.finding_factory import FindingFactory
-from activities.analysis.metric_kinds import kind_of, weight_of
-from activities.analysis.parameters import Parameters
-from activities.analysis.series import Series, thinned
+from activities.analysis.family import AnalysisInput, evidence_family
+from activities.analysis.metric_weights import floor_of, weight_of
+from activities.analysis.series import thinned
+from activities.analysis.wording import measured, name_of, readable
 from workflows.contracts.canonical import rounded
 from workflows.contracts.finding import Direction, Finding, FindingFamily, Mechanism
 from workflows.contracts.hypothesis import FaultKind
@@ -30,32 +31,35 @@ LEAST_GROWTH = 1.3
 
 BLOCKS = 8
 STEADY = 0.85
-"""Share of the steps between blocks of the ramp that go up."""
+"""Share of the steps between blocks of the trend that go up."""
 
 LATE = 0.75
 """Part of the series after which its peak must lie."""
 
 
-def find_trends(series: Series, as_of: datetime, parameters: Parameters, factory: FindingFactory) -> list[Finding]:
+@evidence_family(needs={"metrics": ["metric", "ts", "value"]})
+def find_trends(given: AnalysisInput) -> list[Finding]:
     """At most one finding per entity and kind: an amount that grew steadily, dated from its foot.
 
-    Comparing before and after any moment says little about it: the moments before are part of the ramp.
+    Comparing before and after any moment says little about it: the moments before are part of the trend.
     """
-    best: dict[tuple[str, FaultKind], Finding] = {}
-    stocks = [metric for metric in series.names["metric"].unique() if kind_of(metric) in STOCKS]
+    series, best = given.series, dict[tuple[str, FaultKind], Finding]()
+    stocks = [metric for metric in series.names["metric"].unique() if _piles_up(meaning_of(metric))]
     piling = series.names.filter(pl.col("metric").is_in(stocks), pl.col("points") >= LEAST_POINTS)
     for row in piling.iter_rows(named=True):
-        found = _ramp(factory, row, series, as_of, parameters)
-        key = (row["entity"], kind_of(row["metric"]))
+        found = _trend(given, row)
+        key = (row["entity"], meaning_of(row["metric"]).kind)
         if found is not None and (key not in best or found.strength > best[key].strength):
             best[key] = found
     return [best[key] for key in sorted(best)]
 
 
-def _ramp(
-    factory: FindingFactory, row: dict[str, Any], series: Series, as_of: datetime, parameters: Parameters
-) -> Finding | None:
-    at, values = series.arrays(row["number"])
+def _piles_up(meaning: Meaning) -> bool:
+    return meaning.kind in STOCKS and meaning.signal in (Signal.UTILISATION, Signal.SATURATION) and meaning.rise_is_bad
+
+
+def _trend(given: AnalysisInput, row: dict[str, Any]) -> Finding | None:
+    parameters, (at, values) = given.parameters, given.series.arrays(row["number"])
     peak = int(np.argmax(values))
     if peak < LATE * len(values):
         return None
@@ -64,20 +68,25 @@ def _ramp(
     long = at[peak] - at[foot] > max(parameters.onset_offsets) / timedelta(microseconds=1)
     if not long or grown < LEAST_GROWTH or foot == 0 or (steady := _steady(values[foot : peak + 1])) < STEADY:
         return None
-    metric, entity = row["metric"], EntityId(row["entity"])
-    kind = kind_of(metric)
+    metric, entity, meaning = row["metric"], EntityId(row["entity"]), meaning_of(row["metric"])
+    if values[peak] - usual < floor_of(meaning, parameters):
+        return None
     began = moment_of(at[foot])
     before = Window(start=moment_of(at[0]), end=began)
     level = float(np.median(values[:foot]))
-    return factory.stated(
+    return given.factory.stated(
         family=FindingFamily.METRIC,
         mechanism=Mechanism.TREND,
         entity=entity,
         signal=metric,
-        summary=f"{metric} of {entity} grows since {began:%H:%M:%S} to {values[peak]:.4g}, from {level:.4g}",
+        summary=(
+            f"{readable(metric)} of {name_of(entity)} has grown since {began:%H:%M:%S} "
+            f"from {measured(level, meaning)} to {measured(float(values[peak]), meaning)}"
+        ),
+        unit=meaning.unit,
         direction=Direction.UP,
-        strength=weight_of(kind, parameters) * steady * min(1.0, math.log(grown) / math.log(2)),
-        fault_kinds={kind: 1.0},
+        strength=weight_of(meaning, parameters) * steady * min(1.0, math.log(grown) / math.log(2)),
+        fault_kinds={meaning.kind: 1.0},
         onset=_began(at, values, foot, peak, level=usual),
         points=thinned(at, values),
         predicate=SeriesShift(
@@ -86,7 +95,7 @@ def _ramp(
             column="value",
             statistic="max",
             before=before,
-            after=Window(start=began, end=as_of),
+            after=Window(start=began, end=given.evidence.as_of),
             direction="up",
             threshold=rounded(float(values[peak])),
             reference=rounded(level),
@@ -103,16 +112,16 @@ def _foot(rising: NDArray[np.float64]) -> tuple[int, float]:
 
 
 def _began(at: Numbers, values: NDArray[np.float64], foot: int, peak: int, *, level: float) -> datetime:
-    """Where the ramp's line leaves the usual level: it stands out of the noise only later."""
+    """Where the trend's line leaves the usual level: it stands out of the noise only later."""
     seconds = (at[foot : peak + 1] - at[foot]) / 1e6
     slope, base = np.polyfit(seconds, values[foot : peak + 1], 1)
     back = float((level - base) / slope) if slope > 0 else 0.0
     return max(moment_of(at[0]), moment_of(at[foot]) + timedelta(seconds=min(0.0, back)))
 
 
-def _steady(ramp: NDArray[np.float64]) -> float:
+def _steady(trend: NDArray[np.float64]) -> float:
     """Share of the steps between the medians of equal blocks that go up."""
-    if len(ramp) < 2 * BLOCKS:
+    if len(trend) < 2 * BLOCKS:
         return 0.0
-    levels = [float(np.median(block)) for block in np.array_split(ramp, BLOCKS)]
+    levels = [float(np.median(block)) for block in np.array_split(trend, BLOCKS)]
     return float(np.mean(np.diff(levels) > 0))

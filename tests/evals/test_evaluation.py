@@ -245,7 +245,7 @@ async def test_another_engine_says_what_it_would_say_now(own_installation: Insta
     folder, _ = capture_investigation(own_installation, investigation_id, tmp_path)
     eval_commands.label(folder.name, folder=tmp_path, entity="service:payment", kind="error")
     before = await run(own_installation, plan_of(tmp_path))
-    changes = {"failure_knee": 1e9, "knee": 1e9, "weight_metric": -1.0}
+    changes = {"failure_scale": 1e9, "half_saturation": 1e9, "weight_metric": -1.0}
     kept = {name: getattr(DEFAULT, name) for name in changes}
     for name, value in changes.items():
         object.__setattr__(DEFAULT, name, value)  # the parameters are frozen: this stands for a new version

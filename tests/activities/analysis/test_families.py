@@ -190,7 +190,7 @@ def test_a_few_requests_that_leave_their_only_path_are_found() -> None:
         find(evidence(ordered_lines(BACK, usual, ["asked for", "priced", "looked up", "told price"]))), LOG
     )
     assert found
-    assert "right after" in found[0].summary
+    assert " after " in found[0].summary
     assert found[0].fault_kinds == {FaultKind.BEHAVIOUR: 1.0}
     assert of_family(find(evidence(ordered_lines(BACK, usual, usual))), LOG) == []
 
@@ -234,7 +234,7 @@ def test_a_change_has_to_fit_in_time_and_words() -> None:
     symptom = metric(BACK, "cache_lookup_errors", 0.1, 5.0)
     told = changes(
         ("fits", FAULT_S + 60, "shorten the cache lifetime", "cache lookup lifetime 60 to 1"),
-        ("docs", FAULT_S + 30, "docs: describe the cache lookup", "README of the cache lookup"),
+        ("docs", FAULT_S + 30, "describe the cache lookup", "docs/cache.md\nREADME.md\ncache lookup"),
         ("old", FAULT_S + 7200, "rewrite the cache lookup", "cache lookup"),
         ("late", FAULT_S - 80, "cache lookup again", "cache lookup"),
     )
@@ -312,7 +312,7 @@ def test_what_goes_up_and_down_is_no_leak() -> None:
 def test_a_full_processor_needs_no_history() -> None:
     found = find(evidence(course(BACK, "cpu_percent", [96.0 + (n % 3) for n in range(20)])))
     assert [(item.entity, item.fault_kinds) for item in found] == [(BACK, {FaultKind.CPU: 1.0})]
-    assert "of at most 100" in found[0].summary
+    assert "stands at 97 % of 100 %" in found[0].summary
     assert find(evidence(course(BACK, "cpu_percent", [46.0 + (n % 3) for n in range(20)]))) == []
 
 
