@@ -25,7 +25,10 @@ from workflows.contracts.identifiers import EntityId
 from workflows.contracts.probe import MetricProbe, TopologyProbe, entity_of
 
 LOG = structlog.stdlib.get_logger(__name__)
+ALERTED = "alerted-entity"
 NOTES = {
+    ALERTED: "the entity that the alert is about; it stands beside every run",
+    "latest-change": "the target of the latest change before the alert",
     "random": "a seeded shuffle of the entities",
     "n-sigma": "largest deviation of any series after a fixed split, in standard deviations",
     "onset-first": "the entity whose series deviates first by over three standard deviations",
@@ -59,10 +62,16 @@ class Question:
     graph: Graph
     alerting: EntityId | None
     alert_at: datetime
+    changes: tuple[tuple[datetime, EntityId], ...]
+    """When what was changed, where that is known."""
+
     injected_at: datetime | None
     """For the one method that is told."""
 
     seed: str
+
+
+Method = Callable[[Question], Scores | None]
 
 
 def question_of(folder: Path, injected_at: datetime | None) -> Question:
@@ -82,15 +91,16 @@ def question_of(folder: Path, injected_at: datetime | None) -> Question:
         graph=graph,
         alerting=bundle.alert.entity,
         alert_at=bundle.alert.starts_at,
+        changes=tuple((item.at, item.target) for item in bundle.changes() if item.target is not None),
         injected_at=injected_at,
         seed=bundle.manifest.bundle_id,
     )
 
 
-def rank_all(question: Question) -> dict[str, tuple[Ranked, ...]]:
-    """The ranking of every method that can be run here."""
+def rank_all(question: Question, methods: Mapping[str, Method]) -> dict[str, tuple[Ranked, ...]]:
+    """The ranking of every one of these methods that can be run here."""
     found: dict[str, tuple[Ranked, ...]] = {}
-    for name, method in METHODS.items():
+    for name, method in methods.items():
         scores = method(question)
         if scores is not None:
             found[name] = _ranking(question.entities, scores)
@@ -101,6 +111,17 @@ def _ranking(entities: tuple[EntityId, ...], scores: Scores) -> tuple[Ranked, ..
     floor = min([*scores.values(), 0.0]) - 1.0
     rows = [Ranked(entity=name, probability=float(scores.get(name, floor))) for name in entities]
     return tuple(sorted(rows, key=lambda row: (-row.probability, row.entity))[:KEPT])
+
+
+def _alerted(question: Question) -> Scores | None:
+    """None where the alert is about no entity."""
+    return None if question.alerting is None else {question.alerting: 1.0}
+
+
+def _latest_change(question: Question) -> Scores | None:
+    """None where no change is recorded."""
+    known = [(at, target) for at, target in question.changes if at <= question.alert_at]
+    return {target: float(number) for number, (_, target) in enumerate(sorted(known), start=1)} if known else None
 
 
 def _random(question: Question) -> Scores:
@@ -179,7 +200,9 @@ def _baro(question: Question) -> Scores | None:
     return scores
 
 
-METHODS: dict[str, Callable[[Question], Scores | None]] = {
+METHODS: Mapping[str, Method] = {
+    ALERTED: _alerted,
+    "latest-change": _latest_change,
     "random": _random,
     "n-sigma": _n_sigma,
     "onset-first": _onset_first,

@@ -73,7 +73,10 @@ class Truth(Contract):
     bundle_id: str
     system: str
     entity: EntityId | None = None
-    """The root cause; None when nothing was wrong."""
+    """The root cause; None when nothing was wrong, or when nobody says where."""
+
+    unnamed: bool = False
+    """Whether something was wrong of which no entity is known: only its kind and abstention can be scored."""
 
     aliases: tuple[EntityId, ...] = ()
     """Other names under which the same root may rightly be accused (a pod of the service)."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from math import comb
 
 from evals.results import CaseResult, EvaluationFile, Interval, ResultsError
-from evals.scoring import accuses, interval, names_root, ranks, roots_of
+from evals.scoring import interval, names_root, names_root_cause, ranks, roots_of
 
 SIGNIFICANT = 0.05
 MOVED_SHOWN = 5
@@ -116,7 +116,7 @@ def _rank(row: CaseResult) -> float:
     assert row.truth is not None
     roots = roots_of(row.truth)
     if not roots:
-        return 1.0 if row.failed is None and not accuses(row) else float("inf")
+        return 1.0 if row.failed is None and not names_root_cause(row) else float("inf")
     return min(ranks(row.ranking, roots, names_root))
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from evals.results import CaseResult, EvaluationFile, read_results
-from evals.scoring import accuses, names_root, ranks, roots_of
+from evals.scoring import names_root, names_root_cause, ranks, roots_of
 from evals.suites import RECORDINGS
 from workflows.contracts.contract import Contract
 
@@ -69,7 +69,7 @@ def _standing(case: CaseResult) -> Standing:
     assert case.truth is not None
     roots = roots_of(case.truth)
     rank = min(NOWHERE, *ranks(case.ranking, roots, names_root)) if roots else None
-    said = case.verdict.entity if case.verdict is not None and accuses(case) else None
+    said = case.verdict.entity if case.verdict is not None and names_root_cause(case) else None
     if said is None:
         verdict = 0 if roots or case.failed is not None else 1
     else:

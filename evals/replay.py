@@ -17,7 +17,7 @@ from temporalio.service import RPCError
 from activities.memory.evaluations import Evaluations
 from activities.memory.ledger import Ledger
 from activities.telemetry.recorded import Bundle, BundleError, open_bundle
-from evals.baselines import question_of, rank_all
+from evals.baselines import ALERTED, METHODS, question_of, rank_all
 from evals.bundles import Truth
 from evals.meter import Cost, Meter
 from evals.plan import Plan
@@ -190,7 +190,12 @@ def _from_report(empty: CaseResult, ledger: Ledger) -> CaseResult:
         update={
             "verdict": CaseVerdict(**{name: getattr(findings.verdict, name) for name in CaseVerdict.model_fields}),
             "ranking": tuple(
-                Ranked(entity=item.entity, fault_kind=item.fault_kind, probability=item.probability)
+                Ranked(
+                    entity=item.entity,
+                    fault_kind=item.fault_kind,
+                    fault_kind_probability=item.fault_kind_probability,
+                    probability=item.probability,
+                )
                 for item in suspects
                 if item.entity is not None
             ),
@@ -219,9 +224,11 @@ def _beside(plan: Plan, suite: Suite, bundle: Bundle, name: str) -> dict[str, ob
     """What is known beside the investigation: the candidates, the truth unless blind, the baselines."""
     truth, problem = (None, None) if plan.blind else truth_of(suite, name)
     question = question_of(bundle.folder, truth.injected_at if truth is not None else None)
-    found: dict[str, object] = {"entities": question.entities[:MOST_ENTITIES]}
-    if plan.baselines:
-        found["baselines"] = rank_all(question)
+    methods = METHODS if plan.baselines else {ALERTED: METHODS[ALERTED]}
+    found: dict[str, object] = {
+        "entities": question.entities[:MOST_ENTITIES],
+        "baselines": rank_all(question, methods),
+    }
     if truth is not None:
         found |= with_truth(truth, question.entities)
     if problem is not None:

@@ -4,14 +4,15 @@
 """
 
 import json
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, ValidationError
 
 from evals.bundles import Root
-from workflows.contracts.contract import Contract
+from workflows.contracts.contract import Contract, EvolvedContract
 from workflows.contracts.hypothesis import FaultKind
 from workflows.contracts.identifiers import Digest, EntityId
 from workflows.contracts.report import ClaimCounts, Outcome
@@ -29,6 +30,7 @@ class Ranked(Contract):
 
     entity: EntityId
     fault_kind: FaultKind = FaultKind.UNKNOWN
+    fault_kind_probability: float = 0.0
     probability: float
     """For a baseline: its score, on a scale of its own."""
 
@@ -39,6 +41,7 @@ class CaseVerdict(Contract):
     outcome: Outcome
     entity: EntityId | None
     fault_kind: FaultKind
+    fault_kind_probability: float = 0.0
     probability: float
     change_id: str | None
     sentence: str
@@ -49,7 +52,10 @@ class CaseTruth(Contract):
     """What was true."""
 
     entity: EntityId | None
-    """None: nothing was wrong."""
+    """None: nothing was wrong, unless `unnamed`."""
+
+    unnamed: bool = False
+    """Something was wrong, and nobody says where."""
 
     aliases: tuple[EntityId, ...] = ()
     fault_kind: FaultKind = FaultKind.UNKNOWN
@@ -93,10 +99,10 @@ class CaseResult(Contract):
     verdict: CaseVerdict | None = None
     ranking: tuple[Ranked, ...] = ()
     none_probability: float = 0.0
-    """Probability of "none of these"."""
+    """Probability of "no root cause identified"."""
 
     entities: tuple[EntityId, ...] = ()
-    """Everything that could have been accused."""
+    """Everything that could have been suspected."""
 
     claims: ClaimCounts = ClaimCounts()
     contributions: tuple[MovedFinding, ...] = ()
@@ -159,11 +165,14 @@ class Calibration(Contract):
     bins: tuple[ReliabilityBin, ...]
 
 
-class Abstention(Contract):
-    """Accusing nobody when nobody is to blame, and only then."""
+class Abstention(EvolvedContract):
+    """Naming no root cause when there is none, and only then."""
 
+    earlier_names: ClassVar[Mapping[str, str]] = {"falsely_accused": "false_alarms"}
     healthy: int
-    falsely_accused: int
+    false_alarms: int
+    """Healthy cases whose published verdict names a root cause."""
+
     incidents: int
     right_verdicts: int
     """Incidents whose published verdict names a true root."""
@@ -172,7 +181,13 @@ class Abstention(Contract):
     """Incidents whose published verdict names somebody else."""
 
     missed: int
-    """Incidents without an accusation."""
+    """Incidents whose published verdict names no root cause."""
+
+    unnamed: int = 0
+    """Incidents of which nobody says where: they are in no other figure here."""
+
+    unnamed_missed: int = 0
+    """Those whose published verdict names no root cause."""
 
 
 class ChangeScores(Contract):
@@ -221,6 +236,12 @@ class GroupScores(Contract):
     changes: ChangeScores | None
     abstention: Abstention
     calibration: Calibration | None
+    kind_calibration: Calibration | None = None
+    """Of the kind of fault. The event: the kind of the first hypothesis is right, where that names a true root."""
+
+    verdict_against_ranking: tuple[str, ...] = ()
+    """Cases whose published verdict says something else than their published ranking."""
+
     claims: ClaimCounts
     claim_support: float | None
     """Share of the engine's claims that held when they were evaluated again."""

@@ -11,6 +11,7 @@ from statistics import median
 
 import numpy as np
 
+from activities.reporting.verdict import FOUND_FROM, FOUND_MARGIN
 from evals.bundles import Root
 from evals.results import (
     Abstention,
@@ -66,7 +67,7 @@ def roots_of(truth: CaseTruth) -> tuple[Root, ...]:
 
 
 def names_root(ranked: Ranked, root: Root) -> bool:
-    """Whether an entry accuses a root, by its name or a stated alias."""
+    """Whether an entry names a root, by its name or a stated alias."""
     return ranked.entity == root.entity or ranked.entity in root.aliases
 
 
@@ -116,10 +117,12 @@ def _group(name: str, rows: Sequence[CaseResult]) -> GroupScores:
         unscorable=len(rows) - len(usable),
         entity=_rank_scores(faulty, names_root, _own),
         entity_and_kind=_rank_scores(kinded, names_root_and_kind, _own),
-        kind_accuracy=_kind_accuracy(faulty),
+        kind_accuracy=_kind_accuracy([row for row in usable if row.truth is not None and _has_fault(row.truth)]),
         changes=_changes(usable),
         abstention=_abstention(usable),
         calibration=calibration(usable),
+        kind_calibration=kind_calibration(faulty),
+        verdict_against_ranking=tuple(row.case for row in rows if _says_something_else(row)),
         claims=claims,
         claim_support=claims.verified / made if made else None,
         costs=_costs(rows),
@@ -168,15 +171,34 @@ def _kind_accuracy(rows: Sequence[CaseResult]) -> Interval | None:
     by_case: dict[str, list[float]] = defaultdict(list)
     for row in rows:
         assert row.truth is not None
-        wanted = {
-            root.entity: set(root.kind_family) or {root.fault_kind}
-            for root in roots_of(row.truth)
-            if root.kind_family or root.fault_kind is not FaultKind.UNKNOWN
-        }
-        if wanted:
-            kinds = set().union(*wanted.values())
+        kinds = _right_kinds(row.truth)
+        if kinds:
             by_case[row.id].append(float(bool(row.ranking) and row.ranking[0].fault_kind in kinds))
     return interval(by_case.values()) if by_case else None
+
+
+def _has_fault(truth: CaseTruth) -> bool:
+    return truth.entity is not None or truth.unnamed
+
+
+def _right_kinds(truth: CaseTruth) -> set[FaultKind]:
+    """Every kind of fault that counts as right; empty where none is stated."""
+    stated = [(set(root.kind_family), root.fault_kind) for root in roots_of(truth)]
+    if truth.unnamed:
+        stated = [(set(truth.kind_family), truth.fault_kind)]
+    return {kind for family, own in stated for kind in family or {own} if kind is not FaultKind.UNKNOWN}
+
+
+def _says_something_else(row: CaseResult) -> bool:
+    """A sure ranking with a verdict that names no root cause or another one, or the reverse."""
+    if row.verdict is None or not row.ranking:
+        return False
+    top = row.ranking[0]
+    second = row.ranking[1].probability if len(row.ranking) > 1 else 0.0
+    sure = top.probability >= FOUND_FROM and top.probability - second >= FOUND_MARGIN
+    if sure != names_root_cause(row):
+        return True
+    return row.verdict.entity is not None and row.verdict.entity != top.entity
 
 
 def _changes(rows: Sequence[CaseResult]) -> ChangeScores | None:
@@ -200,23 +222,27 @@ def _changes(rows: Sequence[CaseResult]) -> ChangeScores | None:
     )
 
 
-def accuses(row: CaseResult) -> bool:
-    """Whether the published verdict names one entity."""
+def names_root_cause(row: CaseResult) -> bool:
+    """Whether the published verdict names one entity as the root cause."""
     return row.verdict is not None and row.verdict.outcome is Outcome.CAUSE_FOUND and row.verdict.entity is not None
 
 
 def _abstention(rows: Sequence[CaseResult]) -> Abstention:
-    healthy = [row for row in rows if row.failed is None and row.truth is not None and row.truth.entity is None]
+    nowhere = [row for row in rows if row.truth is not None and row.truth.entity is None]
+    healthy = [row for row in nowhere if row.failed is None and row.truth is not None and not row.truth.unnamed]
+    unnamed = [row for row in nowhere if row.truth is not None and row.truth.unnamed]
     faulty = [row for row in rows if row.truth is not None and row.truth.entity is not None]
-    accused = [row for row in faulty if accuses(row)]
-    right = sum(_verdict_is_right(row) for row in accused)
+    named = [row for row in faulty if names_root_cause(row)]
+    right = sum(_verdict_is_right(row) for row in named)
     return Abstention(
         healthy=len(healthy),
-        falsely_accused=sum(accuses(row) for row in healthy),
+        false_alarms=sum(names_root_cause(row) for row in healthy),
         incidents=len(faulty),
         right_verdicts=right,
-        wrong_verdicts=len(accused) - right,
-        missed=len(faulty) - len(accused),
+        wrong_verdicts=len(named) - right,
+        missed=len(faulty) - len(named),
+        unnamed=len(unnamed),
+        unnamed_missed=sum(not names_root_cause(row) for row in unnamed),
     )
 
 
@@ -229,11 +255,16 @@ def _verdict_is_right(row: CaseResult) -> bool:
 
 def calibration(rows: Sequence[CaseResult]) -> Calibration | None:
     """Brier score and expected calibration error of the first hypothesis, in ten equal bins."""
-    pairs = [
-        (row.ranking[0].probability, any(names_root(row.ranking[0], root) for root in roots_of(row.truth)))
-        for row in rows
-        if row.ranking and row.truth is not None
-    ]
+    return _calibrated(
+        [
+            (row.ranking[0].probability, any(names_root(row.ranking[0], root) for root in roots_of(row.truth)))
+            for row in rows
+            if row.ranking and row.truth is not None and not row.truth.unnamed
+        ]
+    )
+
+
+def _calibrated(pairs: Sequence[tuple[float, bool]]) -> Calibration | None:
     if not pairs:
         return None
     probability = np.array([pair[0] for pair in pairs])
@@ -255,6 +286,20 @@ def calibration(rows: Sequence[CaseResult]) -> Calibration | None:
         brier=float(np.mean((probability - right) ** 2)),
         ece=sum(item.n * abs(item.mean_probability - item.share_right) for item in bins) / len(pairs),
         bins=tuple(bins),
+    )
+
+
+def kind_calibration(rows: Sequence[CaseResult]) -> Calibration | None:
+    """The same for the kind of fault, over cases whose first hypothesis names a true root of a stated kind."""
+    return _calibrated(
+        [
+            (row.ranking[0].fault_kind_probability, row.ranking[0].fault_kind in kinds)
+            for row in rows
+            if row.ranking
+            and row.truth is not None
+            and (kinds := _right_kinds(row.truth))
+            and any(names_root(row.ranking[0], root) for root in roots_of(row.truth))
+        ]
     )
 
 

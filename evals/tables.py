@@ -4,8 +4,12 @@ from collections.abc import Iterator
 
 from rich.text import Text
 
+from evals.baselines import ALERTED
 from evals.comparison import Comparison
-from evals.results import EvaluationFile, GroupScores, Interval, RankScores
+from evals.results import Abstention, EvaluationFile, GroupScores, Interval, RankScores
+
+ALERT_TELLS_FROM = 0.9
+"""AC@1 of the alerted entity from which a suite says nothing about localisation."""
 
 
 def score_lines(results: EvaluationFile) -> Iterator[Text]:
@@ -17,22 +21,43 @@ def score_lines(results: EvaluationFile) -> Iterator[Text]:
             names = ("AC@1", "AC@3", "AC@5", "Avg@5", "MRR")
             cells = "  ".join(f"{name} {_shown(item)}" for name, item in zip(names, figures, strict=True))
             yield Text(f"  {method:<19} {cells}")
-        abstained = group.abstention
-        if abstained.incidents:
-            yield Text(
-                f"  verdicts: {abstained.right_verdicts} right, {abstained.wrong_verdicts} wrong, "
-                f"{abstained.missed} none of {abstained.incidents}"
-            )
-        if abstained.healthy:
-            yield Text(f"  healthy: {abstained.falsely_accused} of {abstained.healthy} accused somebody")
+        yield from _verdicts(group.abstention)
         if group.kind_accuracy is not None:
             yield Text(f"  kind right: {_shown(group.kind_accuracy)}")
         if group.changes is not None:
             yield Text(f"  change right: {group.changes.right} of {group.changes.n}")
         if group.calibration is not None:
             yield Text(f"  calibration: Brier {group.calibration.brier:.3f}, ECE {group.calibration.ece:.3f}")
+        if group.kind_calibration is not None:
+            kinds = group.kind_calibration
+            yield Text(f"  calibration of kinds: Brier {kinds.brier:.3f}, ECE {kinds.ece:.3f} over {kinds.n}")
+        yield from _warnings(group)
         if group.failed or group.unscorable:
             yield Text(f"  {group.failed} without a report, {group.unscorable} without a usable truth", "yellow")
+
+
+def _verdicts(abstained: Abstention) -> Iterator[Text]:
+    if abstained.incidents:
+        yield Text(
+            f"  verdicts: {abstained.right_verdicts} right, {abstained.wrong_verdicts} wrong, "
+            f"{abstained.missed} without a root cause, of {abstained.incidents}"
+        )
+    if abstained.healthy:
+        yield Text(f"  healthy: {abstained.false_alarms} of {abstained.healthy} named a root cause")
+    if abstained.unnamed:
+        missed = f"{abstained.unnamed_missed} without a root cause"
+        yield Text(f"  incidents of which nobody says where: {abstained.unnamed}, {missed}")
+
+
+def _warnings(group: GroupScores) -> Iterator[Text]:
+    alerted = group.baselines.get(ALERTED)
+    if alerted is not None and alerted.ac1.value >= ALERT_TELLS_FROM:
+        yield Text(
+            "  the alert names the root cause: these cases measure kind, change and abstention, not localisation",
+            "yellow",
+        )
+    if group.verdict_against_ranking:
+        yield Text(f"  verdict against ranking: {', '.join(group.verdict_against_ranking)}", "red bold")
 
 
 def comparison_lines(comparison: Comparison) -> Iterator[Text]:

@@ -17,6 +17,7 @@ import structlog
 import yaml
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
+from activities.telemetry.rds_events import states_fault
 from evals.bundles import Recording, Truth, opaque_id
 from evals.readers.corpus import CorpusError
 from workflows.contracts.alert import Alert
@@ -57,7 +58,12 @@ _CATEGORIES = {
 }
 """Which of our kinds the corpus's own, coarser categories cover."""
 
-_FAULTS_OF_RDS = frozenset(("availability", "failover", "failure", "low storage"))
+_SPECIFIC = {EntityKind.POD: 0, EntityKind.NODE: 1}
+"""Kinds that are named before others: who names a pod means the pod."""
+
+UNSCHEDULED = "unscheduled"
+"""What the corpus writes for the node of a pod that has none."""
+
 _STAMP = re.compile(r"^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z) (?:(TRACE|DEBUG|INFO|WARN|WARNING|ERROR|FATAL) )?")
 
 
@@ -80,6 +86,7 @@ class _Truth(_Loose):
 
 class _Answer(_Loose):
     root_cause_category: str
+    model_response: str = ""
 
 
 class _Labels(_Loose):
@@ -88,7 +95,6 @@ class _Labels(_Loose):
 
 class _Annotations(_Loose):
     db_instance_identifier: str | None = None
-    read_replica: str | None = None
 
 
 class _Alert(_Loose):
@@ -291,32 +297,34 @@ class OpenSre:
         )
 
     def truth(self, name: str) -> Truth:
-        """The workload or database, unless nothing was wrong."""
+        """What the scenario's own answer says: its category, and the entity that its root cause names, if any."""
         folder = self._folder(name)
-        category = _yaml(_Answer, folder / "answer.yml").root_cause_category
+        answer = _yaml(_Answer, folder / "answer.yml")
         mode = _yaml(_Truth, folder / "scenario.yml").failure_mode
-        told = _json(_Alert, folder / "alert.json")
-        entity = _alerting(told, _merged(folder), folder)
-        replica = told.commonAnnotations.read_replica
-        healthy = category == HEALTHY
+        healthy = answer.root_cause_category == HEALTHY
+        entity = None if healthy else self._named(name, answer.model_response)
         return Truth(
             bundle_id=opaque_id("opensre", name),
             system=self.system(name),
-            entity=None if healthy else entity,
-            aliases=() if healthy else self._members(name, entity, replica),
+            entity=entity,
+            unnamed=not healthy and entity is None,
             fault_kind=FaultKind.UNKNOWN if healthy else _KINDS.get(mode or "", FaultKind.UNKNOWN),
-            kind_family=() if healthy else _CATEGORIES.get(category, ()),
+            kind_family=() if healthy else _CATEGORIES.get(answer.root_cause_category, ()),
             changes_recorded=False,
             case=name,
         )
 
-    def _members(self, name: str, entity: EntityId, replica: str | None) -> tuple[EntityId, ...]:
-        """What belongs to the root: a workload's pods, a primary's replica."""
-        if replica is not None:
-            return (entity_id(EntityKind.DATABASE, replica),)
+    def _named(self, name: str, response: str) -> EntityId | None:
+        """The entity of the case that the answer's root cause names; a pod or node before its workload."""
+        cause = response.partition("ROOT_CAUSE:")[2].partition("ROOT_CAUSE_CATEGORY:")[0]
         topology = self.recording(name).topology
         assert topology is not None
-        return tuple(edge.source for edge in topology.edges if edge.target == entity and edge.kind is EdgeKind.PART_OF)
+        found = [
+            (_SPECIFIC.get(item.kind, len(_SPECIFIC)), place.start(), item.id)
+            for item in topology.entities
+            if (place := re.search(rf"(?<![\w.-]){re.escape(item.name)}(?![\w-]|\.\w)", cause)) is not None
+        ]
+        return min(found)[2] if found else None
 
     def _folder(self, name: str) -> Path:
         if name not in self.names():
@@ -484,15 +492,8 @@ def _cloudwatch(path: Path, seen: _Seen) -> None:
             raise ValueError(f"{item.metric_name} has {len(item.timestamps)} times and {len(item.values)} values")
         about = next((part.Value for part in item.dimensions if part.Name == "DBInstanceIdentifier"), None)
         entity = seen.entity(EntityKind.DATABASE, about) if about else seen.alerting
-        _relate(seen, entity)
         for at, value in zip(item.timestamps, item.values, strict=True):
             seen.samples.append((at, entity, item.metric_name, value))
-
-
-def _relate(seen: _Seen, entity: EntityId) -> None:
-    """A further database beside the one alerted for replays what that one writes."""
-    if entity != seen.alerting and seen.alerting.startswith("database:"):
-        seen.edges.add((entity, seen.alerting, EdgeKind.CALLS))
 
 
 def _insights(path: Path, seen: _Seen) -> None:
@@ -517,7 +518,7 @@ def _rds_events(path: Path, seen: _Seen) -> None:
                 object_name=event.source_identifier,
                 entity=seen.entity(EntityKind.DATABASE, event.source_identifier),
                 type="Event",
-                healthy=not _FAULTS_OF_RDS & set(categories),
+                healthy=not states_fault(categories),
                 reason=", ".join(categories)[:256],
                 message=event.message[:4096],
             )
@@ -544,17 +545,24 @@ def _events(path: Path, seen: _Seen) -> None:
 
 
 def _object(seen: _Seen, kind: str, name: str) -> EntityId:
+    """The entity that an object of the cluster is; a pod belongs to the workload whose name its own begins with."""
     if kind == "Pod":
         pod = seen.entity(EntityKind.POD, name)
-        seen.edges.add((pod, seen.alerting, EdgeKind.PART_OF))
+        if name.startswith(f"{seen.alerting.partition(':')[2]}-"):
+            seen.edges.add((pod, seen.alerting, EdgeKind.PART_OF))
         return pod
-    return seen.entity(EntityKind.NODE, name) if kind == "Node" else seen.alerting
+    if kind == "Node":
+        return seen.entity(EntityKind.NODE, name)
+    workload = seen.alerting.partition(":")[2]
+    return (
+        seen.alerting if name == workload or name.startswith(f"{workload}-") else seen.entity(EntityKind.SERVICE, name)
+    )
 
 
 def _pods(path: Path, seen: _Seen) -> None:
     for pod in _json(_Pods, path).pods:
         entity = _object(seen, "Pod", pod.name)
-        if pod.node_name:
+        if pod.node_name and pod.node_name != UNSCHEDULED:
             seen.edges.add((entity, seen.entity(EntityKind.NODE, pod.node_name), EdgeKind.RUNS_ON))
         phase = _Condition(type="Phase", status=pod.phase, reason=pod.phase)
         seen.state("Pod", pod.name, entity, phase, healthy=pod.phase in ("Running", "Succeeded"))
@@ -572,7 +580,8 @@ def _pods(path: Path, seen: _Seen) -> None:
 def _deployments(path: Path, seen: _Seen) -> None:
     for item in _json(_Deployments, path).deployments:
         shown = _Condition(type="Available", status="", reason=f"{item.ready} of {item.desired} ready")
-        seen.state("Deployment", item.name, seen.alerting, shown, healthy=item.ready >= item.desired)
+        entity = _object(seen, "Deployment", item.name)
+        seen.state("Deployment", item.name, entity, shown, healthy=item.ready >= item.desired)
 
 
 def _nodes(path: Path, seen: _Seen) -> None:

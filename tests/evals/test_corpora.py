@@ -109,7 +109,10 @@ def write_opensre(root: Path) -> Path:
         json.dumps({"deployments": [{"name": "pay-api", "desired": 2, "ready": 2}]})
     )
     (case / "scenario.yml").write_text("base: 000-fine\nscenario_id: 007\nfailure_mode: image_pull_backoff\n")
-    (case / "answer.yml").write_text("root_cause_category: configuration_error\n")
+    (case / "answer.yml").write_text(
+        "root_cause_category: configuration_error\n"
+        "model_response: 'ROOT_CAUSE: pod pay-2 of pay-api cannot pull its image. ROOT_CAUSE_CATEGORY: x pay-1'\n"
+    )
     (case / "eks_pods.json").write_text(json.dumps({"pods": [a_pod("pay-1", ready=True), a_pod("pay-2", ready=False)]}))
     (case / "eks_events.json").write_text(json.dumps({"warning_events": [an_event("Warning", "Failed", 5)]}))
     for folder in (base, case):
@@ -218,8 +221,8 @@ def test_opensre_tells_neither_cause_nor_health(tmp_path: Path) -> None:
     assert shown[("Deployment", "Available")] is True, "what the case does not bring comes from its base"
     assert {item.reason for item in recording.cluster} >= {"Failed", "ImagePullBackOff"}
     assert recording.metrics is None, "no source of metrics was offered"
-    assert truth.entity == "service:pay-api"
-    assert set(truth.aliases) == {"pod:pay-1", "pod:pay-2"}
+    assert truth.entity == "pod:pay-2", "what the answer names as the cause, not what the alert is about"
+    assert truth.aliases == ()
     assert (truth.fault_kind, FaultKind.EXPIRY in truth.kind_family) == (FaultKind.CONFIGURATION, True)
     assert reader.truth("kube/000-fine").roots == ()
     write_bundle(recording, tmp_path / "out")

@@ -79,11 +79,11 @@ async def test_labels_have_no_way_into_a_ranking(own_installation: Installation,
     shutil.rmtree(blind / "truths")
     seen = await run(own_installation, plan_of(right, baselines=True))
     permuted = await run(own_installation, plan_of(wrong, baselines=True))
-    data_gaps = await run(own_installation, plan_of(blind, blind=True))
-    assert rankings(seen) == rankings(permuted) == rankings(data_gaps)
+    unlabelled = await run(own_installation, plan_of(blind, blind=True))
+    assert rankings(seen) == rankings(permuted) == rankings(unlabelled)
     assert seen.scores != permuted.scores
-    assert data_gaps.scores is None
-    assert all(case.truth is None for case in data_gaps.cases)
+    assert unlabelled.scores is None
+    assert all(case.truth is None for case in unlabelled.cases)
     for case in seen.cases:
         assert len(case.ranking) >= min(10, len(case.entities) - 1)
         assert case.history_events <= 120

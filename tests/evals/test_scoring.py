@@ -154,7 +154,7 @@ def test_a_healthy_system_without_a_report_is_no_success() -> None:
     assert (group.abstention.healthy, group.failed) == (1, 1)
 
 
-def test_accusing_somebody_in_healthy_systems_is_a_regression() -> None:
+def test_naming_somebody_in_healthy_systems_is_a_regression() -> None:
     said = CaseVerdict(
         outcome=Outcome.CAUSE_FOUND,
         entity=NAMES[0],
