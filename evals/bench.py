@@ -219,13 +219,13 @@ def peak_mb() -> str:
 
 def bench_growth() -> None:
     """Reading and analysing systems of growing size."""
-    table = Table("services", "values", "lines", "spans", "asking, s", "findings, s", "conclusion, s", "peak MB")
+    table = Table("services", "values", "lines", "spans", "queries, s", "findings, s", "conclusion, s", "peak MB")
     for services in SERVICES:
         with scratch() as folder:
             bundle = synthetic(services, folder)
             began = time.perf_counter()
             evidence, planned = evidence_of(bundle)
-            asked = time.perf_counter()
+            queried = time.perf_counter()
             findings = find(evidence)
             found = time.perf_counter()
             diagnose(evidence, probes_planned=planned, findings=findings)
@@ -235,8 +235,8 @@ def bench_growth() -> None:
             f"{services * METRICS * POINTS:,}",
             f"{services * LINES:,}",
             f"{services * SPANS:,}",
-            f"{asked - began:.2f}",
-            f"{found - asked:.2f}",
+            f"{queried - began:.2f}",
+            f"{found - queried:.2f}",
             f"{concluded - found:.2f}",
             peak_mb(),
         )

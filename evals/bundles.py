@@ -48,7 +48,7 @@ TRACES = pl.Schema(
     }
 )
 ROW_GROUP = 50_000
-"""Rows of one Parquet row group; small enough that a question about one entity skips most of the file."""
+"""Rows of one Parquet row group; small enough that a query about one entity skips most of the file."""
 
 
 class Root(Contract):
@@ -56,7 +56,7 @@ class Root(Contract):
 
     entity: EntityId
     aliases: tuple[EntityId, ...] = ()
-    """Other names under which the same root may rightly be accused (a pod of the service)."""
+    """Other names under which the same root may rightly be named (a pod of the service)."""
 
     fault_kind: FaultKind = FaultKind.UNKNOWN
     kind_family: tuple[FaultKind, ...] = ()
@@ -79,7 +79,7 @@ class Truth(Contract):
     """Whether something was wrong of which no entity is known: only its kind and abstention can be scored."""
 
     aliases: tuple[EntityId, ...] = ()
-    """Other names under which the same root may rightly be accused (a pod of the service)."""
+    """Other names under which the same root may rightly be named (a pod of the service)."""
 
     fault_kind: FaultKind = FaultKind.UNKNOWN
     kind_family: tuple[FaultKind, ...] = ()

@@ -1,7 +1,7 @@
 """`inquest capture`: any finished investigation becomes a bundle that can be replayed.
 
 What is kept are the answers it got, so that it works whatever the backend was: the telemetry itself may be gone by
-now. A replay by the same engine asks the same questions and ends in the same findings.
+now. A replay by the same engine runs the same queries and ends in the same findings.
 """
 
 from datetime import timedelta
@@ -110,7 +110,7 @@ def _notes(hints: tuple[str, ...], stopped_by: str | None, manifest: BundleManif
     if hints:
         notes.append(f"people gave {len(hints)} hints: a replay is without them and may say something else")
     if stopped_by is not None:
-        notes.append(f"it was ended early ({stopped_by}): a replay asks everything that was asked, and ends by itself")
+        notes.append(f"it was ended early ({stopped_by}): a replay runs all that was planned, and ends by itself")
     if manifest.answers is not None and not manifest.answers.rows:
         notes.append("it got no answers: a replay can find nothing")
     return notes

@@ -107,12 +107,12 @@ def _scored(results: EvaluationFile) -> dict[str, list[CaseResult]]:
 
 
 def _first(rows: Sequence[CaseResult]) -> float:
-    """Share of a case's replays that had a root first, or accused nobody where nobody was to blame."""
+    """Share of a case's replays that had a root first, or named no root cause where there was none."""
     return sum(_rank(row) <= 1 for row in rows) / len(rows)
 
 
 def _rank(row: CaseResult) -> float:
-    """Of the root that stands best; where nothing was wrong, 1 for accusing nobody and infinite for anything else."""
+    """Of the root that stands best; where nothing was wrong, 1 for naming no root cause, infinite otherwise."""
     assert row.truth is not None
     roots = roots_of(row.truth)
     if not roots:

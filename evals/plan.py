@@ -1,4 +1,4 @@
-"""What an evaluation was asked to do, as it is stored before it begins."""
+"""What an evaluation is to do, as it is stored before it begins."""
 
 import hashlib
 from datetime import timedelta

@@ -50,14 +50,19 @@ def _verdicts(abstained: Abstention) -> Iterator[Text]:
 
 
 def _warnings(group: GroupScores) -> Iterator[Text]:
-    alerted = group.baselines.get(ALERTED)
-    if alerted is not None and alerted.ac1.value >= ALERT_TELLS_FROM:
+    if alert_tells(group):
         yield Text(
             "  the alert names the root cause: these cases measure kind, change and abstention, not localisation",
             "yellow",
         )
     if group.verdict_against_ranking:
         yield Text(f"  verdict against ranking: {', '.join(group.verdict_against_ranking)}", "red bold")
+
+
+def alert_tells(group: GroupScores) -> bool:
+    """Whether naming the alerted entity is nearly always right, so that localisation is not measured."""
+    alerted = group.baselines.get(ALERTED)
+    return alerted is not None and alerted.ac1.value >= ALERT_TELLS_FROM
 
 
 def comparison_lines(comparison: Comparison) -> Iterator[Text]:

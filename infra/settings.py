@@ -51,7 +51,7 @@ class Settings(BaseSettings):
     """A re-fire sooner than this after an investigation closed only counts; later it opens a new, linked one."""
 
     budget_probes: PositiveInt = 5_000
-    """Questions one investigation may ask."""
+    """Queries one investigation may run."""
 
     budget_seconds: Annotated[float, Field(gt=0)] = 600.0
     """Seconds one investigation may spend in telemetry steps."""
@@ -60,7 +60,7 @@ class Settings(BaseSettings):
     """Activities that each queue of one worker process runs at once."""
 
     analysis_threads: PositiveInt = 2
-    """Threads of one question to a recorded bundle."""
+    """Threads of one query to a recorded bundle."""
 
     memory_limit_mb: PositiveInt = 768
     """Memory that reading a recorded bundle may take, in megabytes."""

@@ -1,7 +1,7 @@
 """The tests' own worker entry: the product's workers, killed with SIGKILL at stated points, once each.
 
 `python -m tests.faulty_worker DATA_DIR FOLDER [POINT ...]`; a point is `before:<step>`, `middle:<step>` or
-`after:<step>`. Points that were reached leave a file in FOLDER, as do questions and commits (`asks`).
+`after:<step>`. Points that were reached leave a file in FOLDER, as do queries and commits (`queries`).
 """
 
 import asyncio
@@ -27,7 +27,7 @@ from workers.worker import running_workers
 from workflows.contracts.observation import Observation
 from workflows.contracts.probe import Probe
 
-ASKS_BEFORE_MIDDLE = 7
+QUERIES_BEFORE_MIDDLE = 7
 
 
 class FaultPoints:
@@ -75,20 +75,20 @@ def kill_in_the_middle(points: FaultPoints) -> None:
     Ledger.finish_step = finish_step  # type: ignore[method-assign]
 
 
-def write_down_asks(points: FaultPoints, log: Path) -> None:
-    """Log every question before it is asked and after its answer is committed; the sweep dies among them."""
+def write_down_queries(points: FaultPoints, log: Path) -> None:
+    """Log every query before it is run and after its answer is committed; the collection dies among them."""
     original = real_observe
-    asked: list[str] = []
+    queried: list[str] = []
 
     def observe(ledger: Ledger, backend: TelemetryBackend, probe: Probe, *, in_round: int = 0) -> Observation:
         with log.open("a") as handle:
-            handle.write(f"ask {probe.key}\n")
-        asked.append(probe.key)
+            handle.write(f"query {probe.key}\n")
+        queried.append(probe.key)
         found = original(ledger, backend, probe, in_round=in_round)
         with log.open("a") as handle:
             handle.write(f"committed {probe.key}\n")
-        if len(asked) >= ASKS_BEFORE_MIDDLE:
-            points.reach("middle:asking")
+        if len(queried) >= QUERIES_BEFORE_MIDDLE:
+            points.reach("middle:querying")
         return found
 
     vars(activities.telemetry.steps)["observe"] = observe
@@ -99,7 +99,7 @@ async def main() -> None:
     data_dir, folder, *points = sys.argv[1:]
     fault_points = FaultPoints(Path(folder), points)
     kill_in_the_middle(fault_points)
-    write_down_asks(fault_points, Path(folder) / "asks")
+    write_down_queries(fault_points, Path(folder) / "queries")
     with open_installation(Settings(data_dir=Path(data_dir))) as installation:
         client = await installation.client()
         async with running_workers(

@@ -5,6 +5,7 @@ import signal
 import sys
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated
@@ -14,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from activities.answers import decode
-from activities.memory.listing import list_investigations
+from activities.memory.listing import Wanted, list_investigations
 from activities.memory.uuid7 import uuid7
 from activities.telemetry.recorded import Bundle, open_bundle
 from infra.settings import Settings, settings_file
@@ -22,6 +23,7 @@ from workers.doctor import examine
 from workers.follow import follow
 from workers.installation import Installation, backend_over, open_installation
 from workers.invocation import ERR, OUT, find_investigation, handle_known_errors, read_settings, run
+from workers.rendering.listing import json_line, listing_line, span_of
 from workers.rendering.markdown_report import render_markdown
 from workers.rendering.page import render_page
 from workers.rendering.plain_text import one_line
@@ -39,10 +41,12 @@ FINDINGS_SHOWN = 5
 @handle_known_errors
 def investigate(
     bundle: Annotated[Path, typer.Argument(help="Folder of a recorded incident.")],
+    *,
     as_json: Annotated[bool, typer.Option("--json", help="Print exactly one JSON document: the report.")] = False,
     out: Annotated[Path | None, typer.Option(help="Folder for the report's files; default: the data folder.")] = None,
-    probes: Annotated[int | None, typer.Option(min=0, help="Questions it may ask.")] = None,
-    seconds: Annotated[float | None, typer.Option(min=0, help="Seconds it may spend asking.")] = None,
+    probes: Annotated[int | None, typer.Option(min=0, help="Queries it may run.")] = None,
+    seconds: Annotated[float | None, typer.Option(min=0, help="Seconds it may spend on queries.")] = None,
+    full: Annotated[bool, typer.Option("--full", help="Print the whole report, not one screen of it.")] = False,
 ) -> None:
     """Investigate a recorded incident and print the report."""
     settings = read_settings()
@@ -57,11 +61,11 @@ def investigate(
     if as_json:
         sys.stdout.write(report.model_dump_json() + "\n")
         sys.stdout.flush()
-    else:
-        print_report(OUT, report)
     page = write_report(report, out or settings.data_dir / "reports")
-    if page is not None and not as_json:
-        OUT.print(Text(f"also as {page} and {page.with_suffix('.md').name}", style="dim"))
+    if not as_json:
+        if page is not None:
+            OUT.print(Text(f"also as {page} and {page.with_suffix('.md').name}", style="dim"))
+        print_report(OUT, report, full=full)
 
 
 @APP.command()
@@ -109,22 +113,24 @@ def settings() -> None:
 
 @APP.command(name="list")
 @handle_known_errors
-def list_() -> None:
-    """List the latest investigations."""
+def list_(
+    *,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="Lines to show.")] = 20,
+    service: Annotated[str | None, typer.Option(help="Only those about this service.")] = None,
+    since: Annotated[str | None, typer.Option(help="Only those opened in this time: 30m, 12h, 7d.")] = None,
+    replays: Annotated[bool, typer.Option("--replays", help="Replays and evaluations in place of live ones.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document a line.")] = False,
+) -> None:
+    """List the latest investigations, one a line; live ones unless replays are asked for."""
+    opened_after = None if since is None else datetime.now(UTC) - span_of(since)
+    wanted = Wanted(service=service, opened_after=opened_after, live=not replays)
     with open_installation(read_settings()) as installation:
-        rows = list_investigations(installation.engine, installation.tenant, limit=50)
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for name in ("investigation", "opened", "state", "alert", "verdict"):
-        table.add_column(name, overflow="fold", no_wrap=name in ("investigation", "state"))
+        rows = list_investigations(installation.engine, installation.tenant, limit=limit, wanted=wanted)
     for row in rows:
-        table.add_row(
-            row.investigation_id,
-            f"{row.opened_at:%Y-%m-%d %H:%M:%S}",
-            row.ended or "open",
-            Text(one_line(row.title, 60)),
-            Text(one_line(row.sentence or "", 100)),
-        )
-    OUT.print(table)
+        OUT.print(json_line(row) if as_json else listing_line(row, OUT.width), soft_wrap=True, highlight=False)
+    if not rows and not as_json:
+        other = "live ones: inquest list" if replays else "replays: inquest list --replays"
+        ERR.print(Text(f"there are none; {other}", style="dim"))
 
 
 @APP.command()
@@ -132,6 +138,7 @@ def list_() -> None:
 def show(
     investigation_id: Annotated[str, typer.Argument(help="Id, or the beginning of one.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print exactly one JSON document: the report.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Print the whole report, not one screen of it.")] = False,
 ) -> None:
     """Show the report of an earlier investigation."""
     with open_installation(read_settings()) as installation:
@@ -142,7 +149,7 @@ def show(
     if as_json:
         sys.stdout.write(report.model_dump_json() + "\n")
     else:
-        print_report(OUT, report)
+        print_report(OUT, report, full=full)
 
 
 @APP.command()
@@ -152,7 +159,7 @@ def evidence(
     probe: Annotated[str | None, typer.Argument(help="Key of one probe: show its answer.")] = None,
     rows: Annotated[int, typer.Option(min=1, max=10_000, help="Rows of the answer to show.")] = 50,
 ) -> None:
-    """List the questions of an investigation, or show the stored answer to one."""
+    """List the queries of an investigation, or show the stored answer to one."""
     with open_installation(read_settings()) as installation:
         ledger = installation.ledger(find_investigation(installation, investigation_id))
         summaries = ledger.observation_summaries()
@@ -177,7 +184,7 @@ def _meaning(name: str) -> str:
 
 
 def _check(bundle: Bundle, settings: Settings) -> None:
-    """Damaged telemetry files are told before anything starts."""
+    """Damaged telemetry files are named before anything starts."""
     backend = backend_over(bundle, settings)
     try:
         backend.check()

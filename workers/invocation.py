@@ -49,7 +49,7 @@ def handle_known_errors(command: Callable[Given, Returned]) -> Callable[Given, R
             ERR.print(Text.assemble(("error: ", "red bold"), str(error)))
             raise typer.Exit(1) from error
         except DBAPIError as error:
-            ERR.print(Text.assemble(("error: ", "red bold"), f"the database refused: {one_line(str(error.orig))}"))
+            ERR.print(Text.assemble(("error: ", "red bold"), f"the database rejected it: {one_line(str(error.orig))}"))
             raise typer.Exit(1) from error
         except KeyboardInterrupt:
             ERR.print(Text("interrupted: what was begun stays open, and inquest up finishes it", style="yellow"))

@@ -12,7 +12,7 @@ from workers.installation import RECORDED, Installation
 from workflows.contracts.investigation import Budget, Purpose
 
 FOREVER = timedelta(days=36_500)
-"""A replay that is asked for again is the same one, however long ago it ended."""
+"""A replay that is wanted again is the same one, however long ago it ended."""
 
 
 async def replay(

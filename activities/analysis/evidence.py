@@ -80,7 +80,7 @@ class Evidence:
 
     @property
     def alert_at(self) -> datetime:
-        """When the first symptom fired; never after the moment the question is asked."""
+        """When the first symptom fired; never after the moment the queries are run."""
         return min([alert.starts_at for alert in self.alerts] + [self.as_of])
 
     @property
@@ -140,7 +140,7 @@ class Evidence:
 
     @cached_property
     def window(self) -> Window:
-        """From the earliest metric, line or span to the moment of the question."""
+        """From the earliest metric, line or span to the moment of the query."""
         earliest = [
             moment
             for item in self.answers
@@ -159,7 +159,7 @@ class Evidence:
         )
 
     def post_window(self, change_point: datetime) -> Window:
-        """What is compared: from `change_point` to the moment of the question."""
+        """What is compared: from `change_point` to the moment of the query."""
         return Window(start=change_point, end=self.as_of)
 
     def pre_window(self, change_point: datetime) -> Window:

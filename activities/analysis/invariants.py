@@ -71,7 +71,7 @@ def best_references(
     """
     known, possible = signals.before.sum(axis=1) > 0, references.before.sum(axis=1) > 0
     order = np.argsort(owners[1], kind="stable")
-    found, unseen = [], []
+    found, new_ones = [], []
     every = np.unique(owners[0])
     mines = np.searchsorted(owners[0], [every, every + 1]).T
     theirs = np.searchsorted(owners[1][order], [every, every + 1]).T
@@ -83,7 +83,7 @@ def best_references(
         found.append(_alike(mine[known[mine]], others, signals, references))
         new = mine[~known[mine] & (signals.after[mine] > 0)]
         busiest = others[int(np.argmax(references.before[others].sum(axis=1)))]
-        unseen.append(np.stack([new, np.full(len(new), busiest)], axis=1))
+        new_ones.append(np.stack([new, np.full(len(new), busiest)], axis=1))
     pairs = _pairs(found)
     chosen = (
         _ratios(pairs, signals, references, parameters)
@@ -92,7 +92,7 @@ def best_references(
         .first()
         .select("signal", "reference")
     )
-    return pl.concat([chosen, _pairs(unseen)])
+    return pl.concat([chosen, _pairs(new_ones)])
 
 
 def invariant_violations(

@@ -48,7 +48,7 @@ Vector = NDArray[np.float64]
 
 @evidence_family(needs={"metrics": ["metric", "ts", "value"]})
 def find_request_weighted(given: AnalysisInput) -> Iterator[Finding]:
-    """At most two findings per entity: time it loses by itself, and requests that fail in it by themselves.
+    """At most two findings per entity: time it loses by itself, and requests that fail with an error originating there.
 
     Entities that left spans are passed over: those say the same more exactly.
     """

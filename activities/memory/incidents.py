@@ -160,7 +160,7 @@ class Incidents:
             )
 
     def rejected_count(self) -> int:
-        """How many inputs were refused."""
+        """How many inputs were rejected."""
         with self._engine.connect() as connection:
             return int(
                 connection.scalar(select(func.count()).select_from(REJECTED).where(REJECTED.c.tenant == self._tenant))
@@ -168,7 +168,7 @@ class Incidents:
             )
 
     def request(self, investigation_id: InvestigationId) -> InvestigationRequest | None:
-        """What an investigation was asked; None when there is none of that id."""
+        """The request of an investigation; None when there is none of that id."""
         query = select(INVESTIGATION.c.request).where(
             INVESTIGATION.c.tenant == self._tenant, INVESTIGATION.c.investigation_id == investigation_id
         )

@@ -1,4 +1,4 @@
-"""Read-only questions to monitoring: one protocol a modality, many backends."""
+"""Read-only queries to monitoring: one protocol a modality, many backends."""
 
 from activities.telemetry.backend import Answer, BackendUnavailableError, TelemetryBackend
 

@@ -77,7 +77,7 @@ class TelemetryBackend(MetricSource, LogSource, TraceSource, ChangeSource, Clust
     """A backend for every modality; one that it does not have answers `not_recorded`."""
 
     def interrupt(self) -> None:
-        """Give up the questions being asked now; they come back as timed out."""
+        """Give up the queries being run now; they come back as timed out."""
 
     def close(self) -> None:
         """Release connections and memory."""

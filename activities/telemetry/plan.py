@@ -1,4 +1,4 @@
-"""Which questions an investigation asks, and in which order. A calculation: the same scope gives the same plan."""
+"""Which queries an investigation runs, and in which order. A calculation: the same scope gives the same plan."""
 
 from collections import deque
 from collections.abc import Iterable, Mapping
@@ -25,11 +25,11 @@ EVENT_LOOKBACK = timedelta(hours=24)
 CHANGE_LOOKBACK = timedelta(days=14)
 """A change can act long after it was made (a cache that expires, a leak that grows)."""
 
-_NEVER_ASKED_ABOUT = frozenset(("team",))
+_NEVER_QUERIED = frozenset(("team",))
 
 
 def topology_probe(backend: str, as_of: datetime) -> TopologyProbe:
-    """The first question of every investigation."""
+    """The first query of every investigation."""
     return TopologyProbe(backend=backend, window=Window(start=as_of - EVENT_LOOKBACK, end=as_of))
 
 
@@ -41,10 +41,10 @@ def plan_probes(
     edges: Iterable[tuple[EntityId, EntityId]],
     alerting: Iterable[EntityId],
 ) -> list[Probe]:
-    """Every question worth asking, the most telling first.
+    """Every query worth running, the most telling first.
 
     Args:
-        backend: who is asked.
+        backend: who is queried.
         as_of: the end of every window.
         kinds: every known entity and its kind.
         edges: (caller, callee) pairs and other relations; direction does not matter here.
@@ -52,7 +52,7 @@ def plan_probes(
     """
     distance = _distances(kinds, edges, alerting)
     order = sorted(
-        (name for name, kind in kinds.items() if kind not in _NEVER_ASKED_ABOUT),
+        (name for name, kind in kinds.items() if kind not in _NEVER_QUERIED),
         key=lambda name: (distance[name], name),
     )
     changes = Window(start=as_of - CHANGE_LOOKBACK, end=as_of)

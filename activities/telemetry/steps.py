@@ -172,7 +172,7 @@ def _in_parallel(
     the backend does not stop the others, until several in a row say that it is really away.
 
     Raises:
-        BackendUnavailableError: at the end, when any question met it.
+        BackendUnavailableError: at the end, when any query met it.
     """
     unreachable: BackendUnavailableError | None = None
     in_a_row = 0

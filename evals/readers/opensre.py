@@ -341,7 +341,7 @@ class _Seen:
     logs: list[tuple[datetime, EntityId, str, str]] = field(default_factory=list)
     told: list[ClusterCondition] = field(default_factory=list)
     states: list[ClusterCondition] = field(default_factory=list)
-    """Of objects, without a time of their own: true when the question is asked."""
+    """Of objects, without a time of their own: true when the queries are run."""
 
     entities: dict[EntityId, EntityKind] = field(default_factory=dict)
     edges: set[tuple[EntityId, EntityId, EdgeKind]] = field(default_factory=set)

@@ -86,7 +86,7 @@ class PetShop:
         metrics = metrics.with_columns(ts=pl.col("ts") + BUCKET - timedelta(seconds=1))
         start = metrics["ts"].min()
         if not isinstance(start, datetime):
-            raise CorpusError(folder / "metrics.csv", "holds no complete bucket before the question is asked")
+            raise CorpusError(folder / "metrics.csv", "holds no complete bucket before the queries are run")
         bundle_id = opaque_id("petshop", name)
         return Recording(
             bundle_id=bundle_id,

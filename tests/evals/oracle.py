@@ -19,7 +19,7 @@ def roots(truth: Document) -> list[Document]:
     return [] if truth["entity"] is None else [truth, *truth["also"]]
 
 
-def accuses(entry: Document, root: Document) -> bool:
+def names(entry: Document, root: Document) -> bool:
     """By name or alias."""
     return entry["entity"] in {root["entity"], *root["aliases"]}
 
@@ -33,7 +33,7 @@ def root_ranks(case: Document, ranking: list[Document], *, with_kind: bool = Fal
         fitting = [
             (place, number, entry["entity"])
             for number, (place, entry) in enumerate(zip(places, ranking, strict=True))
-            if accuses(entry, root)
+            if names(entry, root)
             and entry["entity"] not in used
             and (not with_kind or entry["fault_kind"] == root["fault_kind"])
         ]
@@ -126,7 +126,11 @@ def _said(case: Document) -> str | None:
 
 def _check_verdicts(group: Document, cases: list[Document]) -> None:
     shown = group["abstention"]
-    healthy = [case for case in cases if case["truth"]["entity"] is None and not case["truth"]["unnamed"] and case["failed"] is None]
+    healthy = [
+        case
+        for case in cases
+        if case["truth"]["entity"] is None and not case["truth"]["unnamed"] and case["failed"] is None
+    ]
     faulty = [case for case in cases if case["truth"]["entity"] is not None]
     right = [any(_said(case) in (root["entity"], *root["aliases"]) for root in roots(case["truth"])) for case in faulty]
     silent = [_said(case) is None for case in faulty]
@@ -143,7 +147,7 @@ def _check_calibration(group: Document, cases: list[Document]) -> None:
         assert group["calibration"] is None
         return
     said = np.array([case["ranking"][0]["probability"] for case in ranked])
-    right = np.array([any(accuses(case["ranking"][0], root) for root in roots(case["truth"])) for case in ranked])
+    right = np.array([any(names(case["ranking"][0], root) for root in roots(case["truth"])) for case in ranked])
     assert np.isclose(group["calibration"]["brier"], brier_score_loss(right, said, labels=[False, True]))
     # scikit-learn puts a probability that lies on an edge into the bin below; nudged, both mean the bin above.
     nudged = np.minimum(said + 1e-12, 1.0)

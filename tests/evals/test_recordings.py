@@ -12,6 +12,8 @@ from tests.conftest import PROJECT, RECORDINGS
 from workflows.contracts.hypothesis import FaultKind
 
 LIMIT_BYTES = 12_000_000
+LARGE = "row_lock_in_140_services"
+"""Played in a grown shop, so that limits inside of the engine are exercised."""
 
 
 def files() -> list[Path]:
@@ -26,7 +28,7 @@ def test_they_fit_and_say_how_they_were_made() -> None:
 
 
 def test_every_fault_of_the_catalogue_is_recorded() -> None:
-    cases = {json.loads(path.read_text())["case"] for path in (RECORDINGS / "truths").iterdir()}
+    cases = {json.loads(path.read_text())["case"] for path in (RECORDINGS / "truths").iterdir()} - {LARGE}
     assert cases <= set(scenarios())
     assert len(cases) >= 24
     played = {fault for name in cases for fault, _ in scenarios()[name].faults}

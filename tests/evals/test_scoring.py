@@ -141,7 +141,7 @@ def test_two_roots_count_by_their_share() -> None:
     assert [accuracy_at(k, found) for k in (1, 3, 5)] == [1, 0.5, 1]
 
 
-def test_one_accusation_finds_one_root() -> None:
+def test_one_entry_finds_one_root() -> None:
     ranking = [Ranked(entity=NAMES[0], probability=0.6), Ranked(entity=NAMES[1], probability=0.4)]
     twice = [Root(entity=NAMES[0]), Root(entity=NAMES[0], fault_kind=FaultKind.ERROR)]
     assert ranks(ranking, twice, names_root) == [1, float("inf")]
@@ -228,7 +228,7 @@ def test_one_lost_case_is_told_and_is_no_regression() -> None:
     assert [item.case for item in found.cases] == ["c3"]
 
 
-def test_runs_without_a_case_in_common_are_refused() -> None:
+def test_runs_without_a_case_in_common_are_rejected() -> None:
     with pytest.raises(ResultsError, match="in common"):
         compare(results([a_case("x", "a", ["a"])]), results([a_case("y", "a", ["a"])]))
 

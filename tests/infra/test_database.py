@@ -119,7 +119,7 @@ def test_preparing_again_changes_nothing(installation: Installation) -> None:
     assert prepare_database(installation.stack) == prepare_database(installation.stack)
 
 
-def test_a_newer_schema_is_refused(installation: Installation) -> None:
+def test_a_newer_schema_is_rejected(installation: Installation) -> None:
     engine = create_engine(sqlalchemy_url(installation.stack.database_url).set(database=DATABASE))
     with engine.begin() as connection:
         known = connection.scalar(text("SELECT version_num FROM ledger.alembic_version"))

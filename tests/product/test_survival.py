@@ -85,13 +85,13 @@ def check_written_once(installation: Installation, investigation_id: Investigati
         assert count(f"{DELIVERY.schema}.{DELIVERY.name}") == 1
 
 
-def check_nothing_asked_again(log: Path) -> None:
-    """No question whose answer was committed is asked again."""
+def check_nothing_queried_again(log: Path) -> None:
+    """No query whose answer was committed is run again."""
     committed: set[str] = set()
     for line in log.read_text().splitlines():
         what, key = line.split()
-        if what == "ask":
-            assert key not in committed, f"{key} was asked again"
+        if what == "query":
+            assert key not in committed, f"{key} was queried again"
         else:
             committed.add(key)
     assert committed
@@ -107,7 +107,7 @@ async def undisturbed(installation: Installation) -> Report:
     "points",
     [
         [f"before:{step}" for step in STEPS],
-        [f"middle:{step}" for step in STEPS] + ["middle:asking"],
+        [f"middle:{step}" for step in STEPS] + ["middle:querying"],
         [f"after:{step}" for step in STEPS],
     ],
     ids=["before", "middle", "after"],
@@ -121,7 +121,7 @@ async def test_worker_killed_at_every_step(own_installation: Installation, tmp_p
         assert deaths == [-signal.SIGKILL] * len(points)
     assert report.findings_sha256 == expected.findings_sha256
     check_written_once(own_installation, investigation_id)
-    check_nothing_asked_again(tmp_path / "asks")
+    check_nothing_queried_again(tmp_path / "queries")
 
 
 def child_of(parent: int, name: str) -> int:
@@ -142,7 +142,7 @@ async def test_server_killed_in_the_middle(own_installation: Installation, tmp_p
     investigation_id = await start(own_installation, client, recorded("row_lock"), heartbeat=HEARTBEAT)
     async with workers_that_die(own_installation, tmp_path, []) as deaths:
         deadline = time.monotonic() + 60
-        while not (tmp_path / "asks").exists() or len((tmp_path / "asks").read_text().splitlines()) < 10:
+        while not (tmp_path / "queries").exists() or len((tmp_path / "queries").read_text().splitlines()) < 10:
             assert time.monotonic() < deadline
             await asyncio.sleep(0.02)
         os.kill(child_of(supervisor, server), signal.SIGKILL)
@@ -153,7 +153,7 @@ async def test_server_killed_in_the_middle(own_installation: Installation, tmp_p
         assert deaths == []
     assert report is not None
     assert report.findings_sha256 == expected.findings_sha256
-    check_nothing_asked_again(tmp_path / "asks")
+    check_nothing_queried_again(tmp_path / "queries")
 
 
 def report_of(installation: Installation, investigation_id: InvestigationId) -> Report | None:

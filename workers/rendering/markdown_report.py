@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 
+from activities.reporting.verdict import kind_in_words
 from workers.rendering.chart import sparkline
-from workers.rendering.plain_text import markdown, percent
+from workers.rendering.plain_text import markdown, percent, since_alert
 from workflows.contracts.finding import Finding
 from workflows.contracts.report import Report
 
@@ -22,18 +23,27 @@ def _lines(report: Report) -> Iterator[str]:
     fired = f"{findings.alert_at:%Y-%m-%d %H:%M:%S %Z}, {findings.severity.value}"
     yield f"Alert: {markdown(findings.alert_title)} ({fired})"
     yield ""
-    yield "## Hypotheses"
+    yield "## Suspects"
     yield ""
     by_key = {item.key: item for item in findings.findings}
     for hypothesis in findings.hypotheses[:5]:
-        name = hypothesis.entity or "none of these"
-        kind, probability = hypothesis.fault_kind.value, percent(hypothesis.probability)
-        yield f"{hypothesis.rank}. **{markdown(name)}** ({kind}), {probability}: {markdown(hypothesis.mechanism)}"
+        name = hypothesis.entity or "no root cause identified"
+        kind = kind_in_words(hypothesis.fault_kind, hypothesis.fault_kind_probability)
+        about = f", kind of fault {kind}" if hypothesis.entity else ""
+        suspect = f"{hypothesis.rank}. **{markdown(name)}** {percent(hypothesis.probability)}{about}"
+        yield f"{suspect}: {markdown(hypothesis.mechanism)}"
         for part in (*hypothesis.supporting[:4], *hypothesis.contradicting[:2]):
             yield f"   - {part.log_odds:+.2f} {markdown(part.reason)}"
+    yield from _section("What to look at next", [markdown(item) for item in findings.next_steps])
     yield from _section("Causal chain", [markdown(item.sentence) for item in findings.causal_chain])
-    yield from _section("Timeline", [f"{item.at:%H:%M:%S} {markdown(item.sentence)}" for item in findings.timeline])
-    yield from _section("Blast radius", [markdown(item) for item in findings.blast_radius])
+    yield from _section(
+        "Timeline",
+        [
+            f"{item.at:%H:%M:%S} ({since_alert(item.at, findings.alert_at)}) {markdown(item.sentence)}"
+            for item in findings.timeline
+        ],
+    )
+    yield from _section("Affected", [markdown(item) for item in findings.blast_radius])
     yield from _section(
         "Evidence (verified by code)",
         [
@@ -46,7 +56,7 @@ def _lines(report: Report) -> Iterator[str]:
         "Ruled out", [f"{markdown(item.entity)}: {markdown(item.reason)}" for item in findings.ruled_out]
     )
     yield from _section(
-        "Could not be looked at",
+        "No data",
         [
             f"{item.tool} of {markdown(item.entity or 'all')}, {item.count} times: {markdown(item.reason)}"
             for item in findings.data_gaps
@@ -58,9 +68,9 @@ def _lines(report: Report) -> Iterator[str]:
     yield ""
     yield f"- investigation `{run.investigation_id}`, findings `{report.findings_sha256[:16]}`"
     seconds = (run.finished_at - run.started_at).total_seconds()
-    yield f"- {run.probes_answered} of {run.probes_planned} questions in {seconds:.1f} s"
+    yield f"- {run.probes_answered} of {run.probes_planned} queries in {seconds:.1f} s"
     yield f"- {run.bytes_stored:,} bytes of evidence, {run.tokens} tokens, {run.retries} retries"
-    yield f"- engine {findings.engine_version}; {findings.claim_counts.rejected} claims refused"
+    yield f"- engine {findings.engine_version}; {findings.claim_counts.rejected} claims rejected"
 
 
 def _section(title: str, lines: list[str]) -> Iterator[str]:

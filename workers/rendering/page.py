@@ -5,8 +5,9 @@ from importlib.resources import files
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from activities.reporting.verdict import kind_in_words
 from workers.rendering.chart import svg
-from workers.rendering.plain_text import one_line, percent
+from workers.rendering.plain_text import one_line, percent, since_alert
 from workflows.contracts.report import Report
 
 
@@ -15,7 +16,9 @@ def render_page(report: Report) -> str:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["one_line"] = one_line
     environment.filters["percent"] = percent
-    environment.filters["chart"] = lambda points: Markup(svg(points))  # noqa: S704 - numbers only
+    environment.globals["chart"] = lambda item: Markup(svg(item.series, item.unit))  # noqa: S704 - numbers only
+    environment.globals["kind"] = kind_in_words
+    environment.globals["since_alert"] = lambda at: since_alert(at, report.findings.alert_at)
     template = environment.from_string(files(__package__).joinpath("report.html.jinja").read_text())
     return template.render(
         report=report,

@@ -1,6 +1,7 @@
 """Text from telemetry made safe to show: it is data, and must not act on the reader's screen or page."""
 
 import re
+from datetime import datetime
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]+")
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>#|~!])")
@@ -16,6 +17,12 @@ def markdown(text: str, limit: int = 300) -> str:
     """`text` on one line, with everything that Markdown would act on escaped."""
     escaped = _MARKDOWN.sub(r"\\\1", one_line(text, limit))
     return escaped.replace("://", ":\\//").replace("www.", "www\\.")
+
+
+def since_alert(at: datetime, alert_at: datetime) -> str:
+    """A moment relative to the alert: seconds within ten minutes of it, else minutes."""
+    seconds = round((at - alert_at).total_seconds())
+    return f"{seconds:+d} s" if abs(seconds) < 600 else f"{round(seconds / 60):+d} min"
 
 
 def percent(probability: float) -> str:

@@ -1,19 +1,28 @@
-"""The report and its progress in a terminal."""
+"""The report and its progress in a terminal: one screen, the verdict last; everything on request."""
+
+from collections.abc import Iterator
 
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.panel import Panel
-from rich.table import Table
 from rich.text import Text
 
+from activities.reporting.verdict import kind_in_words
 from workers.rendering.chart import sparkline
-from workers.rendering.plain_text import one_line, percent
+from workers.rendering.plain_text import one_line, percent, since_alert
 from workflows.contracts.finding import Finding
+from workflows.contracts.hypothesis import Hypothesis
 from workflows.contracts.observation import ObservationStatus
 from workflows.contracts.report import ObservationSummary, Report, ReportFindings, Verdict
 
-EVIDENCE_SHOWN = 8
-TIMELINE_SHOWN = 14
+WIDTH, LINES = 80, 25
+"""A screen: what the short form fits on."""
+
+PROOFS_SHOWN, STEPS_SHOWN, SUSPECTS_SHOWN, AFFECTED_SHOWN, CHAIN_SHOWN = 3, 3, 3, 4, 3
+LEAST_PROBABLE = 0.05
+"""Suspects below are left to `--full`."""
+
+CHART_WIDTH = 16
 _STYLES = {
     ObservationStatus.OK: "green",
     ObservationStatus.EMPTY: "dim",
@@ -22,20 +31,23 @@ _STYLES = {
 }
 
 
-def print_report(console: Console, report: Report) -> None:
-    """The whole report, most important first."""
-    findings = report.findings
-    console.print(_verdict(findings.verdict))
-    console.print(_hypotheses(findings))
-    for title, lines in _sections(findings).items():
-        if lines:
-            console.print(Text(title, style="bold"))
-            console.print(Padding(Group(*lines), (0, 0, 1, 2)))
-    console.print(_cost(report))
+def print_report(console: Console, report: Report, *, full: bool = False) -> None:
+    """The report; without `full` at most one screen, and always with the verdict as the last thing."""
+    if full:
+        for title, lines in _sections(report.findings).items():
+            if lines:
+                console.print(Text(title, style="bold"))
+                console.print(Padding(Group(*lines), (0, 0, 1, 2)))
+        console.print(_cost(report))
+    else:
+        for line in _screen(report):
+            line.truncate(min(WIDTH, console.width), overflow="ellipsis")
+            console.print(line, no_wrap=True)
+    console.print(_verdict(report.findings.verdict))
 
 
 def probe_line(item: ObservationSummary) -> Text:
-    """One probe and what became of it."""
+    """One query and what became of it."""
     status = item.status or ObservationStatus.UNKNOWN
     line = Text("  ")
     line.append(f"{status.value:<13}", style=_STYLES.get(status, "red"))
@@ -58,61 +70,120 @@ def _verdict(verdict: Verdict) -> Panel:
     style = "red" if verdict.entity else "yellow"
     body: list[RenderableType] = [Text(one_line(verdict.sentence, 400), style="bold")]
     if verdict.partial:
-        body.append(Text("Partial: not everything could be looked at.", style="yellow"))
+        body.append(Text("Partial: some queries have no data.", style="yellow"))
     return Panel(Group(*body), title="Verdict", border_style=style, title_align="left")
 
 
-def _hypotheses(findings: ReportFindings) -> Table:
-    table = Table(title="Hypotheses", title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
-    for name in ("#", "entity", "fault", "probability", "why"):
-        table.add_column(name, overflow="fold")
-    for item in findings.hypotheses[:5]:
-        bar = "█" * round(item.probability * 10)
-        table.add_row(
-            Text(str(item.rank)),
-            Text(one_line(item.entity or "none of these", 60), style="bold" if item.rank == 1 else ""),
-            Text(item.fault_kind.value),
-            Text(f"{percent(item.probability):>4} {bar}"),
-            Text(_why(item.supporting[0].reason if item.supporting else item.mechanism)),
-        )
-    return table
+def _screen(report: Report) -> Iterator[Text]:
+    """At most `LINES` lines less what the verdict takes."""
+    findings, verdict = report.findings, report.findings.verdict
+    yield _heading("Suspects")
+    for item in _suspects(findings)[:SUSPECTS_SHOWN]:
+        yield _suspect(item)
+    proofs = _proofs(findings)
+    if proofs:
+        yield _heading("Why")
+    for finding in proofs[:PROOFS_SHOWN]:
+        yield from _proof(finding)
+    if verdict.change_id is not None:
+        yield _labelled("Change", _change(findings))
+    if findings.blast_radius:
+        shown = ", ".join(one_line(item, 40) for item in findings.blast_radius[:AFFECTED_SHOWN])
+        more = len(findings.blast_radius) - AFFECTED_SHOWN
+        yield _labelled("Affected", f"{shown}{f' and {more} more' if more > 0 else ''}")
+    for number, step in enumerate(findings.next_steps[:STEPS_SHOWN]):
+        yield _labelled("Next" if number == 0 else "", step)
+    gaps = sum(item.count for item in findings.data_gaps if item.status is not ObservationStatus.NOT_RECORDED)
+    if gaps:
+        yield _labelled("No data", f"{gaps} of {report.run.probes_planned} queries")
+    yield Text(f"inquest show --full {report.run.investigation_id}", style="dim")
 
 
-def _why(text: str) -> str:
-    return one_line(text, 110)
+def _heading(title: str) -> Text:
+    return Text(title, style="bold")
+
+
+def _labelled(label: str, text: str) -> Text:
+    return Text.assemble((f"{label:<9}", "bold"), one_line(text))
+
+
+def _suspects(findings: ReportFindings) -> list[Hypothesis]:
+    return [item for item in findings.hypotheses if item.probability >= LEAST_PROBABLE]
+
+
+def _suspect(item: Hypothesis) -> Text:
+    bar = "█" * round(item.probability * 10)
+    name = one_line(item.entity or "no root cause identified", 40)
+    kind = f"kind {kind_in_words(item.fault_kind, item.fault_kind_probability)}" if item.entity else ""
+    return Text.assemble(f"  {percent(item.probability):>4} {bar:<10} ", (f"{name:<34}", "bold"), f" {kind}")
+
+
+def _proofs(findings: ReportFindings) -> list[Finding]:
+    """Findings that speak for the first suspect, in the order of their claims, which is that of their weight."""
+    by_key = {item.key: item for item in findings.findings}
+    supporting = {part.finding_key for item in findings.hypotheses[:1] for part in item.supporting}
+    ordered = [key for claim in findings.claims for key in claim.findings]
+    return [by_key[key] for key in ordered if key in supporting and key in by_key]
+
+
+def _proof(finding: Finding) -> Iterator[Text]:
+    chart = sparkline(finding.series, CHART_WIDTH)
+    room = WIDTH - 4 - (len(chart) + 1 if chart else 0)
+    yield Text.assemble(("  ✓ ", "green"), one_line(finding.summary, room).ljust(room), " ", (chart, "blue"))
+
+
+def _change(findings: ReportFindings) -> str:
+    change = findings.verdict.change_id
+    found = next((item for item in findings.findings if item.family == "change" and item.signal == change), None)
+    return found.summary if found is not None else str(change)
 
 
 def _sections(findings: ReportFindings) -> dict[str, list[RenderableType]]:
     by_key = {item.key: item for item in findings.findings}
     evidence: list[RenderableType] = []
-    for claim in [item for item in findings.claims if item.findings][:EVIDENCE_SHOWN]:
+    for claim in [item for item in findings.claims if item.findings]:
         finding = by_key.get(claim.findings[0])
         chart = sparkline(finding.series) if finding else ""
         evidence.append(Text.assemble(("✓ ", "green"), one_line(claim.text, 200), "  ", (chart, "blue")))
+    omitted = [Text(f"and {findings.findings_omitted} weaker ones")] if findings.findings_omitted else []
     return {
+        "Suspects": [line for item in findings.hypotheses for line in _with_contributions(item)],
         "Causal chain": [Text(one_line(item.sentence)) for item in findings.causal_chain],
-        "Timeline": [
-            Text.assemble((f"{item.at:%H:%M:%S} ", "dim"), one_line(item.sentence))
-            for item in findings.timeline[:TIMELINE_SHOWN]
-        ],
-        "Blast radius": [Text(", ".join(one_line(item, 60) for item in findings.blast_radius))]
+        "Timeline": [*_timeline(findings)],
+        "Affected": [Text(", ".join(one_line(item, 60) for item in findings.blast_radius))]
         if findings.blast_radius
         else [],
-        "Evidence, each evaluated again by code": evidence,
+        "Evidence, each evaluated again by code": [*evidence, *omitted],
         "Ruled out": [Text(f"{one_line(item.entity, 60)}: {one_line(item.reason)}") for item in findings.ruled_out],
-        "Could not be looked at": [
+        "No data": [
             Text(f"{item.tool} ({item.count}): {one_line(item.reason)}", style="yellow") for item in findings.data_gaps
         ],
         "Hints": [Text(one_line(item)) for item in findings.hints],
         "Past incidents": [Text(one_line(item)) for item in findings.recalled],
+        "What to look at next": [Text(one_line(item)) for item in findings.next_steps],
     }
+
+
+def _with_contributions(item: Hypothesis) -> Iterator[Text]:
+    yield _suspect(item)
+    if item.probability >= LEAST_PROBABLE:
+        for part in (*item.supporting, *item.contradicting):
+            yield Text(f"       {part.log_odds:+8.2f}  {one_line(part.reason, 120)}", style="dim")
+
+
+def _timeline(findings: ReportFindings) -> Iterator[Text]:
+    for item in findings.timeline:
+        when = f"{item.at:%H:%M:%S} ({since_alert(item.at, findings.alert_at)}) "
+        yield Text.assemble((when, "dim"), one_line(item.sentence))
+    if findings.timeline_omitted:
+        yield Text(f"and {findings.timeline_omitted} more findings", style="dim")
 
 
 def _cost(report: Report) -> Text:
     run = report.run
     seconds = (run.finished_at - run.started_at).total_seconds()
     return Text(
-        f"{run.probes_answered} of {run.probes_planned} questions, {seconds:.1f} s, "
+        f"{run.probes_answered} of {run.probes_planned} queries, {seconds:.1f} s, "
         f"{run.bytes_stored:,} bytes of evidence, {run.tokens} tokens, {run.retries} retries · "
         f"investigation {run.investigation_id} · "
         f"findings {report.findings_sha256[:16]}",

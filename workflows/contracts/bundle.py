@@ -55,7 +55,7 @@ class BundleManifest(Contract):
 
     visible: VisibleWindow
     as_of: Instant
-    """The moment at which the question is asked."""
+    """The moment at which the queries are run."""
 
     alert: RecordedFile
     topology: RecordedFile | None = None

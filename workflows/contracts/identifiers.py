@@ -17,7 +17,7 @@ EntityId = NewType("EntityId", str)
 """`kind:name` of something that can fail, for instance `service:checkout`."""
 
 ProbeKey = NewType("ProbeKey", str)
-"""Content-derived key of one question, equal in every investigation that asks the same question."""
+"""Content-derived key of one query, equal in every investigation that runs the same query."""
 
 ClaimKey = NewType("ClaimKey", str)
 """Content-derived key of one sentence of a report."""

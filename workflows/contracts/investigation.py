@@ -49,7 +49,7 @@ class InvestigationRequest(Contract):
 
     purpose: Purpose = Purpose.LIVE
     backend: Name
-    """The telemetry backend that is asked; its queue is `telemetry-<backend>`."""
+    """The telemetry backend that is queried; its queue is `telemetry-<backend>`."""
 
     source: Annotated[str, Field(max_length=4096)] = ""
     """For the `recorded` backend: the bundle's folder. Empty for live backends."""

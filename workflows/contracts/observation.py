@@ -12,7 +12,7 @@ from workflows.contracts.probe import Window
 class ObservationStatus(OpenEnum):
     OK = "ok"
     EMPTY = "empty"
-    """The question was answered: there is nothing."""
+    """The query was answered: there is nothing."""
 
     NOT_FOUND = "not_found"
     """The entity does not exist there."""
@@ -38,7 +38,7 @@ class ObservationStatus(OpenEnum):
 
 
 class Coverage(Contract):
-    """What part of the question the answer covers."""
+    """What part of the query the answer covers."""
 
     window: Window
     """The span really looked at, after clamping to what was visible."""

@@ -1,4 +1,4 @@
-"""Typed, read-only questions. A probe carries no query text: a backend translates it."""
+"""Typed, read-only queries. A probe carries no query text: a backend translates it."""
 
 from datetime import timedelta
 from typing import Annotated, Literal
@@ -29,7 +29,7 @@ class Window(Contract):
 
 class _Question(Contract):
     backend: Name
-    """Which configured backend is asked; its task queue is `telemetry-<backend>`."""
+    """Which configured backend is queried; its task queue is `telemetry-<backend>`."""
 
     window: Window
     expected_cost: Annotated[int, Field(ge=0)] = 1
@@ -37,7 +37,7 @@ class _Question(Contract):
 
     @property
     def key(self) -> ProbeKey:
-        """Content-derived identity: the same question has the same key in every run."""
+        """Content-derived identity: the same query has the same key in every run."""
         plain = self.model_dump(mode="json", exclude={"expected_cost"})
         return ProbeKey(f"{plain['tool']}-{digest_of(canonical_json(plain))[:16]}")
 

@@ -1,3 +1,3 @@
-"""The version of the engine that rows and reports name."""
+"""The one version of package, engine and reports."""
 
-ENGINE_VERSION = "0.4.0"
+ENGINE_VERSION = "0.5.0"

@@ -71,7 +71,7 @@ _REQUIRED: dict[Modality, dict[str, frozenset[str]]] = {
 class RecordedBackend:
     """The `recorded` telemetry backend over one bundle.
 
-    Spans are joined with their parents once, on the first question about traces.
+    Spans are joined with their parents once, on the first query about traces.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class RecordedBackend:
         self._database.close()
 
     def interrupt(self) -> None:
-        """Give up the questions being asked now."""
+        """Give up the queries being run now."""
         self._database.interrupt()
 
     def check(self) -> None:
@@ -322,7 +322,7 @@ def _not_recorded(modality: Modality) -> Answer:
 def _outside() -> Answer:
     return Answer(
         status=ObservationStatus.NOT_RECORDED,
-        detail="the question lies outside of the recording's visible window",
+        detail="the query lies outside of the recording's visible window",
     )
 
 

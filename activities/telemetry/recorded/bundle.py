@@ -60,7 +60,7 @@ class BundleError(Exception):
 
 
 class SlowBundleError(BundleError):
-    """A question to a bundle took longer than it may."""
+    """A query to a bundle took longer than it may."""
 
 
 @dataclass(frozen=True, kw_only=True)

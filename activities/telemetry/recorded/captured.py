@@ -1,4 +1,4 @@
-"""Answers a captured investigation got, given again to the same questions."""
+"""Answers a captured investigation got, given again to the same queries."""
 
 from pathlib import Path
 
@@ -24,14 +24,14 @@ from workflows.contracts.probe import (
 )
 
 ANSWERS = pl.Schema({"probe_key": pl.String(), "probe": pl.String(), "observation": pl.String(), "answer": pl.Binary()})
-"""One row a question: its key and body, the observation, and the answer's bytes (zstd), null without any."""
+"""One row a query: its key and body, the observation, and the answer's bytes (zstd), null without any."""
 
 LARGEST_ANSWER = 512 * 1024 * 1024
-NEVER_ASKED = "the captured investigation did not ask this"
+NEVER_RUN = "the captured investigation did not run this query"
 
 
 class CapturedBackend:
-    """Gives each question the answer it got when the incident was live; a new question was not recorded."""
+    """Gives each query the answer it got when the incident was live; a new query was not recorded."""
 
     def __init__(self, bundle: Bundle) -> None:
         recorded = bundle.manifest.answers
@@ -56,7 +56,7 @@ class CapturedBackend:
             self._answer(body, content)
 
     def probes(self) -> list[Probe]:
-        """Every question that was asked.
+        """Every query that was run.
 
         Raises:
             BundleError: one cannot be read.
@@ -64,7 +64,7 @@ class CapturedBackend:
         try:
             return [PROBE.validate_json(text) for text in self._probes]
         except ValidationError as error:
-            raise self._damaged("a question cannot be read") from error
+            raise self._damaged("a query cannot be read") from error
 
     def metrics(self, probe: MetricProbe) -> Answer:
         """As it was answered."""
@@ -99,7 +99,7 @@ class CapturedBackend:
     def _again(self, probe: Probe) -> Answer:
         found = self._rows.get(probe.key)
         if found is None:
-            return Answer(status=ObservationStatus.NOT_RECORDED, detail=NEVER_ASKED)
+            return Answer(status=ObservationStatus.NOT_RECORDED, detail=NEVER_RUN)
         return self._answer(*found)
 
     def _answer(self, body: str, content: bytes | None) -> Answer:

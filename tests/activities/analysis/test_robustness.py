@@ -98,7 +98,7 @@ def test_one_service_only(case: tuple[str, Evidence]) -> None:
     assert after[0].entity in (cause, None)
 
 
-def test_no_baseline_accuses_nobody_wrongly(case: tuple[str, Evidence]) -> None:
+def test_without_a_baseline_nobody_is_named_wrongly(case: tuple[str, Evidence]) -> None:
     """What was recorded only since the fault shows no change: no crash, and no more certainty than with a history."""
     cause, evidence = case
     start = evidence.alert_at - timedelta(seconds=30)

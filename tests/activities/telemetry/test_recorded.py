@@ -255,7 +255,7 @@ def test_a_manifest_cannot_name_a_path(tmp_path: Path, name: str) -> None:
         open_bundle(folder)
 
 
-def test_a_link_that_leads_out_is_refused(tmp_path: Path) -> None:
+def test_a_link_that_leads_out_is_rejected(tmp_path: Path) -> None:
     folder = write(tmp_path)
     (folder / "alert.json").unlink()
     (folder / "alert.json").symlink_to("/etc/passwd")

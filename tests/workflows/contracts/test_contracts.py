@@ -49,7 +49,7 @@ def test_unknown_members_and_fields_of_tomorrow_are_read() -> None:
 @pytest.mark.parametrize(
     "fields",
     [
-        {"starts_at": datetime(2026, 1, 1, 12)},  # noqa: DTZ001 - a naive moment is what is refused
+        {"starts_at": datetime(2026, 1, 1, 12)},  # noqa: DTZ001 - a naive moment is what is rejected
         {"starts_at": datetime(1, 1, 1, tzinfo=UTC)},
         {"fingerprint": ""},
         {"fingerprint": "x" * 600},
@@ -57,7 +57,7 @@ def test_unknown_members_and_fields_of_tomorrow_are_read() -> None:
         {"labels": {str(number): "" for number in range(200)}},
     ],
 )
-def test_what_is_out_of_bounds_is_refused(fields: dict[str, object]) -> None:
+def test_what_is_out_of_bounds_is_rejected(fields: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         Alert.model_validate({"source": "s", "fingerprint": "f", "title": "t", "starts_at": NOON, **fields})
 

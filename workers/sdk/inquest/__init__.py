@@ -8,7 +8,14 @@ Everything else of the project is an application's own; this package is what oth
 """
 
 from inquest.alertmanager import PayloadError, alerts_from_alertmanager
-from inquest.client import Inquest, Investigation, InvestigationEndedError, InvestigationNotFoundError, TooLateError
+from inquest.client import (
+    Inquest,
+    Investigation,
+    InvestigationEndedError,
+    InvestigationNotFoundError,
+    OutsideRecordingError,
+    TooLateError,
+)
 from workflows.contracts.alert import Alert, AlertStatus, Severity
 from workflows.contracts.investigation import Budget, Phase, Progress
 from workflows.contracts.report import Report
@@ -21,6 +28,7 @@ __all__ = [
     "Investigation",
     "InvestigationEndedError",
     "InvestigationNotFoundError",
+    "OutsideRecordingError",
     "PayloadError",
     "Phase",
     "Progress",

@@ -9,6 +9,7 @@ from pathlib import Path
 from temporalio.client import Client, WorkflowUpdateFailedError
 from temporalio.service import RPCError, RPCStatusCode
 
+from activities.telemetry.recorded import Bundle, open_bundle
 from infra.settings import Settings
 from inquest.alertmanager import PayloadError, alerts_from_alertmanager
 from workers.alert_ingestion import LIVE_SCOPE, InvestigationOptions
@@ -62,20 +63,20 @@ class Investigation:
         if not 0 < len(text.strip()) <= HINT_LIMIT:
             raise ValueError(f"a hint has 1 to {HINT_LIMIT:,} characters, this one has {len(text):,}")
         number = await asyncio.to_thread(self._ledger.add_hint, text, author=author, at=datetime.now(UTC))
-        with self._told_when_too_late():
+        with self._handle_too_late():
             return await self._handle.execute_update(InvestigationWorkflow.add_hint, HintRef(number=number))
 
     async def stop(self) -> None:
-        """End the asking; the report says what was not looked at.
+        """End the collection; the report says what was not looked at.
 
         Raises:
             TooLateError: the report is already being published.
         """
-        with self._told_when_too_late():
+        with self._handle_too_late():
             await self._handle.execute_update(InvestigationWorkflow.stop)
 
     @contextmanager
-    def _told_when_too_late(self) -> Iterator[None]:
+    def _handle_too_late(self) -> Iterator[None]:
         try:
             yield
         except WorkflowUpdateFailedError as error:
@@ -103,13 +104,27 @@ class Investigation:
         return await asyncio.wait_for(wait(), timeout.total_seconds() if timeout else None)
 
 
+def _moment(recording: Bundle, as_of: datetime | None) -> datetime:
+    visible = recording.manifest.visible
+    if as_of is None:
+        return recording.manifest.as_of
+    if not visible.start < as_of <= visible.end:
+        span = f"{visible.start.isoformat()} to {visible.end.isoformat()}"
+        raise OutsideRecordingError(f"as_of {as_of.isoformat()} lies outside of the recording, which shows {span}")
+    return as_of
+
+
+class OutsideRecordingError(ValueError):
+    """The moment that was asked about is not in the recording; the message says what is."""
+
+
 class Inquest:
     """A connection to one installation. Make it with `connect`."""
 
     def __init__(self, installation: Installation, client: Client) -> None:
         self._installation = installation
         self._client = client
-        self._intake = installation.alert_ingestion(client)
+        self._ingestion = installation.alert_ingestion(client)
 
     @classmethod
     @asynccontextmanager
@@ -162,19 +177,24 @@ class Inquest:
 
         Args:
             alert: what fired. The same fingerprint again is a repeat; the same group key is the same incident.
-            bundle: the recorded incident that answers the questions.
-            as_of: the moment every window ends at; None is now.
+            bundle: the recorded incident that answers the queries.
+            as_of: the moment every window ends at; None is the moment that the recording names.
             purpose: `live`, `evaluation` or `replay`.
             memory_scope: which past incidents may be recalled, and where this one will be remembered.
             budget: what it may spend; None is the settings' own.
+
+        Raises:
+            BundleError: the folder holds no usable recording.
+            OutsideRecordingError: `as_of` is not in the recording.
         """
         settings = self._installation.settings
-        opened = await self._intake.receive(
+        recording = await asyncio.to_thread(open_bundle, Path(bundle))
+        opened = await self._ingestion.receive(
             alert,
             InvestigationOptions(
                 backend=RECORDED,
-                source=str(Path(bundle).absolute()),
-                as_of=as_of,
+                source=str(recording.folder),
+                as_of=_moment(recording, as_of),
                 purpose=purpose,
                 memory_scope=memory_scope,
                 budget=budget or Budget(probes=settings.budget_probes, seconds=settings.budget_seconds),
@@ -194,4 +214,11 @@ class Inquest:
         return found
 
 
-__all__ = ["Inquest", "Investigation", "InvestigationEndedError", "InvestigationNotFoundError", "TooLateError"]
+__all__ = [
+    "Inquest",
+    "Investigation",
+    "InvestigationEndedError",
+    "InvestigationNotFoundError",
+    "OutsideRecordingError",
+    "TooLateError",
+]
