@@ -57,6 +57,8 @@ def open_suite(name: str, root: Path | None, visible_for: timedelta | None) -> S
     """
     if name not in READERS and visible_for is not None:
         raise CorpusError(Path(name), "is recorded with its own visible window: --visible-until is for corpora")
+    if name == LAB and root is None and not RECORDINGS.is_dir():
+        raise CorpusError(RECORDINGS, "is not part of this installation: name a folder of recordings with --root")
     if name == LAB:
         return BundleSuite(root or RECORDINGS, system=LAB)
     if name in READERS:

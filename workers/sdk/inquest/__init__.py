@@ -7,6 +7,7 @@
 Everything else of the project is an application's own; this package is what other code imports.
 """
 
+import inquest._path
 from inquest.alertmanager import PayloadError, alerts_from_alertmanager
 from inquest.client import (
     Inquest,

@@ -1,0 +1,6 @@
+"""The `inquest` command, wherever the application's rooms lie."""
+
+from inquest import _path
+from workers.cli import main
+
+__all__ = ["_path", "main"]
