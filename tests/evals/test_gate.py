@@ -10,12 +10,13 @@ from evals.evaluation import begin_or_resume
 from evals.gate import NOWHERE, Standing, expected, falls, standings
 from evals.page import render_evaluation
 from evals.plan import Plan
-from evals.results import read_results, write_results
+from evals.results import EvaluationFile, read_results, write_results
 from evals.suites import LAB, open_suite
 from infra.settings import Settings
 from tests.conftest import own_data_dir
 from tests.evals import oracle
 from workers.installation import Installation, open_installation
+from workflows.contracts.identifiers import InvestigationId
 
 
 @pytest.fixture
@@ -34,6 +35,7 @@ async def test_no_recording_is_answered_worse_than_before(own_installation: Inst
     fallen = falls(expected(), standings(results))
     assert not fallen, "\n".join(fallen)
     assert {case.id for case in results.cases} == expected().keys(), "keep new recordings with python -m evals.gate"
+    check_that_people_read_what_is_measured(own_installation, results)
     write_results(results, tmp_path / "results.json")
     again = read_results(tmp_path / "results.json")
     assert again == results
@@ -43,6 +45,22 @@ async def test_no_recording_is_answered_worse_than_before(own_installation: Inst
     assert "http" not in page.replace("http_request", "").replace("http-", "")
     for case in results.cases:
         assert case.investigation_id in page
+
+
+def check_that_people_read_what_is_measured(installation: Installation, results: EvaluationFile) -> None:
+    """The ranking of every case is its published report's, and no verdict says something else."""
+    for case in results.cases:
+        report = installation.ledger(InvestigationId(case.investigation_id)).report()
+        assert report is not None
+        named = [item for item in report.findings.hypotheses if item.entity is not None]
+        assert [(item.entity, item.fault_kind, item.probability) for item in named] == [
+            (item.entity, item.fault_kind, item.probability) for item in case.ranking
+        ]
+        assert case.claims == report.findings.claim_counts
+    assert results.scores is not None
+    for group in results.scores.systems:
+        assert group.verdict_against_ranking == ()
+        assert "alerted-entity" in group.baselines
 
 
 def test_a_fall_names_its_case() -> None:

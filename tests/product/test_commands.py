@@ -50,11 +50,19 @@ def test_the_default_incident_ends_with_the_right_cause(run: Run) -> None:
     done = run("investigate", default_bundle())
     assert done.returncode == 0, done.stderr
     assert "service:payment is the root cause" in done.stdout
-    for part in ("Hypotheses", "Causal chain", "Timeline", "Blast radius", "Evidence", "Ruled out", "Temporal", "ok"):
-        assert part in done.stdout or part == "Temporal"
-    listed = run("list")
+    for part in ("Suspects", "Why", "Change", "Affected", "Next", "ok"):
+        assert part in done.stdout
+    assert done.stdout.rstrip().splitlines()[-1].startswith("╰"), "the verdict is the last thing"
+    listed = run("list", "--replays", "--since", "1h")
     assert "published" in listed.stdout
     assert "service:payment" in listed.stdout
+    assert all(len(line) <= 160 for line in listed.stdout.splitlines()), "one line each"
+    assert run("list").stdout == "", "live ones stand apart"
+    row = json.loads(run("list", "--replays", "--limit", "1", "--json").stdout)
+    assert row["state"] == "published"
+    full = run("show", "--full", row["investigation_id"])
+    for part in ("Causal chain", "Timeline", "Affected", "Evidence", "What to look at next"):
+        assert part in full.stdout
 
 
 def test_json_is_one_document_and_nothing_else(run: Run) -> None:
@@ -141,7 +149,7 @@ def test_up_finishes_what_a_killed_command_began() -> None:
         up = subprocess.Popen([*COMMAND, "up"], env=environment, stdout=subprocess.PIPE, text=True)
         try:
             deadline = time.monotonic() + 90
-            while "published" not in _output(environment, "list"):
+            while "published" not in _output(environment, "list", "--replays"):
                 assert time.monotonic() < deadline
                 time.sleep(0.5)
         finally:
