@@ -98,10 +98,10 @@ def mcnemar(lost: int, won: int) -> float:
 
 
 def _scored(results: EvaluationFile) -> dict[str, list[CaseResult]]:
-    """Replays with a usable truth, by case."""
+    """Replays with a usable truth that says where, by case."""
     rows: dict[str, list[CaseResult]] = defaultdict(list)
     for row in results.cases:
-        if row.truth is not None and row.truth_problem is None:
+        if row.truth is not None and row.truth_problem is None and not row.truth.unnamed:
             rows[row.case].append(row)
     return rows
 

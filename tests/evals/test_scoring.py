@@ -171,6 +171,42 @@ def test_naming_somebody_in_healthy_systems_is_a_regression() -> None:
     assert not compare(after, before).regressed
 
 
+def test_an_incident_of_which_nobody_says_where_counts_for_its_kind_and_abstention_alone() -> None:
+    said = CaseVerdict(
+        outcome=Outcome.CAUSE_FOUND,
+        entity=NAMES[0],
+        fault_kind=FaultKind.CPU,
+        probability=0.9,
+        change_id=None,
+        sentence="",
+        partial=False,
+    )
+    truth = CaseTruth(entity=None, unnamed=True, fault_kind=FaultKind.CPU)
+    one = a_case("u", None, ["a"], verdict=said, truth=truth)
+    group = score([one]).systems[0]
+    assert group.entity is None
+    assert group.kind_accuracy is not None
+    assert group.kind_accuracy.value == 1
+    found = group.abstention
+    assert (found.healthy, found.false_alarms, found.incidents, found.unnamed, found.unnamed_missed) == (0, 0, 0, 1, 0)
+    with pytest.raises(ResultsError, match="no scored case in common"):
+        compare(results([one]), results([one]))
+
+
+def test_a_verdict_that_says_something_else_than_its_ranking_is_named() -> None:
+    none = CaseVerdict(
+        outcome=Outcome.INCONCLUSIVE,
+        entity=None,
+        fault_kind=FaultKind.UNKNOWN,
+        probability=0.1,
+        change_id=None,
+        sentence="",
+        partial=False,
+    )
+    cases = [a_case("sure", "a", ["a", "b"], verdict=none), a_case("unsaid", "a", ["a", "b"])]
+    assert score(cases).systems[0].verdict_against_ranking == ("sure",)
+
+
 def test_the_kind_counts_only_where_it_is_asked_for() -> None:
     ranking = [Ranked(entity=NAMES[0], fault_kind=FaultKind.ERROR, probability=1)]
     root = Root(entity=NAMES[0], fault_kind=FaultKind.CPU)
