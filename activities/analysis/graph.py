@@ -1,6 +1,5 @@
 """Who calls whom: the part of the topology that decides which way a fault travels."""
 
-from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -50,26 +49,6 @@ class Graph:
     def upstream(self, entity: EntityId) -> frozenset[EntityId]:
         """Everything that calls `entity`, directly or through others; never itself."""
         return _reachable(self.callers, entity)
-
-    def path_up(self, cause: EntityId, targets: Iterable[EntityId]) -> list[EntityId]:
-        """The shortest way from `cause` through callers to the nearest of `targets`, ties by name; empty if none."""
-        wanted = set(targets)
-        came_from: dict[EntityId, EntityId | None] = {cause: None}
-        queue = deque([cause])
-        while queue:
-            here = queue.popleft()
-            if here in wanted:
-                path: list[EntityId] = []
-                step: EntityId | None = here
-                while step is not None:
-                    path.append(step)
-                    step = came_from[step]
-                return path[::-1]
-            for caller in sorted(self.callers.get(here, ())):
-                if caller not in came_from:
-                    came_from[caller] = here
-                    queue.append(caller)
-        return []
 
 
 def _grouped(pairs: Iterable[tuple[EntityId, EntityId]]) -> dict[EntityId, frozenset[EntityId]]:

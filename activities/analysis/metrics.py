@@ -98,7 +98,7 @@ def _with_meaning(names: pl.DataFrame, parameters: Parameters) -> pl.DataFrame:
 
 
 def _measured(series: Series, change_points: list[ChangePoint], parameters: Parameters) -> list[pl.DataFrame]:
-    """Per change_point: what each series shows by itself; null where there is too little of it."""
+    """Per change point: what each series shows by itself; null where there is too little of it."""
     episodes = _episodes(series.moments(), parameters)
     figures = ("usual", "spread", "wide", "level", "value", "rarity")
     tables = [{name: np.full(series.names.height, np.nan) for name in figures} for _ in change_points]
@@ -137,8 +137,8 @@ def _often(reached: NDArray[np.bool_], window: Numbers, parameters: Parameters) 
     """In which part of the windows of history a value was reached: of all, and of all with the last ones first."""
     begins = np.flatnonzero(np.concatenate([[True], window[1:] != window[:-1]]))
     hit = np.logical_or.reduceat(reached, begins, axis=1)
-    recency_half_life = 0.5 ** (np.arange(len(begins))[::-1] / parameters.recency_half_life)
-    return hit.sum(axis=1) / (len(begins) + 1), hit @ recency_half_life / (recency_half_life.sum() + 1)
+    recency = 0.5 ** (np.arange(len(begins))[::-1] / parameters.recency_half_life)
+    return hit.sum(axis=1) / (len(begins) + 1), hit @ recency / (recency.sum() + 1)
 
 
 def _episodes(moments: Numbers, parameters: Parameters) -> Numbers:

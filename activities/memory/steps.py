@@ -1,6 +1,7 @@
 """The activities of the memory queue: `recall` before the collection, `publish` and `remember` at the end."""
 
 from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Engine
@@ -53,9 +54,12 @@ class MemoryActivities:
         )
 
     def _publish(self, ledger: Ledger, given: StepInput) -> Outcome:
-        body = None if given.failed_steps else ledger.conclusion(given.round)
+        body = ledger.conclusion(given.round)
         if body is None:
             body = _incomplete(ledger, given)
+        elif given.failed_steps:  # only publishing itself came after the conclusion: what was concluded stands
+            gaps = (*_failures(ledger, given.failed_steps), *body.data_gaps)
+            body = body.model_copy(update={"data_gaps": gaps})
         run = self._run(ledger, given) if PUBLISH.name not in given.failed_steps else _least_run(ledger, given)
         report = ledger.publish(
             Report(findings=body, findings_sha256=digest_of(canonical_json(body)), run=run), at=datetime.now(UTC)
@@ -114,7 +118,7 @@ class MemoryActivities:
 def _incomplete(ledger: Ledger, given: StepInput) -> ReportFindings:
     """The body of a report whose steps failed: it names them, and keeps what was found and verified before."""
     failed = given.failed_steps or (CONCLUDE.name,)
-    failures = [DataGap(tool=step, status=ObservationStatus.ERROR, reason=_why(ledger, step)) for step in failed]
+    failures = _failures(ledger, failed)
     if PUBLISH.name in failed:
         return without_conclusion(failures, least_context(ledger, given))
     claims = ledger.claims(given.round)
@@ -125,6 +129,10 @@ def _incomplete(ledger: Ledger, given: StepInput) -> ReportFindings:
         claims=claims,
         hypotheses=ledger.hypotheses(given.round),
     )
+
+
+def _failures(ledger: Ledger, steps: Sequence[str]) -> list[DataGap]:
+    return [DataGap(tool=step, status=ObservationStatus.ERROR, reason=_why(ledger, step)) for step in steps]
 
 
 def _why(ledger: Ledger, step: str) -> str:
