@@ -11,7 +11,7 @@ from statistics import median
 
 import numpy as np
 
-from activities.reporting.verdict import FOUND_FROM, FOUND_MARGIN
+from activities.analysis.parameters import DEFAULT
 from evals.bundles import Root
 from evals.results import (
     Abstention,
@@ -195,7 +195,7 @@ def _says_something_else(row: CaseResult) -> bool:
         return False
     top = row.ranking[0]
     second = row.ranking[1].probability if len(row.ranking) > 1 else 0.0
-    sure = top.probability >= FOUND_FROM and top.probability - second >= FOUND_MARGIN
+    sure = top.probability >= DEFAULT.found_from and top.probability - second >= DEFAULT.found_margin
     if sure != names_root_cause(row):
         return True
     return row.verdict.entity is not None and row.verdict.entity != top.entity

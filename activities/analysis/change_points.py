@@ -9,27 +9,15 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from activities.analysis.evidence import Evidence, Matrix, Numbered, Numbers
-from activities.analysis.parameters import Parameters
+from activities.analysis.parameters import LIMITS, Parameters
 from workflows.contracts.probe import Window
 
 Key = TypeVar("Key")
 Detail = TypeVar("Detail")
-CHART_POINTS = 60
-LEAST_CHANGE_POINTS = 3
-SHORT_PARTS = (0.25, 0.4, 0.55, 0.7)
-"""Change points of a short recording, as parts of its length."""
-
-MOST_BUCKETS = 240
-"""Buckets of history that are compared; of a longer one they are longer, so that time does not grow with it."""
-
-ROWS_AT_ONCE = 1_000_000
 LATER = -1
 """In place of the bucket of history, of what lies after a change point."""
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-CLEARLY = 1.05
-"""An earlier change point replaces a later one as the example only when it is stronger by this factor."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,13 +58,13 @@ def change_points_of(evidence: Evidence, parameters: Parameters) -> list[ChangeP
     """The candidate onsets; every analysis averages over them, which is steadier than choosing one.
 
     A change point needs a bucket of history before it, and telemetry shortly before it. A recording that is too short
-    for `LEAST_CHANGE_POINTS` of the onset offsets also gets some at parts of its length.
+    for `least_change_points` of the onset offsets also gets some at parts of its length.
     """
     window = evidence.window
     known = window.start + parameters.bucket
     moments = {evidence.alert_at - offset for offset in parameters.onset_offsets if evidence.alert_at - offset >= known}
-    if len(moments) < LEAST_CHANGE_POINTS:
-        moments |= {window.start + part * window.length for part in SHORT_PARTS}
+    if len(moments) < parameters.least_change_points:
+        moments |= {window.start + part * window.length for part in parameters.short_parts}
     moments = {moment for moment in moments if evidence.recorded(moment - parameters.coverage_gap, moment)}
     return [
         _change_point(evidence, moment, parameters)
@@ -86,7 +74,7 @@ def change_points_of(evidence: Evidence, parameters: Parameters) -> list[ChangeP
 
 def _change_point(evidence: Evidence, moment: datetime, parameters: Parameters) -> ChangePoint:
     pre = evidence.pre_window(moment)
-    times = max(1, math.ceil(pre.length / parameters.bucket / MOST_BUCKETS))
+    times = max(1, math.ceil(pre.length / parameters.bucket / LIMITS.buckets))
     return ChangePoint(at=moment, pre=pre, post=evidence.post_window(moment), bucket=times * parameters.bucket)
 
 
@@ -134,7 +122,7 @@ class PrePostSums:
 
     def _parts(self) -> Iterator[slice]:
         """Some rows at a time, so that memory stays bounded."""
-        return (slice(begin, begin + ROWS_AT_ONCE) for begin in range(0, len(self._bucket), ROWS_AT_ONCE))
+        return (slice(begin, begin + LIMITS.rows_at_once) for begin in range(0, len(self._bucket), LIMITS.rows_at_once))
 
 
 @dataclass
@@ -161,7 +149,9 @@ class Averaged(Generic[Key, Detail]):
 class Averages(Generic[Key, Detail]):
     """Collects the strength of signs over the change points; a change point without a sign counts as zero."""
 
-    def __init__(self) -> None:
+    def __init__(self, parameters: Parameters) -> None:
+        """Begin with nothing."""
+        self._clearly = parameters.clearly_stronger
         self._collected: dict[Key, _Average[Detail]] = {}
 
     def add(self, key: Key, strength: float, change_point: ChangePoint, detail: Detail) -> None:
@@ -172,7 +162,7 @@ class Averages(Generic[Key, Detail]):
             self._collected[key] = _Average(strength, best, change_point, detail)
             return
         known.total += strength
-        if strength > known.best * CLEARLY:
+        if strength > known.best * self._clearly:
             known.best, known.change_point, known.detail = strength, change_point, detail
 
     def over(self, change_points: Sequence[ChangePoint], *, least: float) -> Iterator[Averaged[Key, Detail]]:
@@ -184,8 +174,8 @@ class Averages(Generic[Key, Detail]):
 
 
 def chart(points: Iterable[tuple[datetime, float]], alert_at: datetime) -> tuple[tuple[float, float], ...]:
-    """At most 60 (seconds relative to the alert, value) points, thinned evenly, the latest always kept."""
+    """At most `chart_points` (seconds relative to the alert, value) points, thinned evenly, the latest always kept."""
     ordered: Sequence[tuple[datetime, float]] = sorted(points)
-    stride = max(1, -(-len(ordered) // CHART_POINTS))
+    stride = max(1, -(-len(ordered) // LIMITS.chart_points))
     kept = list(ordered)[::-1][::stride][::-1]
     return tuple(((moment - alert_at).total_seconds(), value) for moment, value in kept)

@@ -121,7 +121,7 @@ def find_in_changes(given: AnalysisInput) -> list[Finding]:
                     note=_note(candidate, symptom.onset),
                     direction=Direction.APPEARED,
                     strength=1 / (1 + math.exp(-candidate.score)),
-                    fault_kinds={FaultKind.ERROR: 0.3},
+                    fault_kinds={FaultKind.ERROR: given.parameters.kind_of_change},
                     onset=change.at,
                     predicate=Occurred(
                         probe_key=item.probe.key, select={"id": change.id, "kind": change.kind}, at=change.at

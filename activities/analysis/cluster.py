@@ -8,23 +8,18 @@ import polars as pl
 
 from activities.analysis.catalogue import kind_of_text
 from activities.analysis.family import AnalysisInput, evidence_family
+from activities.analysis.parameters import Parameters
 from workflows.contracts.finding import Direction, Finding, FindingFamily, Mechanism
 from workflows.contracts.hypothesis import FaultKind
 from workflows.contracts.identifiers import EntityId
 from workflows.contracts.predicate import Occurred
 
-_REASONS: tuple[tuple[re.Pattern[str], FaultKind, float], ...] = (
-    (re.compile(r"oom|memory", re.I), FaultKind.MEMORY, 1.0),
-    (re.compile(r"disk|inode|evict|filesystem|volume|mount", re.I), FaultKind.DISK, 0.8),
-    (re.compile(r"backoff|crash|notready|failed|kill|error", re.I), FaultKind.CRASH, 0.7),
-    (re.compile(r"unhealthy|probe|unavailable", re.I), FaultKind.CRASH, 0.6),
-    (re.compile(r"quota|insufficient|unschedulable|limit", re.I), FaultKind.SATURATION, 0.8),
-    (re.compile(r"cert|tls|expire", re.I), FaultKind.EXPIRY, 0.9),
-)
-NAMED = 0.7
-"""Strength of a condition whose message names a kind of fault."""
-
-OTHER = (FaultKind.UNKNOWN, 0.3)
+_MEMORY = re.compile(r"oom|memory", re.I)
+_DISK = re.compile(r"disk|inode|evict|filesystem|volume|mount", re.I)
+_CRASH = re.compile(r"backoff|crash|notready|failed|kill|error", re.I)
+_UNHEALTHY = re.compile(r"unhealthy|probe|unavailable", re.I)
+_QUOTA = re.compile(r"quota|insufficient|unschedulable|limit", re.I)
+_CERTIFICATE = re.compile(r"cert|tls|expire", re.I)
 
 
 @evidence_family(
@@ -33,9 +28,10 @@ OTHER = (FaultKind.UNKNOWN, 0.3)
 def find_in_cluster(given: AnalysisInput) -> list[Finding]:
     """One finding per entity and reason, from the first unhealthy condition that is new.
 
-    A reason that the object also gave before the earliest candidate onset is old update: half of its strength.
+    A reason that the object also gave before the earliest candidate onset is old news: part of its strength.
     """
-    earliest = given.evidence.alert_at - max(given.parameters.onset_offsets)
+    parameters = given.parameters
+    earliest = given.evidence.alert_at - max(parameters.onset_offsets)
     found: list[Finding] = []
     for item in given.evidence.of("cluster"):
         bad = item.rows.filter(~pl.col("healthy"), pl.col("entity") != "").sort("ts", "object_name", "reason")
@@ -43,9 +39,9 @@ def find_in_cluster(given: AnalysisInput) -> list[Finding]:
             rows = group.sort("ts", "object_name")
             fresh = rows.filter(pl.col("ts") >= earliest)
             row = (fresh if fresh.height else rows).row(0, named=True)
-            kind, strength = _judge(f"{reason} {row['type']}", str(row["message"] or ""))
+            kind, strength = _judge(f"{reason} {row['type']}", str(row["message"] or ""), parameters)
             recovered = _recovered(item.rows, row)
-            old = 0.5 if fresh.height == 0 or rows.height > fresh.height else 1.0
+            old = parameters.cluster_repeated if fresh.height == 0 or rows.height > fresh.height else 1.0
             found.append(
                 given.factory.stated(
                     family=FindingFamily.CLUSTER,
@@ -58,7 +54,7 @@ def find_in_cluster(given: AnalysisInput) -> list[Finding]:
                     ),
                     note="since recovered" if recovered else "",
                     direction=Direction.APPEARED,
-                    strength=strength * old * (0.3 if recovered else 1.0),
+                    strength=strength * old * (parameters.cluster_recovered if recovered else 1.0),
                     fault_kinds={kind: 1.0},
                     onset=row["ts"],
                     points=[(moment, float(count)) for moment, count in rows.select("ts", "count").iter_rows()],
@@ -73,11 +69,24 @@ def find_in_cluster(given: AnalysisInput) -> list[Finding]:
     return found
 
 
-def _judge(reason: str, message: str) -> tuple[FaultKind, float]:
+def _judge(reason: str, message: str, parameters: Parameters) -> tuple[FaultKind, float]:
     """Kind and strength of a condition: what its message names, else what its reason says."""
-    kind, strength = next(((kind, weight) for pattern, kind, weight in _REASONS if pattern.search(reason)), OTHER)
+    kind, strength = _of_reason(reason, parameters)
     named = kind_of_text(f"{reason} {message}")
-    return (kind, strength) if named is None else (named, max(strength, NAMED))
+    return (kind, strength) if named is None else (named, max(strength, parameters.cluster_named))
+
+
+def _of_reason(reason: str, parameters: Parameters) -> tuple[FaultKind, float]:
+    reasons = (
+        (_MEMORY, FaultKind.MEMORY, parameters.cluster_memory),
+        (_DISK, FaultKind.DISK, parameters.cluster_capacity),
+        (_CRASH, FaultKind.CRASH, parameters.cluster_crash),
+        (_UNHEALTHY, FaultKind.CRASH, parameters.cluster_unhealthy),
+        (_QUOTA, FaultKind.SATURATION, parameters.cluster_capacity),
+        (_CERTIFICATE, FaultKind.EXPIRY, parameters.cluster_expiry),
+    )
+    other = (FaultKind.UNKNOWN, parameters.cluster_other)
+    return next(((kind, strength) for pattern, kind, strength in reasons if pattern.search(reason)), other)
 
 
 def _recovered(rows: pl.DataFrame, bad: Mapping[str, Any]) -> bool:

@@ -5,6 +5,7 @@ import numpy as np
 from activities.analysis.change_points import moment_of
 from activities.analysis.family import AnalysisInput, evidence_family
 from activities.analysis.finding_factory import FindingFactory
+from activities.analysis.parameters import Parameters
 from activities.analysis.series import Series, thinned
 from activities.analysis.wording import name_of, readable
 from workflows.contracts.canonical import rounded
@@ -14,33 +15,26 @@ from workflows.contracts.identifiers import EntityId, ProbeKey
 from workflows.contracts.predicate import SeriesShift
 from workflows.contracts.probe import Window
 
-LEAST_POINTS = 10
-STRAIGHT = 0.9
-"""Share of the steps of a countdown that go down."""
-
-CLEAR = 20.0
-"""How far a countdown goes, in deviations from its line."""
-
 
 @evidence_family(needs={"metrics": ["metric", "ts", "value"]})
 def find_expiry(given: AnalysisInput) -> list[Finding]:
     """One finding for each series that had been falling straight all along and crossed zero."""
-    series, found = given.series, []
+    series, parameters, found = given.series, given.parameters, []
     for block in series.blocks(range(series.names.height)):
-        if len(block.at) < LEAST_POINTS:
+        if len(block.at) < parameters.expiry_least_points:
             continue
         falling = (np.diff(block.value, axis=1) < 0).mean(axis=1)
-        candidates = (block.value[:, 0] > 0) & (block.value[:, -1] <= 0) & (falling >= STRAIGHT)
-        found += [int(number) for number in block.number[candidates] if _straight(series, int(number))]
+        candidates = (block.value[:, 0] > 0) & (block.value[:, -1] <= 0) & (falling >= parameters.expiry_straight)
+        found += [int(number) for number in block.number[candidates] if _straight(series, int(number), parameters)]
     return [_finding(given.factory, series, number) for number in found]
 
 
-def _straight(series: Series, number: int) -> bool:
+def _straight(series: Series, number: int, parameters: Parameters) -> bool:
     at, values = series.arrays(number)
     seconds = (at - at[0]) / 1e6
     slope, base = np.polyfit(seconds, values, 1)
     off = 1.4826 * float(np.median(np.abs(values - (base + slope * seconds))))
-    return bool(slope < 0 and abs(slope) * seconds[-1] > CLEAR * (off + 1e-9))
+    return bool(slope < 0 and abs(slope) * seconds[-1] > parameters.expiry_clear * (off + 1e-9))
 
 
 def _finding(factory: FindingFactory, series: Series, number: int) -> Finding:
@@ -55,7 +49,7 @@ def _finding(factory: FindingFactory, series: Series, number: int) -> Finding:
         signal=metric,
         summary=f"{readable(metric)} of {name_of(entity)} counted down and reached zero at {moment:%H:%M:%S}",
         direction=Direction.DOWN,
-        strength=0.9,
+        strength=factory.parameters.expiry_strength,
         fault_kinds={FaultKind.EXPIRY: 1.0},
         onset=moment,
         points=thinned(at, values),

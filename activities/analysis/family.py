@@ -32,7 +32,7 @@ class AnalysisInput:
     @cached_property
     def factory(self) -> FindingFactory:
         """Makes the findings."""
-        return FindingFactory(self.evidence)
+        return FindingFactory(self.evidence, self.parameters)
 
     @cached_property
     def change_points(self) -> list[ChangePoint]:

@@ -7,15 +7,13 @@ import polars as pl
 
 from activities.analysis.change_points import ChangePoint, chart
 from activities.analysis.evidence import Evidence
+from activities.analysis.parameters import Parameters
 from activities.analysis.wording import quantity
 from workflows.contracts.canonical import digest_of, rounded
 from workflows.contracts.finding import Direction, EvidenceRef, Finding, FindingFamily, Mechanism
 from workflows.contracts.hypothesis import FaultKind
 from workflows.contracts.identifiers import EntityId
 from workflows.contracts.predicate import Predicate, SeriesShift, probes_of
-
-ONSET_SHARE = 0.5
-"""The onset is where a series first passes this part of the way from its usual value to its extreme."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +32,9 @@ class Shift:
 class FindingFactory:
     """Makes findings out of one investigation's evidence."""
 
-    def __init__(self, evidence: Evidence) -> None:
+    def __init__(self, evidence: Evidence, parameters: Parameters) -> None:
+        """Make findings out of `evidence`, dated by `parameters`."""
+        self.parameters = parameters
         self._alert_at = evidence.alert_at
         self._refs = {item.probe.key: item.ref for item in evidence.answers}
 
@@ -71,6 +71,7 @@ class FindingFactory:
                 before,
                 after,
                 shift.change_point,
+                self.parameters,
             ),
             points=[(row[0], row[1] / row[2] / 1e3) for row in self._points(shift.rows, shift.column, shift.per)],
             predicate=SeriesShift(
@@ -185,8 +186,12 @@ class FindingFactory:
 
 
 def _onset(
-    points: list[tuple[datetime, float]], before: float, after: float, change_point: ChangePoint
+    points: list[tuple[datetime, float]],
+    before: float,
+    after: float,
+    change_point: ChangePoint,
+    parameters: Parameters,
 ) -> datetime | None:
-    """The first moment from a little before the change point at which the series passes half of the way up."""
-    level = before + ONSET_SHARE * (after - before)
+    """The first moment from a little before the change point at which the series passes `onset_share` of the way up."""
+    level = before + parameters.onset_share * (after - before)
     return next((ts for ts, value in points if ts >= change_point.at - timedelta(seconds=10) and value >= level), None)

@@ -8,13 +8,7 @@ from numpy.typing import NDArray
 
 from activities.analysis.change_points import PrePostSums
 from activities.analysis.evidence import Matrix, Numbers
-from activities.analysis.parameters import Parameters
-
-CANDIDATES = 6
-"""Anchors of a signal that are looked at closely: those whose counts run most alike."""
-
-BLOCK = 500_000
-"""Numbers of one matrix; more pairs are taken in turns, so that memory stays bounded."""
+from activities.analysis.parameters import LIMITS, Parameters
 
 
 @dataclass(frozen=True)
@@ -80,7 +74,7 @@ def best_references(
         others = others[possible[others]]
         if not len(others):
             continue
-        found.append(_alike(mine[known[mine]], others, signals, references))
+        found.append(_alike(mine[known[mine]], others, signals, references, parameters))
         new = mine[~known[mine] & (signals.after[mine] > 0)]
         busiest = others[int(np.argmax(references.before[others].sum(axis=1)))]
         new_ones.append(np.stack([new, np.full(len(new), busiest)], axis=1))
@@ -135,11 +129,11 @@ def _pairs(found: list[Numbers]) -> pl.DataFrame:
     return pl.DataFrame({"signal": pairs[:, 0], "reference": pairs[:, 1]})
 
 
-def _alike(mine: Numbers, others: Numbers, signals: Counted, references: Counted) -> Numbers:
+def _alike(mine: Numbers, others: Numbers, signals: Counted, references: Counted, parameters: Parameters) -> Numbers:
     """(signal, reference) of the pairs whose counts run most alike."""
     cosine = _unit(signals.before[mine]) @ _unit(references.before[others]).T
     cosine[mine[:, None] == others[None, :]] = -1.0
-    best = np.argsort(-cosine, axis=1, kind="stable")[:, :CANDIDATES]
+    best = np.argsort(-cosine, axis=1, kind="stable")[:, : parameters.references_compared]
     pairs: Numbers = np.stack([np.repeat(mine, best.shape[1]), others[best].ravel()], axis=1)
     others_only: Numbers = pairs[pairs[:, 0] != pairs[:, 1]]
     return others_only
@@ -152,7 +146,7 @@ def _unit(matrix: Matrix) -> Matrix:
 
 def _ratios(pairs: pl.DataFrame, signals: Counted, references: Counted, parameters: Parameters) -> pl.DataFrame:
     """The usual ratio of each pair and how much it is uncertain; pairs whose reference has no history are left out."""
-    step = max(1, BLOCK // signals.before.shape[1])
+    step = max(1, LIMITS.pairs_cells // signals.before.shape[1])
     parts = []
     for start in range(0, pairs.height, step):
         block = pairs.slice(start, step)

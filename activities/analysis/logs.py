@@ -29,12 +29,6 @@ from workflows.contracts.predicate import AllOf, RowCount
 
 MASK = "<*>"
 
-LEAST_START = 16
-"""Characters that a statement must begin with to be recognised by them."""
-
-TEMPLATES_COMPARED = 150
-"""Templates per entity that are compared with each other, the most frequent and the newest first."""
-
 SEVERE = frozenset(("warn", "warning", "error", "err", "fatal", "critical", "panic", "severe", "emergency", "alert"))
 
 
@@ -42,11 +36,11 @@ SEVERE = frozenset(("warn", "warning", "error", "err", "fatal", "critical", "pan
 def find_in_logs(given: AnalysisInput) -> list[Finding]:
     """At most one finding per entity and whether it is severe: its most unusual template."""
     parameters, spans = given.parameters, given.spans.keeping("count")
-    lines = _read(given.evidence, spans)
+    lines = _read(given.evidence, spans, parameters)
     if lines.names.is_empty():
         return []
     order, speaking = _order(lines.names), _speaking(lines.names)
-    averages: Averages[tuple[EntityId, bool], _Sign] = Averages()
+    averages: Averages[tuple[EntityId, bool], _Sign] = Averages(parameters)
     pairs: pl.DataFrame | None = None
     for change_point in given.change_points:
         sums = PrePostSums(lines.rows, change_point)
@@ -215,15 +209,15 @@ def _reported(
     return found
 
 
-def _read(evidence: Evidence, spans: Numbered) -> _Lines:
+def _read(evidence: Evidence, spans: Numbered, parameters: Parameters) -> _Lines:
     """Every answer about lines; answers of earlier versions do not tell what a line came after."""
     found = evidence.numbered("logs", ["severity", "template", "after"], ["count"], ("example",))
     names = found.names.rename({"entity": "owner"}).with_columns(
-        statement=_statement("template"), before=_statement("after")
+        statement=_statement("template", parameters), before=_statement("after", parameters)
     )
     keys = ["owner", "severity", "statement"]
     signals = (
-        _most_telling(names, found, evidence)
+        _most_informative(names, found, evidence, parameters)
         .sort(keys)
         .with_row_index("signal")
         .with_columns(
@@ -242,14 +236,14 @@ def _read(evidence: Evidence, spans: Numbered) -> _Lines:
     )
 
 
-def _statement(column: str) -> pl.Expr:
+def _statement(column: str, parameters: Parameters) -> pl.Expr:
     """What a statement of the program writes before its first variable part: many templates may come from one."""
     start = pl.col(column).str.split(MASK).list.first()
-    long = start.str.len_chars() >= LEAST_START
+    long = start.str.len_chars() >= parameters.template_least_start
     return pl.when(long & (start != pl.col(column))).then(start + MASK).otherwise(pl.col(column))
 
 
-def _most_telling(names: pl.DataFrame, lines: Numbered, evidence: Evidence) -> pl.DataFrame:
+def _most_informative(names: pl.DataFrame, lines: Numbered, evidence: Evidence, parameters: Parameters) -> pl.DataFrame:
     """Signals (owner, severity, statement) of each entity that can be compared with each other in bounded time."""
     count = lines.values["count"]
     total = np.bincount(lines.number, weights=count, minlength=names.height)
@@ -260,7 +254,7 @@ def _most_telling(names: pl.DataFrame, lines: Numbered, evidence: Evidence) -> p
         .agg(pl.col("total").sum(), pl.col("late").sum())
         .sort("owner", "late", "total", "severity", "statement", descending=[False, True, True, False, False])
         .group_by("owner", maintain_order=True)
-        .head(TEMPLATES_COMPARED)
+        .head(parameters.templates_compared)
         .select("owner", "severity", "statement")
     )
 
@@ -296,7 +290,9 @@ def _finding(factory: FindingFactory, alike: pl.DataFrame, item: Averaged[tuple[
         summary=_sentence(entity, shown, now, past, change_point),
         direction=direction,
         strength=item.strength,
-        fault_kinds=_fault_kinds(f"{shown['template']} {rows['example'][0]}", severe=severe, more=more),
+        fault_kinds=_fault_kinds(
+            f"{shown['template']} {rows['example'][0]}", severe=severe, more=more, parameters=factory.parameters
+        ),
         predicate=AllOf(
             parts=tuple(
                 RowCount(
@@ -336,8 +332,8 @@ def _sentence(entity: EntityId, shown: dict[str, str], now: float, past: float, 
     return f"Log of {name_of(entity)}: {times(now)} {since}, {times(past)} before: {_line(shown)}"
 
 
-def _fault_kinds(text: str, *, severe: bool, more: bool) -> dict[FaultKind, float]:
+def _fault_kinds(text: str, *, severe: bool, more: bool, parameters: Parameters) -> dict[FaultKind, float]:
     named = own_kind_of_text(text) if more else None
     if named is not None:
-        return {named: 0.8, FaultKind.ERROR: 0.2}
-    return {FaultKind.ERROR: 0.7, FaultKind.BEHAVIOUR: 0.3} if severe else {FaultKind.BEHAVIOUR: 1.0}
+        return {named: parameters.kind_of_message, FaultKind.ERROR: 1 - parameters.kind_of_message}
+    return dict(parameters.kinds_severe_template) if severe else {FaultKind.BEHAVIOUR: 1.0}

@@ -11,7 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from activities.analysis.catalogue import meaning_of
-from activities.analysis.change_points import CLEARLY, ChangePoint, median_of, micros, moment_of
+from activities.analysis.change_points import ChangePoint, median_of, micros, moment_of
 from activities.analysis.evidence import Matrix, Numbers
 from activities.analysis.family import AnalysisInput, evidence_family
 from activities.analysis.finding_factory import FindingFactory
@@ -23,13 +23,6 @@ from workflows.contracts.canonical import SIGNIFICANT_DIGITS
 from workflows.contracts.finding import Direction, Finding, FindingFamily, Mechanism
 from workflows.contracts.identifiers import EntityId, ProbeKey
 from workflows.contracts.predicate import AllOf, RowCount, SeriesShift
-
-PER_KIND = 2
-"""Findings per entity and kind of fault, the strongest first."""
-
-LEAST_POINTS = 3
-WORTH_REPORTING = 0.02
-FEW_EPISODES = 3
 
 
 @evidence_family(needs={"metrics": ["metric", "ts", "value"]})
@@ -44,7 +37,7 @@ def find_in_metrics(given: AnalysisInput) -> Iterator[Finding]:
     names = _with_meaning(series.names, parameters)
     compared = [_deviations(names, measured, parameters) for measured in _measured(series, change_points, parameters)]
     strengths = np.stack([frame["strength"].to_numpy() for frame in compared])
-    example = _examples(strengths)
+    example = _examples(strengths, parameters)
     moved = np.stack([frame["deviation"].fill_nan(0.0).to_numpy() for frame in compared])
     shown = np.abs(moved).max(axis=0) > 0
     discounted = _discounted(names, strengths.mean(axis=0), shown, parameters)
@@ -113,7 +106,7 @@ def _own(block: Block, change_point: ChangePoint, episodes: Numbers, parameters:
     """The later value of each series farthest from its median, and the rarity of such values before."""
     past = int(np.searchsorted(block.at, micros(change_point.at)))
     before, after = block.value[:, :past], block.value[:, past:]
-    if past < LEAST_POINTS or not after.size:
+    if past < parameters.metric_least_points or not after.size:
         return {}
     usual = median_of(before)[:, None]
     error, later = before - usual, after - usual
@@ -121,7 +114,7 @@ def _own(block: Block, change_point: ChangePoint, episodes: Numbers, parameters:
     row, farthest = np.arange(len(later)), np.argmax(np.abs(later), axis=1)
     moved = later[row, farthest]
     reached = error * np.sign(moved)[:, None] >= np.abs(moved)[:, None]
-    often, lately = _often(reached, _windows(block.at[:past], episodes, change_point), parameters)
+    often, lately = _often(reached, _windows(block.at[:past], episodes, change_point, parameters), parameters)
     rare = -np.log((reached.sum(axis=1) + 1) / (past + 1)) / math.log(past + 1)
     return {
         "usual": usual[:, 0],
@@ -146,7 +139,7 @@ def _episodes(moments: Numbers, parameters: Parameters) -> Numbers:
     return moments[1:][np.diff(moments) > parameters.coverage_gap.total_seconds() * 1e6]
 
 
-def _windows(at: Numbers, episodes: Numbers, change_point: ChangePoint) -> Numbers:
+def _windows(at: Numbers, episodes: Numbers, change_point: ChangePoint, parameters: Parameters) -> Numbers:
     """The number of the window of history that each moment lies in, counted back from the change point.
 
     Windows are as long as what is compared: one far point in an hour is rare among points and common among hours. Where
@@ -154,7 +147,7 @@ def _windows(at: Numbers, episodes: Numbers, change_point: ChangePoint) -> Numbe
     """
     moment = micros(change_point.at)
     past = episodes[episodes < moment]
-    if len(past) > FEW_EPISODES:
+    if len(past) > parameters.metric_few_episodes:
         return len(past) - np.searchsorted(episodes, at, side="right")
     length = max((change_point.post.end - change_point.at) // timedelta(microseconds=1), 1)
     return (moment - 1 - at) // length
@@ -184,11 +177,11 @@ def _deviations(names: pl.DataFrame, measured: pl.DataFrame, parameters: Paramet
     )
 
 
-def _examples(strengths: Matrix) -> Numbers:
+def _examples(strengths: Matrix, parameters: Parameters) -> Numbers:
     """Per series: the first change point, from the alert back, at which it was about strongest."""
     best, example = np.zeros(strengths.shape[1]), np.zeros(strengths.shape[1], dtype=np.int64)
     for number, strength in enumerate(strengths):
-        clearly = strength > best * CLEARLY
+        clearly = strength > best * parameters.clearly_stronger
         best, example = np.where(clearly, strength, best), np.where(clearly, number, example)
     return example
 
@@ -210,11 +203,11 @@ def _discounted(names: pl.DataFrame, total: Matrix, shown: NDArray[np.bool_], pa
 def _strongest(found: pl.DataFrame, parameters: Parameters) -> pl.DataFrame:
     """(number, strength) of the strongest series of each entity and kind, ties by metric; of those the strongest."""
     return (
-        found.filter(pl.col("total") >= WORTH_REPORTING, pl.col("weight") > 0)
+        found.filter(pl.col("total") >= parameters.metric_least_strength, pl.col("weight") > 0)
         .with_columns(order=-pl.col("total").round_sig_figs(SIGNIFICANT_DIGITS))
         .sort("entity", "kind", "order", "metric")
         .group_by("entity", "kind", maintain_order=True)
-        .head(PER_KIND)
+        .head(parameters.metric_per_kind)
         .with_columns(strength=pl.col("total") * pl.col("weight"))
         .sort("strength", "number", descending=[True, False])
         .select("number", "strength")
@@ -238,7 +231,7 @@ def _finding(
     entity, metric, meaning = EntityId(row["entity"]), row["metric"], meaning_of(row["metric"])
     up = row["deviation"] > 0
     value, usual = row["value"], row["usual"]
-    onset = onset_of(*course, change_point.at)
+    onset = onset_of(*course, change_point.at, factory.parameters)
     when = f" at {onset:%H:%M:%S}" if onset is not None else ""
     return factory.stated(
         family=FindingFamily.METRIC,
@@ -297,39 +290,42 @@ def _firing_finding(factory: FindingFactory, firing: _Firing, row: dict[str, Any
         direction=Direction.UP if row["deviation"] > 0 else Direction.DOWN,
         strength=strength,
         fault_kinds={meaning_of(metric).kind: 1.0},
-        onset=onset_of(*firing.course, change_point.at),
+        onset=onset_of(*firing.course, change_point.at, factory.parameters),
         points=thinned(*firing.course),
         predicate=AllOf(parts=parts),
     )
 
 
-def onset_of(at: Numbers, values: Matrix, change_point: datetime) -> datetime | None:
+def onset_of(at: Numbers, values: Matrix, change_point: datetime, parameters: Parameters) -> datetime | None:
     """When the change that holds at the end began: the foot of the rise, above the noise of the first part.
 
-    The noise is that of the first eighth of the series (at least eight points), so that a slow ramp is dated from
+    The noise is that of the first part of the series (`onset_noise`), so that a slow ramp is dated from
     its beginning and not from where it becomes obvious.
 
     Args:
         at: microseconds since 1970.
         values: the series at those moments.
         change_point: the candidate onset, the first moment from which is taken where no rise holds at the end.
+        parameters: numbers of the engine.
     """
-    head = max(8, len(values) // 8)
-    place = _foot(values, head) if len(values) >= head + 2 else None
+    part, least = parameters.onset_noise
+    head = max(least, len(values) // part)
+    place = _foot(values, head, parameters) if len(values) >= head + 2 else None
     if place is None:
         place = int(np.searchsorted(at, micros(change_point)))
     return moment_of(at[place]) if place < len(at) else None
 
 
-def _foot(values: Matrix, head: int) -> int | None:
+def _foot(values: Matrix, head: int, parameters: Parameters) -> int | None:
     low, middle, high = np.quantile(values[:head], (0.1, 0.5, 0.9))
     apart = 1.4826 * float(np.median(np.abs(values[:head] - middle)))
-    z = (values - middle) / max(apart, (high - low) / 2.56, 0.03 * abs(middle), 1e-9)
-    tail = max(5, len(z) // 10)
+    z = (values - middle) / max(apart, (high - low) / 2.56, parameters.onset_noise_floor * abs(middle), 1e-9)
+    part, least = parameters.onset_tail
+    tail = max(least, len(z) // part)
     late = z[-tail:]
     risen = float(np.sign(late[int(np.argmax(np.abs(late)))])) * z
-    beyond = np.nonzero(risen >= 6)[0]
+    beyond = np.nonzero(risen >= parameters.onset_beyond)[0]
     if not len(beyond) or beyond[-1] < len(z) - tail:
         return None
-    below = np.nonzero(risen[: beyond[-1]] < max(1.0, 0.02 * float(np.max(risen))))[0]
+    below = np.nonzero(risen[: beyond[-1]] < max(1.0, parameters.onset_foot * float(np.max(risen))))[0]
     return int(below[-1]) + 1 if len(below) else 0

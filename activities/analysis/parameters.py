@@ -1,5 +1,7 @@
 """Every number of the engine, in one place: one set for all systems.
 
+What is not here is a definition: a quantile, a unit, the count that makes a ratio finite.
+
 `python -m activities.analysis.parameters` prints the table that `README.md` beside this file shows.
 """
 
@@ -8,6 +10,11 @@ import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from datetime import timedelta
+
+from workflows.contracts.hypothesis import FaultKind
+
+Kinds = tuple[tuple[FaultKind, float], ...]
+"""What a sign says of the kind of fault; parts of one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +73,33 @@ class Parameters:
     whole_tolerance: float = 0.03
     """How near to a whole number a ratio must be to be a fixed code path."""
 
+    least_change_points: int = 3
+    """A recording too short for so many onset offsets is also compared at parts of its length ..."""
+
+    short_parts: tuple[float, ...] = (0.25, 0.4, 0.55, 0.7)
+    """... which are these."""
+
+    clearly_stronger: float = 1.05
+    """An earlier change point replaces a later one as the example only when it is stronger by this factor."""
+
+    onset_share: float = 0.5
+    """A mean has shifted where it first passes this part of the way to its later value."""
+
+    onset_noise: tuple[int, int] = (8, 8)
+    """The noise before an onset is that of the first part of a series, one in so many points, of so many at least."""
+
+    onset_tail: tuple[int, int] = (10, 5)
+    """A rise must hold in the last points: one in so many, so many at least."""
+
+    onset_beyond: float = 6.0
+    """Deviations at which a series has clearly left its beginning."""
+
+    onset_noise_floor: float = 0.03
+    """Relative deviation that is granted while an onset is looked for."""
+
+    onset_foot: float = 0.02
+    """Part of a rise up to which it has not begun."""
+
     recency_half_life: float = 3.0
     """Earlier windows after which what happened in one counts half: what has moved lately is not new."""
 
@@ -105,6 +139,103 @@ class Parameters:
     metric_ceiling: float = 100.0
     """Deviation of a metric, in scales, at which its strength is full."""
 
+    metric_least_points: int = 3
+    """Points before a change point that a series must have."""
+
+    metric_least_strength: float = 0.02
+    """Below this, no finding about a metric is worth reporting."""
+
+    metric_per_kind: int = 2
+    """Findings per entity and kind of fault from deviating metrics, the strongest first."""
+
+    metric_few_episodes: int = 3
+    """With more stretches of recording than this, what shows in all of them is the rule."""
+
+    requests_recent: int = 3
+    """Points right before a change point that are looked at beside the whole history: what had moved before is not
+    new."""
+
+    requests_gap_steps: float = 3.0
+    """Steps of a series without a point that make a coverage gap."""
+
+    requests_percent: float = 1.5
+    """A share of requests whose usual value lies above this is given in percent."""
+
+    trend_least_points: int = 24
+    """Points of a series that can be a trend."""
+
+    trend_least_growth: float = 1.3
+    """Times the level of the beginning that a trend must reach."""
+
+    trend_blocks: int = 8
+    """Equal parts of a trend whose medians are compared; its beginning is as long as one of them."""
+
+    trend_steady: float = 0.85
+    """Share of the steps between those that must go up."""
+
+    trend_late: float = 0.75
+    """Part of the series after which its peak must lie."""
+
+    trend_noise: float = 2.0
+    """Deviations above the level of the beginning up to which a trend has not begun."""
+
+    trend_noise_floor: float = 0.02
+    """Relative deviation of that level that is always granted."""
+
+    expiry_least_points: int = 10
+    """Points of a series that can be a countdown."""
+
+    expiry_straight: float = 0.9
+    """Share of the steps of a countdown that must go down."""
+
+    expiry_clear: float = 20.0
+    """How far a countdown must go, in deviations from its line."""
+
+    expiry_strength: float = 0.9
+    """Strength of a countdown that reached zero."""
+
+    cluster_memory: float = 1.0
+    """Strength of an unhealthy condition of a cluster object whose reason names memory."""
+
+    cluster_expiry: float = 0.9
+    """Whose reason names a certificate."""
+
+    cluster_capacity: float = 0.8
+    """Whose reason names a disk, a quota or a limit."""
+
+    cluster_crash: float = 0.7
+    """Whose reason names a crash or a failure."""
+
+    cluster_unhealthy: float = 0.6
+    """Whose reason is a failed probe."""
+
+    cluster_other: float = 0.3
+    """Of any other reason."""
+
+    cluster_named: float = 0.7
+    """At least, when its message names a kind of fault."""
+
+    cluster_repeated: float = 0.5
+    """Part that remains when the object gave the same reason before the earliest candidate onset."""
+
+    cluster_recovered: float = 0.3
+    """Part that remains when the object has recovered."""
+
+    template_least_start: int = 16
+    """Characters that a log statement must begin with to be recognised by them."""
+
+    templates_compared: int = 150
+    """Templates per entity that are compared with each other, the most frequent and the newest first."""
+
+    references_compared: int = 6
+    """Reference counts of a signal that are looked at closely: those that run most alike."""
+
+    limit_whole: float = 1.005
+    """Part of a capacity that nothing exceeds; what does is a share of something else, as of one of several cores."""
+
+    limit_same_level: float = 0.95
+    """Part of the present level from which a value of the past counts as as high."""
+
     limit_near: float = 0.8
     """Part of a capacity from which its use speaks for a fault; all of it speaks in full."""
 
@@ -135,6 +266,51 @@ class Parameters:
     specific_kind: float = 3.0
     """A kind that says why (memory, a lock) against one that only says how it shows (an error, slowness)."""
 
+    sign_certainty: float = 0.9
+    """Most that one of several independent signs of a group counts."""
+
+    explained_from: float = 0.3
+    """Own evidence of a callee from which a finding of its caller is said to be partly explained."""
+
+    kinds_wait_of_callers: Kinds = ((FaultKind.LATENCY, 0.6), (FaultKind.LOCK, 0.2), (FaultKind.SATURATION, 0.2))
+    """Kinds of fault of an uninstrumented callee that its callers wait for."""
+
+    kinds_wait_of_one_caller: Kinds = ((FaultKind.SATURATION, 0.8), (FaultKind.LATENCY, 0.2))
+    """Of the only caller that waits for one."""
+
+    kinds_self_time: Kinds = ((FaultKind.LATENCY, 0.7), (FaultKind.CPU, 0.2), (FaultKind.SATURATION, 0.1))
+    """Of an entity whose self time rose."""
+
+    kinds_network_time: Kinds = ((FaultKind.NETWORK, 0.8), (FaultKind.SATURATION, 0.2))
+    """Of an entity whose requests wait before they are answered, and whose own work is as quick as ever."""
+
+    kinds_queueing_time: Kinds = ((FaultKind.LATENCY, 0.8), (FaultKind.CPU, 0.1), (FaultKind.SATURATION, 0.1))
+    """The same, when its own work is slower too ..."""
+
+    queueing_from: float = 0.5
+    """... with at least this weight."""
+
+    kinds_unanswered: Kinds = ((FaultKind.CRASH, 0.6), (FaultKind.ERROR, 0.3), (FaultKind.LOCK, 0.1))
+    """Of a callee whose callers get no answer."""
+
+    kinds_given_up: Kinds = ((FaultKind.LATENCY, 0.5), (FaultKind.ERROR, 0.3), (FaultKind.SATURATION, 0.2))
+    """Of a callee that answers calls which failed for its callers."""
+
+    kinds_unanswered_one_caller: Kinds = ((FaultKind.SATURATION, 0.6), (FaultKind.ERROR, 0.4))
+    """Of a caller that alone gets no answer."""
+
+    kinds_calls: Kinds = ((FaultKind.BEHAVIOUR, 0.7), (FaultKind.ERROR, 0.3))
+    """Of an entity that makes other calls than before."""
+
+    kinds_severe_template: Kinds = ((FaultKind.ERROR, 0.7), (FaultKind.BEHAVIOUR, 0.3))
+    """Of an entity whose warnings and errors changed."""
+
+    kind_of_message: float = 0.8
+    """Part of the kind that a message names; the rest is an error."""
+
+    kind_of_change: float = 0.3
+    """Part of an error that a change speaks for."""
+
     inverse_temperature: float = 13.0
     """Log-odds per unit of score."""
 
@@ -149,6 +325,12 @@ class Parameters:
 
     onset_part: float = 0.1
     """Part of the evidence, by its squared strength, that has begun when the fault is said to begin."""
+
+    change_likely: float = 0.5
+    """Strength from which a change is named with the leading entity."""
+
+    change_local: float = 0.15
+    """How much weaker a change near that entity may be than the strongest one, to be named in its place."""
 
     change_lag: timedelta = timedelta(minutes=30)
     """A change further before the first onset is not the cause."""
@@ -174,22 +356,102 @@ class Parameters:
     change_deadline: float = 3.0
     """Log-odds taken when a countdown reached zero."""
 
+    found_from: float = 0.5
+    """Probability from which one entity is called the root cause ..."""
+
+    found_margin: float = 0.2
+    """... if no other entity comes nearer to it than this."""
+
+    candidate_from: float = 0.15
+    """Probability from which an entity is named at all."""
+
+    kind_clear_from: float = 0.5
+    """Probability of a kind of fault from which it is named."""
+
+    ruled_out_below: float = 0.02
+    """Probability below which an entity that shows something is ruled out; what lies above stays in the ranking."""
+
+    reported_from: float = 0.15
+    """Strength from which a finding is worth a line of the timeline, a step of the chain or a place in the impact."""
+
+    timeline_lookback: timedelta = timedelta(hours=1)
+    """How long before the alert the timeline begins."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """Sizes: they bound time, memory and what a report holds, and say nothing about causes."""
+
+    buckets: int = 240
+    """Buckets of history that are compared; of a longer one they are longer, so that time does not grow with it."""
+
+    rows_at_once: int = 1_000_000
+    """Rows that are summed at once, so that memory stays bounded."""
+
+    series_cells: int = 200_000
+    """Numbers of one block of series."""
+
+    pairs_cells: int = 500_000
+    """Numbers of one matrix of pairs of counts."""
+
+    chart_points: int = 60
+    """Points of a finding's chart."""
+
+    message_length: int = 2_000
+    """Characters of a text in which a well-known message is looked for."""
+
+    labels: int = 2
+    """Labels of a metric that a sentence names."""
+
+    hypotheses: int = 25
+    """Hypotheses that are reported, "no root cause identified" included."""
+
+    contributions: int = 12
+    """Findings among the terms of a hypothesis; smaller ones are one term together."""
+
+    log_odds_digits: int = 4
+    """Decimals of a term; scores are sums of what is shown, so that they add up exactly."""
+
+    findings: int = 150
+    """Findings in a report beside those that it refers to; all of them are in the ledger."""
+
+    candidates: int = 3
+    """Entities that a verdict names."""
+
+    findings_of_a_step: int = 3
+    """Findings of a step of the causal chain."""
+
+    timeline_entries: int = 12
+    """Findings in the timeline; alerts are not counted."""
+
+    ruled_out: int = 10
+    """Entities that a report rules out."""
+
+    next_steps: int = 4
+    """Things that a report suggests to look at."""
+
+    next_steps_of_data_gaps: int = 2
+    """Of these, about missing data."""
+
 
 DEFAULT = Parameters()
+LIMITS = Limits()
 
 
 def table() -> str:
-    """The parameters as a Markdown table: name, value, meaning."""
-    meanings = dict(_meanings())
-    rows = [
-        f"| `{item.name}` | {_shown(getattr(DEFAULT, item.name))} | {meanings[item.name]} |" for item in fields(DEFAULT)
-    ]
-    return "\n".join(["| parameter | value | meaning |", "| --- | --- | --- |", *rows]) + "\n"
+    """The parameters, then the limits, as Markdown tables: name, value, meaning."""
+    return "\n".join(_table(name, of) for name, of in (("parameter", DEFAULT), ("limit", LIMITS)))
 
 
-def _meanings() -> Iterator[tuple[str, str]]:
-    """The text under each field; of several fields above one text, the text stands for the last."""
-    body = ast.parse(inspect.getsource(Parameters)).body[0]
+def _table(name: str, of: Parameters | Limits) -> str:
+    meanings = dict(_meanings(type(of)))
+    rows = [f"| `{item.name}` | {_shown(getattr(of, item.name))} | {meanings[item.name]} |" for item in fields(of)]
+    return "\n".join([f"| {name} | value | meaning |", "| --- | --- | --- |", *rows]) + "\n"
+
+
+def _meanings(of: type[Parameters] | type[Limits]) -> Iterator[tuple[str, str]]:
+    """The text under each field."""
+    body = ast.parse(inspect.getsource(of)).body[0]
     assert isinstance(body, ast.ClassDef)
     for statement, following in zip(body.body, [*body.body[1:], None], strict=True):
         if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
@@ -202,6 +464,8 @@ def _meanings() -> Iterator[tuple[str, str]]:
 def _shown(value: object) -> str:
     if isinstance(value, timedelta):
         return f"{value.total_seconds():g} s"
+    if isinstance(value, tuple) and isinstance(value[0], FaultKind):
+        return f"{value[0].value} {value[1]}"
     if isinstance(value, tuple):
         return ", ".join(_shown(item) for item in value)
     return f"{value:,}" if isinstance(value, int) else str(value)

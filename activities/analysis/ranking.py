@@ -7,20 +7,13 @@ from dataclasses import dataclass, field
 
 from activities.analysis.context import IncidentContext
 from activities.analysis.graph import Graph
-from activities.analysis.parameters import DEFAULT, Parameters
+from activities.analysis.parameters import DEFAULT, LIMITS, Parameters
 from workflows.contracts.canonical import rounded
 from workflows.contracts.finding import Finding, FindingFamily, Mechanism
 from workflows.contracts.hypothesis import Contribution, ContributionTerm, FaultKind, Hypothesis
 from workflows.contracts.identifiers import EntityId
 from workflows.contracts.observation import ObservationStatus
 from workflows.contracts.report import DataGap
-
-KEPT = 25
-"""Hypotheses that are reported, "no root cause identified" included."""
-
-CONTRIBUTIONS_KEPT = 12
-LOG_ODDS_DIGITS = 4
-"""Decimals of a contribution; scores are sums of what is shown, so that they add up exactly."""
 
 SPECIFIC_KINDS = frozenset(
     (FaultKind.CPU, FaultKind.MEMORY, FaultKind.DISK, FaultKind.LOCK, FaultKind.EXPIRY, FaultKind.NETWORK)
@@ -65,9 +58,6 @@ GROUPS: Mapping[Mechanism, str] = {
 }
 """Signs of one group say the same in several ways; groups fail independently."""
 
-EXPLAINED_FROM = 0.3
-"""Own evidence of a callee from which a finding of its caller is said to be partly explained."""
-
 
 @dataclass
 class _Case:
@@ -110,15 +100,15 @@ def rank(
     scores = {name: _sum(terms) for name, terms in contributions.items()}
     # An entity without evidence has next to no odds, so that a probability does not depend on how many stand by.
     odds = {name: _odds(score, parameters) for name, score in scores.items()}
-    threshold = round(parameters.inverse_temperature * parameters.abstention_threshold, LOG_ODDS_DIGITS)
+    threshold = round(parameters.inverse_temperature * parameters.abstention_threshold, LIMITS.log_odds_digits)
     answered = 1 - parameters.data_gap_discount * _data_gap_share(context.data_gaps, context.probes_planned)
     whole = sum(odds.values()) + _odds(threshold, parameters)
     probability = {name: value / whole * answered for name, value in odds.items()}
-    ordered = sorted(cases, key=lambda name: (-rounded(probability[name]), name))[: KEPT - 1]
+    ordered = sorted(cases, key=lambda name: (-rounded(probability[name]), name))[: LIMITS.hypotheses - 1]
     rows: list[tuple[EntityId | None, float]] = [(name, probability[name]) for name in ordered]
     rows.append((None, max(0.0, 1 - sum(value for _, value in rows))))
     rows.sort(key=lambda row: (-rounded(row[1]), row[0] or "~"))
-    change = _change_of(ordered, cases, findings, context.graph)
+    change = _change_of(ordered, cases, findings, context.graph, parameters)
     found = []
     for number, (name, value) in enumerate(rows, start=1):
         if name is None:
@@ -190,11 +180,11 @@ def _case(
             for item in members
         }
         total = weights.get(group, 1.0) * (
-            _slowness(members) if group == SLOW else _either(strengths[item.key] for item in members)
+            _slowness(members) if group == SLOW else _either((strengths[item.key] for item in members), parameters)
         )
         whole = sum(strengths.values())
         for item in members:
-            inherited = _may_be_inherited(item) and behind > EXPLAINED_FROM
+            inherited = _may_be_inherited(item) and behind > parameters.explained_from
             note = " (partly explained by what it calls)" if inherited else ""
             if whole > 0:
                 case.terms.append((item, total * strengths[item.key] / whole, note))
@@ -260,11 +250,11 @@ def _slowness(items: Iterable[Finding]) -> float:
     return min(1.0, math.sqrt(sum(value**2 for value in parts)))
 
 
-def _either(strengths: Iterable[float]) -> float:
+def _either(strengths: Iterable[float], parameters: Parameters) -> float:
     """At least one of several independent signs."""
     missing = 1.0
     for strength in strengths:
-        missing *= 1 - 0.9 * strength
+        missing *= 1 - parameters.sign_certainty * strength
     return 1 - missing
 
 
@@ -296,7 +286,11 @@ def _named_in(text: str, names: Iterable[EntityId]) -> list[EntityId]:
 
 
 def _change_of(
-    ordered: Sequence[EntityId], cases: Mapping[EntityId, _Case], findings: Sequence[Finding], graph: Graph
+    ordered: Sequence[EntityId],
+    cases: Mapping[EntityId, _Case],
+    findings: Sequence[Finding],
+    graph: Graph,
+    parameters: Parameters,
 ) -> Finding | None:
     """The change that best explains the leading entity: on itself, what it calls or runs on, or without a target."""
     if not ordered or cases[ordered[0]].score <= 0:
@@ -304,23 +298,23 @@ def _change_of(
     top = ordered[0]
     near = {top, *graph.downstream(top), EntityId("unknown:")}
     changes = [item for item in findings if item.family is FindingFamily.CHANGE]
-    likely = [item for item in changes if item.strength > 0.5]
+    likely = [item for item in changes if item.strength > parameters.change_likely]
     placed = sorted(likely, key=lambda item: (item.entity not in near, -item.strength, item.key))
     best = max(likely, key=lambda item: (item.strength, item.key), default=None)
     if best is None:
         return None
     local = placed[0]
-    return local if local.entity in near and local.strength >= best.strength - 0.15 else best
+    return local if local.entity in near and local.strength >= best.strength - parameters.change_local else best
 
 
 def _contributions(case: _Case, parameters: Parameters) -> list[Contribution]:
     """Every term of the score in log-odds, rounded; small findings are one term together."""
 
     def log_odds(value: float) -> float:
-        return round(parameters.inverse_temperature * value, LOG_ODDS_DIGITS)
+        return round(parameters.inverse_temperature * value, LIMITS.log_odds_digits)
 
     terms = sorted(case.terms, key=lambda term: (-abs(term[1]), term[0].key))
-    listed, smaller = terms[:CONTRIBUTIONS_KEPT], terms[CONTRIBUTIONS_KEPT:]
+    listed, smaller = terms[: LIMITS.contributions], terms[LIMITS.contributions :]
     found = [
         Contribution(
             term=ContributionTerm.CHANGE if item.family is FindingFamily.CHANGE else ContributionTerm.FINDING,
@@ -342,7 +336,7 @@ def _contributions(case: _Case, parameters: Parameters) -> list[Contribution]:
 
 
 def _sum(terms: Iterable[Contribution]) -> float:
-    return round(sum(item.log_odds for item in terms), LOG_ODDS_DIGITS)
+    return round(sum(item.log_odds for item in terms), LIMITS.log_odds_digits)
 
 
 def _no_root_cause(number: int, probability: float, threshold: float) -> Hypothesis:

@@ -21,7 +21,7 @@ from activities.analysis.family import AnalysisInput, evidence_family
 from activities.analysis.finding_factory import FindingFactory
 from activities.analysis.metric_weights import floor_of
 from activities.analysis.metrics import onset_of
-from activities.analysis.parameters import DEFAULT, Parameters
+from activities.analysis.parameters import Parameters
 from activities.analysis.series import Series, thinned
 from activities.analysis.wording import measured, name_of, readable
 from workflows.contracts.canonical import rounded
@@ -30,18 +30,6 @@ from workflows.contracts.hypothesis import FaultKind
 from workflows.contracts.identifiers import EntityId, ProbeKey
 from workflows.contracts.predicate import SeriesShift
 from workflows.contracts.probe import entity_of
-
-_PERCENT = 1.5
-"""A share of good requests whose usual value lies above this is given in percent."""
-
-LEAST_POINTS = 3
-RECENT = 3
-"""Points right before a change point that are looked at beside the whole history: what had moved before is not new."""
-
-GAP_STEPS = 3
-"""Steps of a series without a point that make a coverage gap."""
-
-WORTH_REPORTING = 0.02
 
 Vector = NDArray[np.float64]
 
@@ -59,16 +47,16 @@ def find_request_weighted(given: AnalysisInput) -> Iterator[Finding]:
     courses = [
         course
         for (entity,), names in listed.sort("entity").group_by("entity", maintain_order=True)
-        for course in _courses(EntityId(str(entity)), names, series)
+        for course in _courses(EntityId(str(entity)), names, series, given.parameters)
     ]
-    averages: Averages[tuple[EntityId, str], _Loss] = Averages()
+    averages: Averages[tuple[EntityId, str], _Loss] = Averages(given.parameters)
     for change_point in given.change_points:
         for mechanism in (Mechanism.SELF_TIME_RISE, Mechanism.ORIGINATING_ERRORS):
             lost = [
                 _lost(course, change_point, given.parameters) for course in courses if course.mechanism == mechanism
             ]
             _share([item for item in lost if item is not None], evidence, change_point, given.parameters, averages)
-    for item in averages.over(given.change_points, least=WORTH_REPORTING):
+    for item in averages.over(given.change_points, least=given.parameters.metric_least_strength):
         finding = _finding(given.factory, item)
         if finding is not None:
             yield finding
@@ -94,7 +82,7 @@ class _Course:
     requests: Vector
 
 
-def _courses(entity: EntityId, names: pl.DataFrame, series: Series) -> list[_Course]:
+def _courses(entity: EntityId, names: pl.DataFrame, series: Series, parameters: Parameters) -> list[_Course]:
     volumes = {row["metric"]: row["number"] for row in names.iter_rows(named=True) if _is_volume(row["metric"])}
     found = []
     for row in names.sort("metric").iter_rows(named=True):
@@ -104,11 +92,11 @@ def _courses(entity: EntityId, names: pl.DataFrame, series: Series) -> list[_Cou
             continue
         answered, counted = series.arrays(row["number"]), series.arrays(volumes[volume])
         at, mine, theirs = np.intersect1d(answered[0], counted[0], return_indices=True)
-        if len(at) < LEAST_POINTS:
+        if len(at) < parameters.metric_least_points:
             continue
         level = answered[1][mine]
         if mechanism == Mechanism.ORIGINATING_ERRORS:
-            level = _failing(row["metric"], level)
+            level = _failing(row["metric"], level, parameters)
         found.append(
             _Course(
                 entity=entity,
@@ -152,9 +140,9 @@ def _volume_of(metric: str, volumes: Mapping[str, int]) -> str | None:
     return next(iter(same or plain), None)
 
 
-def _failing(metric: str, values: Vector) -> Vector:
+def _failing(metric: str, values: Vector, parameters: Parameters) -> Vector:
     meaning = meaning_of(metric)
-    share = values / 100 if meaning.unit == "%" or float(np.median(values)) > _PERCENT else values
+    share = values / 100 if meaning.unit == "%" or float(np.median(values)) > parameters.requests_percent else values
     return np.clip(1 - share if meaning.fall_is_bad else share, 0, 1)
 
 
@@ -181,10 +169,10 @@ def _lost(course: _Course, change_point: ChangePoint, parameters: Parameters) ->
     moment = int(change_point.at.timestamp() * 1e6)
     known = course.requests > 0
     before, after = known & (course.at < moment), known & (course.at >= moment)
-    if before.sum() < LEAST_POINTS or not after.any():
+    if before.sum() < parameters.metric_least_points or not after.any():
         return None
     level, n = course.level, course.requests
-    recent = _recent(course.at, before)
+    recent = _recent(course.at, before, parameters)
     volume, past = float(n[after].sum()), float(n[before].sum())
     lost = float((level[after] * n[after]).sum())
     if course.mechanism == Mechanism.ORIGINATING_ERRORS:
@@ -207,11 +195,11 @@ def _lost(course: _Course, change_point: ChangePoint, parameters: Parameters) ->
     return _Loss(course, volume, weight * max(0.0, lost - base), base)
 
 
-def _recent(at: NDArray[np.int64], before: NDArray[np.bool_]) -> NDArray[np.intp]:
+def _recent(at: NDArray[np.int64], before: NDArray[np.bool_], parameters: Parameters) -> NDArray[np.intp]:
     """The last points before a change point, as far back as no coverage gap in the recording separates them."""
-    last = np.nonzero(before)[0][-RECENT:]
+    last = np.nonzero(before)[0][-parameters.requests_recent :]
     step = float(np.median(np.diff(at)))
-    gaps = np.nonzero(np.diff(at[last]) > GAP_STEPS * step)[0]
+    gaps = np.nonzero(np.diff(at[last]) > parameters.requests_gap_steps * step)[0]
     return last[gaps[-1] + 1 :] if len(gaps) else last
 
 
@@ -259,7 +247,7 @@ def _finding(factory: FindingFactory, item: Averaged[tuple[EntityId, str], _Loss
     usual = float(np.median(values[at < micros(change_point.at)]))
     now = float(np.mean(values[at >= micros(change_point.at)]))
     up, meaning = now > usual, meaning_of(course.metric)
-    if up == meaning.fall_is_bad or abs(now - usual) < floor_of(meaning, DEFAULT):
+    if up == meaning.fall_is_bad or abs(now - usual) < floor_of(meaning, factory.parameters):
         return None
     is_slow = course.mechanism is Mechanism.SELF_TIME_RISE
     return factory.stated(
@@ -275,7 +263,7 @@ def _finding(factory: FindingFactory, item: Averaged[tuple[EntityId, str], _Loss
         direction=Direction.UP if up else Direction.DOWN,
         strength=item.strength,
         fault_kinds={FaultKind.LATENCY if is_slow else FaultKind.ERROR: 1.0},
-        onset=onset_of(*course.answered, change_point.at),
+        onset=onset_of(*course.answered, change_point.at, factory.parameters),
         points=thinned(*course.answered),
         unit=meaning.unit,
         predicate=SeriesShift(

@@ -23,14 +23,6 @@ from workflows.contracts.predicate import SeriesLevel
 LIMITED = frozenset((FaultKind.CPU, FaultKind.DISK, FaultKind.SATURATION))
 """Kinds of which a full use is trouble; memory is often full of what can be given back."""
 
-WHOLE = 100.5
-"""No percentage of a capacity lies above; one that does is of something else, as of one core of several."""
-
-SAME_LEVEL = 0.95
-"""Part of the present level from which a value of the past counts as as high."""
-
-WORTH_REPORTING = 0.02
-
 
 @dataclass(frozen=True)
 class _Level:
@@ -48,8 +40,8 @@ def find_saturation(given: AnalysisInput) -> list[Finding]:
     part of a long history is how it works here.
     """
     series, parameters = given.series, given.parameters
-    averages: Averages[int, _Level] = Averages()
-    wholes = _wholes(series)
+    averages: Averages[int, _Level] = Averages(parameters)
+    wholes = _wholes(series, parameters)
     for block in series.blocks(sorted(wholes)):
         whole = np.array([wholes[int(number)] for number in block.number])
         for change_point in given.change_points:
@@ -58,7 +50,7 @@ def find_saturation(given: AnalysisInput) -> list[Finding]:
                 shown = _Level(used=float(level[place]), whole=float(whole[place]))
                 averages.add(int(block.number[place]), float(strength[place]), change_point, shown)
     best: dict[tuple[str, FaultKind], tuple[float, Finding]] = {}
-    for item in averages.over(given.change_points, least=WORTH_REPORTING):
+    for item in averages.over(given.change_points, least=parameters.metric_least_strength):
         row = series.names.row(item.key, named=True)
         key = (row["entity"], meaning_of(row["metric"]).kind)
         if key not in best or item.strength > best[key][0]:
@@ -67,7 +59,7 @@ def find_saturation(given: AnalysisInput) -> list[Finding]:
     return [best[key][1] for key in sorted(best)]
 
 
-def _wholes(series: Series) -> dict[int, float]:
+def _wholes(series: Series, parameters: Parameters) -> dict[int, float]:
     """The series that are the use of a capacity, with the value that is all of it.
 
     That is one for a ratio, a hundred for a percentage, and otherwise the median of the series that the catalogue
@@ -80,7 +72,7 @@ def _wholes(series: Series) -> dict[int, float]:
         meaning = meaning_of(str(metric))
         if meaning.unit in ("ratio", "%"):
             whole = 1.0 if meaning.unit == "ratio" else 100.0
-            if _within(series, rows["number"].to_list(), whole):
+            if _within(series, rows["number"].to_list(), whole * parameters.limit_whole):
                 wholes |= dict.fromkeys(rows["number"], whole)
         else:
             wholes |= _capacities(series, rows, str(metric), meaning)
@@ -92,11 +84,11 @@ def _may_be_limited(meaning: Meaning) -> bool:
     return limited and meaning.rise_is_bad and not meaning.fall_is_bad
 
 
-def _within(series: Series, numbers: list[int], whole: float) -> bool:
+def _within(series: Series, numbers: list[int], most: float) -> bool:
     """Whether no value of any entity lies outside of what a share can be."""
     values = [series.arrays(number)[1] for number in numbers]
     bottom, top = min(float(item.min()) for item in values), max(float(item.max()) for item in values)
-    return bottom >= 0 and top <= whole * WHOLE / 100
+    return bottom >= 0 and top <= most
 
 
 def _capacities(series: Series, rows: pl.DataFrame, metric: str, meaning: Meaning) -> dict[int, float]:
@@ -122,7 +114,7 @@ def _levels(block: Block, whole: Matrix, change_point: ChangePoint, parameters: 
     if not after.size:
         return np.zeros(len(whole)), np.zeros(len(whole))
     level = median_of(after)
-    as_high = (before >= SAME_LEVEL * level[:, None]).sum(axis=1) / max(past, 1)
+    as_high = (before >= parameters.limit_same_level * level[:, None]).sum(axis=1) / max(past, 1)
     known = moment - int(block.at[0]) if past else 0
     usual = as_high * known / (known + parameters.limit_memory / timedelta(microseconds=1))
     near = parameters.limit_near
@@ -134,7 +126,7 @@ def _finding(given: AnalysisInput, number: int, strength: float, change_point: C
     row, (at, values) = given.series.names.row(number, named=True), given.series.arrays(number)
     entity, metric, meaning = EntityId(row["entity"]), row["metric"], meaning_of(row["metric"])
     since = change_point.at
-    there = np.nonzero((at >= micros(since)) & (values >= SAME_LEVEL * level.used))[0]
+    there = np.nonzero((at >= micros(since)) & (values >= given.parameters.limit_same_level * level.used))[0]
     return given.factory.stated(
         family=FindingFamily.METRIC,
         mechanism=Mechanism.SATURATION,

@@ -8,14 +8,11 @@ from functools import cached_property
 import numpy as np
 import polars as pl
 
-from activities.analysis.change_points import CHART_POINTS, moment_of
+from activities.analysis.change_points import moment_of
 from activities.analysis.evidence import AnsweredProbe, Evidence, Matrix, Numbers
-from activities.analysis.parameters import Parameters
+from activities.analysis.parameters import LIMITS, Parameters
 from activities.answers import TIMESTAMP
 from workflows.contracts.probe import entity_of
-
-CELLS = 200_000
-"""Numbers of one block."""
 
 FIRING = "ALERTS{"
 """Series of a monitoring system's own alerts, as Prometheus keeps them: a sample while one fires, none otherwise."""
@@ -83,7 +80,7 @@ class Series:
         at = np.empty(0, dtype=np.int64)
         for number in numbers:
             moments, _ = self.arrays(number)
-            if taken and ((len(taken) + 1) * len(at) > CELLS or not np.array_equal(at, moments)):
+            if taken and ((len(taken) + 1) * len(at) > LIMITS.series_cells or not np.array_equal(at, moments)):
                 yield self._block(taken, at)
                 taken = []
             taken.append(number)
@@ -107,7 +104,7 @@ class Series:
 
 def thinned(at: Numbers, values: Matrix) -> list[tuple[datetime, float]]:
     """The points that a chart shows, so that none of the others is looked at."""
-    stride = max(1, -(-len(at) // CHART_POINTS))
+    stride = max(1, -(-len(at) // LIMITS.chart_points))
     shown = slice((len(at) - 1) % stride, None, stride)
     return [(moment_of(moment), value) for moment, value in zip(at[shown], values[shown].tolist(), strict=True)]
 

@@ -13,6 +13,7 @@ from activities.analysis.change_points import moment_of
 from activities.analysis.evidence import Numbers
 from activities.analysis.family import AnalysisInput, evidence_family
 from activities.analysis.metric_weights import floor_of, weight_of
+from activities.analysis.parameters import Parameters
 from activities.analysis.series import thinned
 from activities.analysis.wording import measured, name_of, readable
 from workflows.contracts.canonical import rounded
@@ -25,17 +26,6 @@ from workflows.contracts.probe import Window
 STOCKS = frozenset((FaultKind.MEMORY, FaultKind.DISK, FaultKind.SATURATION))
 """Kinds whose series are amounts that pile up."""
 
-LEAST_POINTS = 24
-LEAST_GROWTH = 1.3
-"""Times the level of the beginning."""
-
-BLOCKS = 8
-STEADY = 0.85
-"""Share of the steps between blocks of the trend that go up."""
-
-LATE = 0.75
-"""Part of the series after which its peak must lie."""
-
 
 @evidence_family(needs={"metrics": ["metric", "ts", "value"]})
 def find_trends(given: AnalysisInput) -> list[Finding]:
@@ -45,7 +35,9 @@ def find_trends(given: AnalysisInput) -> list[Finding]:
     """
     series, best = given.series, dict[tuple[str, FaultKind], Finding]()
     stocks = [metric for metric in series.names["metric"].unique() if _piles_up(meaning_of(metric))]
-    piling = series.names.filter(pl.col("metric").is_in(stocks), pl.col("points") >= LEAST_POINTS)
+    piling = series.names.filter(
+        pl.col("metric").is_in(stocks), pl.col("points") >= given.parameters.trend_least_points
+    )
     for row in piling.iter_rows(named=True):
         found = _trend(given, row)
         key = (row["entity"], meaning_of(row["metric"]).kind)
@@ -61,12 +53,15 @@ def _piles_up(meaning: Meaning) -> bool:
 def _trend(given: AnalysisInput, row: dict[str, Any]) -> Finding | None:
     parameters, (at, values) = given.parameters, given.series.arrays(row["number"])
     peak = int(np.argmax(values))
-    if peak < LATE * len(values):
+    if peak < parameters.trend_late * len(values):
         return None
-    foot, usual = _foot(values[: peak + 1])
+    foot, usual = _foot(values[: peak + 1], parameters)
     grown = values[peak] / usual if usual > 0 else 0.0
     long = at[peak] - at[foot] > max(parameters.onset_offsets) / timedelta(microseconds=1)
-    if not long or grown < LEAST_GROWTH or foot == 0 or (steady := _steady(values[foot : peak + 1])) < STEADY:
+    if not long or grown < parameters.trend_least_growth or foot == 0:
+        return None
+    steady = _steady(values[foot : peak + 1], parameters)
+    if steady < parameters.trend_steady:
         return None
     metric, entity, meaning = row["metric"], EntityId(row["entity"]), meaning_of(row["metric"])
     if values[peak] - usual < floor_of(meaning, parameters):
@@ -103,12 +98,13 @@ def _trend(given: AnalysisInput, row: dict[str, Any]) -> Finding | None:
     )
 
 
-def _foot(rising: NDArray[np.float64]) -> tuple[int, float]:
-    """Where the series last was at the level of its first eighth, and that level."""
-    head = rising[: max(BLOCKS, len(rising) // 8)]
+def _foot(rising: NDArray[np.float64], parameters: Parameters) -> tuple[int, float]:
+    """Where the series last was at the level of its beginning, and that level."""
+    head = rising[: max(parameters.trend_blocks, len(rising) // parameters.trend_blocks)]
     usual = float(np.median(head))
-    noise = max(1.4826 * float(np.median(np.abs(head - usual))), 0.02 * abs(usual), 1e-9)
-    return int(np.nonzero(rising <= usual + 2 * noise)[0][-1]), usual
+    floor = parameters.trend_noise_floor * abs(usual)
+    noise = max(1.4826 * float(np.median(np.abs(head - usual))), floor, 1e-9)
+    return int(np.nonzero(rising <= usual + parameters.trend_noise * noise)[0][-1]), usual
 
 
 def _began(at: Numbers, values: NDArray[np.float64], foot: int, peak: int, *, level: float) -> datetime:
@@ -119,9 +115,9 @@ def _began(at: Numbers, values: NDArray[np.float64], foot: int, peak: int, *, le
     return max(moment_of(at[0]), moment_of(at[foot]) + timedelta(seconds=min(0.0, back)))
 
 
-def _steady(trend: NDArray[np.float64]) -> float:
+def _steady(trend: NDArray[np.float64], parameters: Parameters) -> float:
     """Share of the steps between the medians of equal blocks that go up."""
-    if len(trend) < 2 * BLOCKS:
+    if len(trend) < 2 * parameters.trend_blocks:
         return 0.0
-    levels = [float(np.median(block)) for block in np.array_split(trend, BLOCKS)]
+    levels = [float(np.median(block)) for block in np.array_split(trend, parameters.trend_blocks)]
     return float(np.mean(np.diff(levels) > 0))

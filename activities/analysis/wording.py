@@ -5,6 +5,7 @@ import re
 
 from activities.analysis.catalogue import Meaning
 from activities.analysis.catalogue.tokens import words_of
+from activities.analysis.parameters import LIMITS
 from workflows.contracts.identifiers import EntityId
 
 _BYTES = ("B", "kB", "MB", "GB", "TB", "PB")
@@ -79,14 +80,13 @@ _UNITS_IN_NAMES = frozenset(
 )
 _UPPER = {word: word.upper() for word in ("cpu", "tcp", "udp", "gc", "jvm", "http", "tls", "ssl", "dns", "rss", "sql")}
 _SHORT = {**_UPPER, "io": "I/O", "fds": "file descriptors", "pg": "Postgres", "mem": "memory", "p95": "p95"}
-LABELS_SHOWN = 2
 
 
 def readable(metric: str) -> str:
     """A metric's name as words: `rate(process_cpu_seconds_total{mode="user"})` is "process CPU (user)"."""
     inner = wrapped[1] if (wrapped := _WRAPPED.match(metric)) else metric
     name, _, labels = inner.partition("{")
-    shown = [value for _, value in _LABEL.findall(labels)][:LABELS_SHOWN]
+    shown = [value for _, value in _LABEL.findall(labels)][: LIMITS.labels]
     if name == "ALERTS":
         return f"Alert {', '.join(shown)}"
     words = words_of(name)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from activities.analysis.context import IncidentContext
+from activities.analysis.parameters import LIMITS
 from activities.reporting.causal_chain import causal_chain
 from activities.reporting.conclusion import Conclusion
 from activities.reporting.impact import blast_radius, ruled_out
@@ -27,9 +28,6 @@ from workflows.contracts.report import (
     Verdict,
 )
 from workflows.contracts.version import ENGINE_VERSION
-
-FINDINGS_REPORTED = 150
-"""Findings in a report beside those that it refers to; all of them are in the ledger."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +73,7 @@ def describe(
     referred = {part.finding_key for item in hypotheses for part in (*item.supporting, *item.contradicting)}
     referred |= {key for step in story.chain for key in step.findings}
     referred |= {key for entry in story.timeline for key in entry.findings}
-    referred |= {item.key for item in findings[:FINDINGS_REPORTED]}
+    referred |= {item.key for item in findings[: LIMITS.findings]}
     reported = tuple(item for item in findings if item.key in referred)
     return _body(
         context,
@@ -117,7 +115,7 @@ def without_conclusion(
         mechanism=f"Nothing was concluded: the step {failed} met an error of its own.",
         probability=1.0,
     )
-    reported = tuple(findings[:FINDINGS_REPORTED])
+    reported = tuple(findings[: LIMITS.findings])
     keys = {item.key for item in reported}
     kept = tuple(item for item in claims if item.state is ClaimState.VERIFIED and item.findings[0] in keys)
     return _body(

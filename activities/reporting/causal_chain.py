@@ -3,13 +3,13 @@
 import heapq
 from collections.abc import Iterable, Mapping
 
+from activities.analysis.parameters import LIMITS
 from activities.analysis.ranking import INHERITED_KINDS
 from activities.reporting.conclusion import Conclusion
 from workflows.contracts.finding import Finding, FindingFamily
 from workflows.contracts.identifiers import EntityId
 from workflows.contracts.report import CausalStep
 
-FINDINGS_OF_A_STEP = 3
 Step = tuple[EntityId, EntityId]
 
 
@@ -83,7 +83,7 @@ def _cheapest(
 
 
 def _step(step: Step, findings: Iterable[Finding]) -> CausalStep:
-    shown = list(findings)[:FINDINGS_OF_A_STEP]
+    shown = list(findings)[: LIMITS.findings_of_a_step]
     callee, caller = step
     return CausalStep(
         source=callee,

@@ -5,13 +5,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from activities.analysis.context import IncidentContext
+from activities.analysis.parameters import DEFAULT
 from workflows.contracts.finding import Finding
 from workflows.contracts.hypothesis import Hypothesis
 from workflows.contracts.identifiers import EntityId
 from workflows.contracts.report import Verdict
-
-WORTH_REPORTING = 0.15
-"""Strength from which a finding is worth a line of the timeline, a step of the chain or a place in the impact."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +31,7 @@ class Conclusion:
     @cached_property
     def strong(self) -> tuple[Finding, ...]:
         """Findings that are worth reporting."""
-        return tuple(item for item in self.findings if item.strength >= WORTH_REPORTING)
+        return tuple(item for item in self.findings if item.strength >= DEFAULT.reported_from)
 
     @cached_property
     def probabilities(self) -> Mapping[EntityId, float]:

@@ -1,14 +1,10 @@
 """Who feels the fault, and who is ruled out as its root cause."""
 
-from activities.reporting.conclusion import WORTH_REPORTING, Conclusion
+from activities.analysis.parameters import DEFAULT, LIMITS
+from activities.reporting.conclusion import Conclusion
 from workflows.contracts.finding import Finding, FindingFamily
 from workflows.contracts.identifiers import EntityId
 from workflows.contracts.report import RuledOut
-
-RULED_OUT_BELOW = 0.02
-"""Probability below which an entity that shows something is ruled out; what lies above stays in the ranking."""
-
-RULED_OUT_LENGTH = 10
 
 
 def blast_radius(conclusion: Conclusion) -> tuple[EntityId, ...]:
@@ -35,9 +31,9 @@ def ruled_out(conclusion: Conclusion) -> tuple[RuledOut, ...]:
     rows = []
     for name, item in sorted(strongest.items(), key=lambda pair: (-pair[1].strength, pair[0])):
         probability = conclusion.probabilities.get(name, 0.0)
-        weak = item.strength < WORTH_REPORTING and name not in conclusion.context.alerting
-        if weak or probability >= RULED_OUT_BELOW:
+        weak = item.strength < DEFAULT.reported_from and name not in conclusion.context.alerting
+        if weak or probability >= DEFAULT.ruled_out_below:
             continue
         why = f"calls {suspect}, which explains more" if name in upstream else "explains less of what was seen"
         rows.append(RuledOut(entity=name, reason=f"{why}; its strongest sign: {item.summary[:160]}"))
-    return tuple(rows[:RULED_OUT_LENGTH])
+    return tuple(rows[: LIMITS.ruled_out])

@@ -2,13 +2,12 @@
 
 from collections.abc import Mapping
 
+from activities.analysis.parameters import DEFAULT, LIMITS
 from activities.reporting.conclusion import Conclusion
-from activities.reporting.verdict import CANDIDATE_FROM, KIND_CLEAR_FROM
 from workflows.contracts.hypothesis import FaultKind
 from workflows.contracts.observation import ObservationStatus
 from workflows.contracts.report import Outcome
 
-MOST_STEPS = 4
 BY_KIND: Mapping[FaultKind, str] = {
     FaultKind.CPU: "compare processor use and throttling of {entity} with its limits; profile what it computes",
     FaultKind.MEMORY: "look at the memory of {entity} against its limit and at its restarts; take a heap dump",
@@ -27,15 +26,15 @@ BY_KIND: Mapping[FaultKind, str] = {
 
 
 def next_steps(conclusion: Conclusion) -> tuple[str, ...]:
-    """At most four sentences, the most useful first."""
+    """A few sentences, the most useful first."""
     verdict = conclusion.verdict
     steps: list[str] = []
     if verdict.change_id is not None:
         steps.append(f"read the diff of {verdict.change_id}; a rollback of it is the quickest test")
     if verdict.outcome is Outcome.CANDIDATES:
-        names = [name for name, value in conclusion.probabilities.items() if value >= CANDIDATE_FROM][:3]
-        steps.append(f"tell the candidates apart: {', '.join(names)}")
-    if verdict.entity is not None and verdict.fault_kind_probability >= KIND_CLEAR_FROM:
+        names = [name for name, value in conclusion.probabilities.items() if value >= DEFAULT.candidate_from]
+        steps.append(f"distinguish between the candidates: {', '.join(names[: LIMITS.candidates])}")
+    if verdict.entity is not None and verdict.fault_kind_probability >= DEFAULT.kind_clear_from:
         sentence = BY_KIND.get(verdict.fault_kind)
         steps += [sentence.format(entity=verdict.entity)] if sentence else []
     elif verdict.entity is not None:
@@ -43,7 +42,7 @@ def next_steps(conclusion: Conclusion) -> tuple[str, ...]:
     else:
         steps.append("look at what was not recorded or does not belong to the topology: clients, DNS, providers")
     gaps = [item for item in conclusion.context.data_gaps if item.status is not ObservationStatus.NOT_RECORDED]
-    for item in sorted(gaps, key=lambda item: -item.count)[:2]:
+    for item in sorted(gaps, key=lambda item: -item.count)[: LIMITS.next_steps_of_data_gaps]:
         about = f" of {item.entity}" if item.entity else ""
         steps.append(f"look at {item.tool}{about} by hand, there is no data: {item.reason[:120]}")
-    return tuple(steps[:MOST_STEPS])
+    return tuple(steps[: LIMITS.next_steps])

@@ -1,26 +1,20 @@
 """What happened in which order: each fact once, the root cause, its change and the alerts always among them."""
 
-from datetime import timedelta
-
+from activities.analysis.parameters import DEFAULT, LIMITS
 from activities.reporting.conclusion import Conclusion
 from workflows.contracts.finding import Finding, FindingFamily
 from workflows.contracts.report import TimelineEntry
 
-ENTRIES = 12
-"""Findings in the timeline; alerts are not counted."""
-
-LOOKBACK = timedelta(hours=1)
-
 
 def timeline(conclusion: Conclusion) -> tuple[tuple[TimelineEntry, ...], int]:
     """The entries by time, and how many findings with a time were left out."""
-    since = conclusion.context.alert_at - LOOKBACK
+    since = conclusion.context.alert_at - DEFAULT.timeline_lookback
     dated = [item for item in conclusion.findings if item.onset is not None and item.onset >= since]
     always = _always(conclusion, dated)
     worth = [item for item in dated if item in conclusion.strong and item.family is not FindingFamily.CHANGE]
     chosen: dict[str, Finding] = {}
     for item in (*always, *worth):
-        if len(chosen) < ENTRIES:
+        if len(chosen) < LIMITS.timeline_entries:
             chosen.setdefault(item.summary, item)
     entries = [
         TimelineEntry(at=item.onset, entity=item.entity, sentence=item.summary, findings=(item.key,))

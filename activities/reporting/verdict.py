@@ -3,22 +3,10 @@
 from collections.abc import Sequence
 
 from activities.analysis.context import IncidentContext
+from activities.analysis.parameters import DEFAULT, LIMITS
 from workflows.contracts.hypothesis import FaultKind, Hypothesis
 from workflows.contracts.observation import ObservationStatus
 from workflows.contracts.report import Outcome, Verdict
-
-FOUND_FROM = 0.5
-"""Probability from which one entity is called the root cause ..."""
-
-FOUND_MARGIN = 0.2
-"""... if no other entity comes nearer to it than this."""
-
-CANDIDATE_FROM = 0.15
-"""Probability from which an entity is named at all."""
-
-CANDIDATES_NAMED = 3
-KIND_CLEAR_FROM = 0.5
-"""Probability of a kind of fault from which it is named."""
 
 
 def verdict_of(hypotheses: Sequence[Hypothesis], context: IncidentContext) -> Verdict:
@@ -30,7 +18,7 @@ def verdict_of(hypotheses: Sequence[Hypothesis], context: IncidentContext) -> Ve
     """
     entities = [item for item in hypotheses if item.entity is not None]
     top = entities[0] if entities and entities[0].rank == 1 else None
-    if top is None or top.probability < CANDIDATE_FROM:
+    if top is None or top.probability < DEFAULT.candidate_from:
         return Verdict(
             outcome=Outcome.INCONCLUSIVE,
             probability=hypotheses[0].probability,
@@ -38,7 +26,7 @@ def verdict_of(hypotheses: Sequence[Hypothesis], context: IncidentContext) -> Ve
             partial=_is_partial(context),
         )
     second = entities[1].probability if len(entities) > 1 else 0.0
-    found = top.probability >= FOUND_FROM and top.probability - second >= FOUND_MARGIN
+    found = top.probability >= DEFAULT.found_from and top.probability - second >= DEFAULT.found_margin
     return Verdict(
         outcome=Outcome.CAUSE_FOUND if found else Outcome.CANDIDATES,
         entity=top.entity,
@@ -53,7 +41,7 @@ def verdict_of(hypotheses: Sequence[Hypothesis], context: IncidentContext) -> Ve
 
 def kind_in_words(kind: FaultKind, probability: float) -> str:
     """A kind of fault as people read it: with its own probability, or that it is unclear."""
-    if kind is FaultKind.UNKNOWN or probability < KIND_CLEAR_FROM:
+    if kind is FaultKind.UNKNOWN or probability < DEFAULT.kind_clear_from:
         return "unclear"
     return f"{kind.value} ({probability:.0%})"
 
@@ -68,7 +56,7 @@ def _kind(top: Hypothesis) -> str:
 
 
 def _candidates(entities: Sequence[Hypothesis]) -> str:
-    named = [item for item in entities[:CANDIDATES_NAMED] if item.probability >= CANDIDATE_FROM]
+    named = [item for item in entities[: LIMITS.candidates] if item.probability >= DEFAULT.candidate_from]
     listed = " or ".join(f"{item.entity} ({item.probability:.0%})" for item in named)
     change = f"; suspected change: {entities[0].change_id}" if entities[0].change_id else ""
     return f"The root cause may be {listed}{change}; kind of fault: {_kind(entities[0])}"

@@ -6,10 +6,8 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib.resources import files
 
+from activities.analysis.parameters import LIMITS
 from workflows.contracts.hypothesis import FaultKind
-
-LONGEST_TEXT = 2_000
-"""Characters of a text that are looked at."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +23,7 @@ class Message:
 @lru_cache(maxsize=65_536)
 def message_in(text: str) -> Message | None:
     """The well-known message in a log line or in the text of a condition; None when there is none."""
-    start = text[:LONGEST_TEXT]
+    start = text[: LIMITS.message_length]
     return next((message for message in _messages() if message.pattern.search(start)), None)
 
 

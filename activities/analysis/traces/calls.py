@@ -10,7 +10,6 @@ from activities.analysis.traces.mechanism import TraceMechanism
 from activities.analysis.traces.spans import Spans, TraceSums
 from activities.analysis.wording import name_of, number
 from workflows.contracts.finding import Direction, Finding, FindingFamily, Mechanism
-from workflows.contracts.hypothesis import FaultKind
 from workflows.contracts.identifiers import EntityId, ProbeKey
 from workflows.contracts.predicate import AllOf, RowCount
 
@@ -99,7 +98,7 @@ class Calls(TraceMechanism[CallRatio]):
             ),
             direction=Direction.UP if more else Direction.VANISHED if detail.seen == 0 else Direction.DOWN,
             strength=strength,
-            fault_kinds={FaultKind.BEHAVIOUR: 0.7, FaultKind.ERROR: 0.3},
+            fault_kinds=dict(self.parameters.kinds_calls),
             predicate=AllOf(parts=(calls, requests)),
             note=f"usually about {number(round(detail.expected))}",
         )

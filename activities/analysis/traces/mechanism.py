@@ -38,7 +38,7 @@ class TraceMechanism(ABC, Generic[Detail]):
         self.evidence = evidence
         self.parameters = parameters
         self.factory = factory
-        self.averages: Averages[EntityId, Detail] = Averages()
+        self.averages: Averages[EntityId, Detail] = Averages(parameters)
 
     @abstractmethod
     def compare(self, change_point: ChangePoint, sums: TraceSums) -> None:

@@ -2,12 +2,12 @@
 
 from activities.analysis.change_points import ChangePoint
 from activities.analysis.finding_factory import Shift
+from activities.analysis.parameters import Kinds
 from activities.analysis.traces.mechanism import TraceMechanism
 from activities.analysis.traces.spans import TraceSums
 from activities.analysis.traces.time_lost import TimeLost, time_lost
 from activities.analysis.wording import name_of
 from workflows.contracts.finding import Finding, FindingFamily, Mechanism
-from workflows.contracts.hypothesis import FaultKind
 from workflows.contracts.identifiers import EntityId
 
 
@@ -37,13 +37,11 @@ class NetworkTime(TraceMechanism[TimeLost]):
             signal=f"{caller} to {edge.entity}",
             what=f"Network or queueing time from {name_of(caller)} to {edge.operation} at {name_of(edge.entity)}",
             strength=strength,
-            fault_kinds=_kinds(detail.slowed_inside),
+            fault_kinds=dict(self._kinds(detail.slowed_inside)),
             caller=caller,
         )
 
-
-def _kinds(slowed_inside: float) -> dict[FaultKind, float]:
-    """Time lost before an answer begins: in the network when the work is as quick as ever, else in the process."""
-    if slowed_inside > 0.5:
-        return {FaultKind.LATENCY: 0.8, FaultKind.CPU: 0.1, FaultKind.SATURATION: 0.1}
-    return {FaultKind.NETWORK: 0.8, FaultKind.SATURATION: 0.2}
+    def _kinds(self, slowed_inside: float) -> Kinds:
+        """Time lost before an answer begins: in the network when the work is as quick as ever, else in the process."""
+        queueing = slowed_inside > self.parameters.queueing_from
+        return self.parameters.kinds_queueing_time if queueing else self.parameters.kinds_network_time

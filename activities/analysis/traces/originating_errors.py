@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from activities.analysis.change_points import ChangePoint
-from activities.analysis.parameters import Parameters
+from activities.analysis.parameters import Kinds, Parameters
 from activities.analysis.traces.mechanism import TraceMechanism
 from activities.analysis.traces.spans import EDGE, Edge, TraceSums
 from activities.analysis.traces.time_lost import shared_between_ends
@@ -75,7 +75,7 @@ class OriginatingErrors(TraceMechanism[FailingEdge]):
             summary=_sentence(entity, detail),
             direction=Direction.APPEARED,
             strength=strength,
-            fault_kinds=_kinds(entity, edge),
+            fault_kinds=dict(_kinds(entity, edge, self.parameters)),
             predicate=AllOf(
                 parts=tuple(
                     RowCount(
@@ -121,11 +121,9 @@ def _sentence(entity: EntityId, detail: FailingEdge) -> str:
     return f"{share} calls of {name_of(edge.entity)} to {name_of(entity)} fail {how}"
 
 
-def _kinds(entity: EntityId, edge: Edge) -> dict[FaultKind, float]:
+def _kinds(entity: EntityId, edge: Edge, parameters: Parameters) -> Kinds:
     if _unreached(entity, edge):
-        if edge.unanswered:
-            return {FaultKind.CRASH: 0.6, FaultKind.ERROR: 0.3, FaultKind.LOCK: 0.1}
-        return {FaultKind.LATENCY: 0.5, FaultKind.ERROR: 0.3, FaultKind.SATURATION: 0.2}
+        return parameters.kinds_unanswered if edge.unanswered else parameters.kinds_given_up
     if edge.peer and edge.unanswered:
-        return {FaultKind.SATURATION: 0.6, FaultKind.ERROR: 0.4}
-    return {FaultKind.ERROR: 1.0}
+        return parameters.kinds_unanswered_one_caller
+    return ((FaultKind.ERROR, 1.0),)

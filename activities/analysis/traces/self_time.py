@@ -2,12 +2,12 @@
 
 from activities.analysis.change_points import ChangePoint
 from activities.analysis.finding_factory import Shift
+from activities.analysis.parameters import Kinds
 from activities.analysis.traces.mechanism import TraceMechanism
 from activities.analysis.traces.spans import Edge, TraceSums
 from activities.analysis.traces.time_lost import TimeLost, time_lost
 from activities.analysis.wording import name_of
 from workflows.contracts.finding import Finding, FindingFamily, Mechanism
-from workflows.contracts.hypothesis import FaultKind
 from workflows.contracts.identifiers import EntityId
 
 
@@ -36,9 +36,14 @@ class SelfTime(TraceMechanism[TimeLost]):
             signal=edge.operation,
             what=_what(edge),
             strength=strength,
-            fault_kinds=_kinds(edge, entity),
+            fault_kinds=dict(self._kinds(edge, entity)),
             caller=edge.caller_entity,
         )
+
+    def _kinds(self, edge: Edge, entity: EntityId) -> Kinds:
+        if edge.peer and edge.entity != entity:
+            return self.parameters.kinds_wait_of_callers
+        return self.parameters.kinds_wait_of_one_caller if edge.peer else self.parameters.kinds_self_time
 
 
 def _what(edge: Edge) -> str:
@@ -46,11 +51,3 @@ def _what(edge: Edge) -> str:
     if edge.peer:
         return f"Waiting for {name_of(EntityId(edge.peer))} in {edge.operation} at {owner}"
     return f"Self time of {edge.operation} at {owner}"
-
-
-def _kinds(edge: Edge, entity: EntityId) -> dict[FaultKind, float]:
-    if edge.peer and edge.entity != entity:
-        return {FaultKind.LATENCY: 0.6, FaultKind.LOCK: 0.2, FaultKind.SATURATION: 0.2}
-    if edge.peer:
-        return {FaultKind.SATURATION: 0.8, FaultKind.LATENCY: 0.2}
-    return {FaultKind.LATENCY: 0.7, FaultKind.CPU: 0.2, FaultKind.SATURATION: 0.1}

@@ -11,6 +11,7 @@ from activities.analysis.evidence import AnsweredProbe, Evidence
 from activities.analysis.findings import find
 from activities.analysis.graph import Graph
 from activities.analysis.metrics import onset_of
+from activities.analysis.parameters import DEFAULT
 from activities.analysis.ranking import SENTENCES
 from activities.analysis.verification import evaluate
 from activities.answers import COLUMNS
@@ -134,7 +135,7 @@ def test_a_units_scale_does_not_matter() -> None:
 def test_a_slow_ramp_is_dated_from_its_foot() -> None:
     at = np.array([micros(NOON + timedelta(minutes=n)) for n in range(60)])
     values = np.array([1.0 + (n % 3) * 0.01 + max(0, n - 30) * 0.2 for n in range(60)])
-    onset = onset_of(at, values, NOON + timedelta(minutes=50))
+    onset = onset_of(at, values, NOON + timedelta(minutes=50), DEFAULT)
     assert onset is not None
     assert abs((onset - NOON).total_seconds() / 60 - 31) <= 2
 
