@@ -1,7 +1,7 @@
 """Plain methods beside ours, on the same bundle with the same information.
 
 Each reduces every modality to series per entity (metrics as they are; log lines, spans, failures and mean durations
-per interval), because that is what such methods read. BARO is told the true moment of the injection; nothing else is.
+per interval), because that is what such methods read. BARO is given the true moment of the injection; no other is.
 """
 
 import random
@@ -30,13 +30,13 @@ NOTES = {
     ALERTED: "the entity that the alert is about; it stands beside every run",
     "latest-change": "the target of the latest change before the alert",
     "random": "a seeded shuffle of the entities",
-    "n-sigma": "largest deviation of any series after a fixed split, in standard deviations",
+    "n-sigma": "largest deviation of any series after a fixed change point, in standard deviations",
     "onset-first": "the entity whose series deviates first by over three standard deviations",
     "random-walk": "personalised PageRank from the alert along calls, weighted by n-sigma",
-    "baro": "BARO's robust scorer (FSE'24) by fse-baro; told the true time of the injection, which we are not",
+    "baro": "BARO's robust scorer (FSE'24) by fse-baro; given the true time of the injection, which we are not",
 }
 RECENT = timedelta(minutes=5)
-"""The fixed split: what is newer is suspect, what is older is usual."""
+"""The fixed change point: what is newer is suspect, what is older is usual."""
 
 SIGMAS = 3.0
 DAMPING = 0.85
@@ -52,7 +52,7 @@ Scores = Mapping[EntityId, float]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Question:
+class CaseInput:
     """What a method may look at."""
 
     entities: tuple[EntityId, ...]
@@ -66,26 +66,26 @@ class Question:
     """When what was changed, where that is known."""
 
     injected_at: datetime | None
-    """For the one method that is told."""
+    """For the one method that is given it."""
 
     seed: str
 
 
-Method = Callable[[Question], Scores | None]
+Method = Callable[[CaseInput], Scores | None]
 
 
-def question_of(folder: Path, injected_at: datetime | None) -> Question:
+def case_input(folder: Path, injected_at: datetime | None) -> CaseInput:
     """Read a bundle, clamped to what was visible."""
     bundle = open_bundle(folder)
     if bundle.manifest.answers is not None:
-        series, graph, asked = _captured(CapturedBackend(bundle))
+        series, graph, queried = _captured(CapturedBackend(bundle))
     else:
-        series, graph, asked = _series(bundle), _graph(bundle), set()
-    named = asked | set(series["entity"].unique().to_list()) | set(graph.kinds)
+        series, graph, queried = _series(bundle), _graph(bundle), set()
+    named = queried | set(series["entity"].unique().to_list()) | set(graph.kinds)
     if bundle.alert.entity:
         named.add(bundle.alert.entity)
     named |= {item.entity for item in bundle.cluster() if item.entity}
-    return Question(
+    return CaseInput(
         entities=tuple(EntityId(name) for name in sorted(named)),
         series=series,
         graph=graph,
@@ -97,13 +97,13 @@ def question_of(folder: Path, injected_at: datetime | None) -> Question:
     )
 
 
-def rank_all(question: Question, methods: Mapping[str, Method]) -> dict[str, tuple[Ranked, ...]]:
+def rank_all(given: CaseInput, methods: Mapping[str, Method]) -> dict[str, tuple[Ranked, ...]]:
     """The ranking of every one of these methods that can be run here."""
     found: dict[str, tuple[Ranked, ...]] = {}
     for name, method in methods.items():
-        scores = method(question)
+        scores = method(given)
         if scores is not None:
-            found[name] = _ranking(question.entities, scores)
+            found[name] = _ranking(given.entities, scores)
     return found
 
 
@@ -113,50 +113,50 @@ def _ranking(entities: tuple[EntityId, ...], scores: Scores) -> tuple[Ranked, ..
     return tuple(sorted(rows, key=lambda row: (-row.probability, row.entity))[:KEPT])
 
 
-def _alerted(question: Question) -> Scores | None:
+def _alerted(given: CaseInput) -> Scores | None:
     """None where the alert is about no entity."""
-    return None if question.alerting is None else {question.alerting: 1.0}
+    return None if given.alerting is None else {given.alerting: 1.0}
 
 
-def _latest_change(question: Question) -> Scores | None:
+def _latest_change(given: CaseInput) -> Scores | None:
     """None where no change is recorded."""
-    known = [(at, target) for at, target in question.changes if at <= question.alert_at]
+    known = [(at, target) for at, target in given.changes if at <= given.alert_at]
     return {target: float(number) for number, (_, target) in enumerate(sorted(known), start=1)} if known else None
 
 
-def _random(question: Question) -> Scores:
-    rng = random.Random(question.seed)  # noqa: S311 - a stated, seeded baseline
-    return {name: rng.random() for name in question.entities}
+def _random(given: CaseInput) -> Scores:
+    rng = random.Random(given.seed)  # noqa: S311 - a stated, seeded baseline
+    return {name: rng.random() for name in given.entities}
 
 
-def _n_sigma(question: Question) -> Scores:
-    deviations = _deviations(question)
+def _n_sigma(given: CaseInput) -> Scores:
+    deviations = _deviations(given)
     found = deviations.group_by("entity").agg(pl.col("z").max())
     return {EntityId(name): float(z) for name, z in found.iter_rows()}
 
 
-def _onset_first(question: Question) -> Scores:
-    """Minus the seconds between the split and the first large deviation."""
-    large = _deviations(question).filter(pl.col("z") > SIGMAS)
+def _onset_first(given: CaseInput) -> Scores:
+    """Minus the seconds between the change point and the first large deviation."""
+    large = _deviations(given).filter(pl.col("z") > SIGMAS)
     found = large.group_by("entity").agg(pl.col("ts").min())
-    split = _split(question)
-    return {EntityId(name): -(at - split).total_seconds() for name, at in found.iter_rows()}
+    since = _change_point(given)
+    return {EntityId(name): -(at - since).total_seconds() for name, at in found.iter_rows()}
 
 
-def _random_walk(question: Question) -> Scores:
-    names = list(question.entities)
+def _random_walk(given: CaseInput) -> Scores:
+    names = list(given.entities)
     index = {name: number for number, name in enumerate(names)}
-    weight = np.array([_n_sigma_of(question).get(name, 0.0) for name in names]) + 1e-3
+    weight = np.array([_n_sigma_of(given).get(name, 0.0) for name in names]) + 1e-3
     moves = np.zeros((len(names), len(names)))
     for name in names:
-        for callee in question.graph.downstream(name):
+        for callee in given.graph.downstream(name):
             if callee in index:
                 moves[index[name], index[callee]] = weight[index[callee]]
                 moves[index[callee], index[name]] += 0.1 * weight[index[name]]
         moves[index[name], index[name]] += weight[index[name]]
     moves /= moves.sum(axis=1, keepdims=True)
     start = np.zeros(len(names))
-    start[index[question.alerting] if question.alerting in index else slice(None)] = 1.0
+    start[index[given.alerting] if given.alerting in index else slice(None)] = 1.0
     start /= start.sum()
     standing: NDArray[np.float64] = start.copy()
     for _ in range(STEPS):
@@ -164,22 +164,22 @@ def _random_walk(question: Question) -> Scores:
     return {name: float(value) for name, value in zip(names, standing, strict=True)}
 
 
-def _n_sigma_of(question: Question) -> Scores:
-    return {name: min(value, 1e3) for name, value in _n_sigma(question).items()}
+def _n_sigma_of(given: CaseInput) -> Scores:
+    return {name: min(value, 1e3) for name, value in _n_sigma(given).items()}
 
 
-def _baro(question: Question) -> Scores | None:
+def _baro(given: CaseInput) -> Scores | None:
     """None where the package is not installed, or the time is not known."""
     try:
         import pandas  # noqa: PLC0415 - comes with the optional package
         from baro.root_cause_analysis import robust_scorer  # noqa: PLC0415
     except ImportError:
         return None
-    if question.injected_at is None or question.series.is_empty():
+    if given.injected_at is None or given.series.is_empty():
         return None
-    keyed = question.series.with_columns(
+    keyed = given.series.with_columns(
         column=pl.format("c{}", pl.struct("entity", "signal").rank("dense")),
-        bucket=pl.col("ts").dt.truncate(_bucket(question.series)),
+        bucket=pl.col("ts").dt.truncate(_bucket(given.series)),
     )
     owner = dict(keyed.select("column", "entity").unique().iter_rows())
     wide = (
@@ -190,9 +190,9 @@ def _baro(question: Question) -> Scores | None:
     )
     table = pandas.DataFrame(wide.to_dict(as_series=False))
     try:
-        ranks = robust_scorer(table, inject_time=int(question.injected_at.timestamp()))["ranks"]
+        ranks = robust_scorer(table, inject_time=int(given.injected_at.timestamp()))["ranks"]
     except (ValueError, KeyError, IndexError) as error:
-        LOG.warning("baseline.failed", method="baro", case=question.seed, reason=str(error)[:200])
+        LOG.warning("baseline.failed", method="baro", case=given.seed, reason=str(error)[:200])
         ranks = []  # it ranks nobody, and is scored so
     scores: dict[EntityId, float] = {}
     for place, column in enumerate(ranks):
@@ -211,25 +211,25 @@ METHODS: Mapping[str, Method] = {
 }
 
 
-def _split(question: Question) -> datetime:
+def _change_point(given: CaseInput) -> datetime:
     """Five minutes before the alert; two thirds into what there is, where that leaves too little before."""
-    early, late = question.series["ts"].min(), question.series["ts"].max()
-    split = question.alert_at - RECENT
+    early, late = given.series["ts"].min(), given.series["ts"].max()
+    at = given.alert_at - RECENT
     if not isinstance(early, datetime) or not isinstance(late, datetime):
-        return split
-    return split if split - early > RECENT else early + (late - early) * 2 / 3
+        return at
+    return at if at - early > RECENT else early + (late - early) * 2 / 3
 
 
-def _deviations(question: Question) -> pl.DataFrame:
-    """(entity, signal, ts, z) of everything after the split."""
-    split = _split(question)
+def _deviations(given: CaseInput) -> pl.DataFrame:
+    """(entity, signal, ts, z) of everything after the change point."""
+    at = _change_point(given)
     usual = (
-        question.series.filter(pl.col("ts") < split)
+        given.series.filter(pl.col("ts") < at)
         .group_by("entity", "signal")
         .agg(mean=pl.col("value").mean(), spread=pl.col("value").std())
     )
     return (
-        question.series.filter(pl.col("ts") >= split)
+        given.series.filter(pl.col("ts") >= at)
         .join(usual, on=["entity", "signal"])
         .filter(pl.col("spread") > 0)
         .with_columns(z=((pl.col("value") - pl.col("mean")) / pl.col("spread")).abs())
@@ -246,7 +246,7 @@ def _bucket(frame: pl.DataFrame) -> str:
 
 
 def _captured(backend: CapturedBackend) -> tuple[pl.DataFrame, Graph, set[str]]:
-    """Of captured answers: the metrics that were answered, the graph, and every entity that was asked about."""
+    """Of captured answers: the metrics that were answered, the graph, and every entity that was queried."""
     probes = backend.probes()
     parts = [SERIES.to_frame()]
     graph = Graph.from_answer(pl.DataFrame(schema=COLUMNS["topology"]))
@@ -257,8 +257,8 @@ def _captured(backend: CapturedBackend) -> tuple[pl.DataFrame, Graph, set[str]]:
             parts.append(named.select(pl.col(name).cast(kind) for name, kind in SERIES.items()))
         elif rows is not None and isinstance(probe, TopologyProbe):
             graph = Graph.from_answer(rows)
-    asked: set[str] = {entity for probe in probes if (entity := entity_of(probe)) is not None}
-    return pl.concat(parts).sort("entity", "signal", "ts"), graph, asked
+    queried: set[str] = {entity for probe in probes if (entity := entity_of(probe)) is not None}
+    return pl.concat(parts).sort("entity", "signal", "ts"), graph, queried
 
 
 def _series(bundle: Bundle) -> pl.DataFrame:

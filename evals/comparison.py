@@ -15,7 +15,7 @@ from evals.scoring import interval, names_root, names_root_cause, ranks, roots_o
 SIGNIFICANT = 0.05
 MOVED_SHOWN = 5
 LEAST_MOVE = 0.2
-"""Log-odds by which a contribution must have moved to be told."""
+"""Log-odds by which a contribution must have moved to be listed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,5 +169,7 @@ def _moved(old: CaseResult, new: CaseResult) -> tuple[str, ...]:
     changes = [
         (weights[1].get(key, 0.0) - weights[0].get(key, 0.0), key) for key in weights[0].keys() | weights[1].keys()
     ]
-    told = sorted((item for item in changes if abs(item[0]) >= LEAST_MOVE), key=lambda item: (-abs(item[0]), item[1]))
-    return tuple(f"{move:+.2f} for {entity}: {reason}" for move, (entity, reason) in told[:MOVED_SHOWN])
+    largest = sorted(
+        (item for item in changes if abs(item[0]) >= LEAST_MOVE), key=lambda item: (-abs(item[0]), item[1])
+    )
+    return tuple(f"{move:+.2f} for {entity}: {reason}" for move, (entity, reason) in largest[:MOVED_SHOWN])

@@ -58,7 +58,7 @@ def falls(before: dict[str, Standing], now: dict[str, Standing]) -> list[str]:
         if new.verdict < old.verdict:
             found.append(f"{old.case}: the verdict fell from {_WORDS[old.verdict]} to {_WORDS[new.verdict]}")
         if old.change and not new.change:
-            found.append(f"{old.case}: the change that brought it in is no longer told right")
+            found.append(f"{old.case}: the change that brought it in is no longer named")
     return found
 
 

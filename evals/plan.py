@@ -52,9 +52,9 @@ class Plan(Contract):
 
     def key(self) -> str:
         """Equal for equal plans over the same files by the same code, however many cases at once."""
-        asked = canonical_json(self.model_copy(update={"jobs": 1}))
+        settings = canonical_json(self.model_copy(update={"jobs": 1}))
         places = [path for path in (self.root, Path(self.suite)) if path is not None and path.is_dir()]
-        return digest_of(b"\n".join([asked, _sources(), *(_listing(place) for place in places)]))
+        return digest_of(b"\n".join([settings, _sources(), *(_listing(place) for place in places)]))
 
     def open(self) -> Suite:
         """The suite.

@@ -17,7 +17,7 @@ from temporalio.service import RPCError
 from activities.memory.evaluations import Evaluations
 from activities.memory.ledger import Ledger
 from activities.telemetry.recorded import Bundle, BundleError, open_bundle
-from evals.baselines import ALERTED, METHODS, question_of, rank_all
+from evals.baselines import ALERTED, METHODS, case_input, rank_all
 from evals.bundles import Truth
 from evals.meter import Cost, Meter
 from evals.plan import Plan
@@ -223,14 +223,14 @@ def _from_report(empty: CaseResult, ledger: Ledger) -> CaseResult:
 def _beside(plan: Plan, suite: Suite, bundle: Bundle, name: str) -> dict[str, object]:
     """What is known beside the investigation: the candidates, the truth unless blind, the baselines."""
     truth, problem = (None, None) if plan.blind else truth_of(suite, name)
-    question = question_of(bundle.folder, truth.injected_at if truth is not None else None)
+    given = case_input(bundle.folder, truth.injected_at if truth is not None else None)
     methods = METHODS if plan.baselines else {ALERTED: METHODS[ALERTED]}
     found: dict[str, object] = {
-        "entities": question.entities[:MOST_ENTITIES],
-        "baselines": rank_all(question, methods),
+        "entities": given.entities[:MOST_ENTITIES],
+        "baselines": rank_all(given, methods),
     }
     if truth is not None:
-        found |= with_truth(truth, question.entities)
+        found |= with_truth(truth, given.entities)
     if problem is not None:
         found["truth_problem"] = problem
     return found
@@ -248,7 +248,7 @@ def truth_of(suite: Suite | TruthsOnly, name: str) -> tuple[Truth | None, str | 
 
 
 def with_truth(truth: Truth, entities: tuple[EntityId, ...]) -> dict[str, object]:
-    """The fields of a result that its truth fills; a truth of no entity of the case is told, never scored."""
+    """The fields of a result that its truth fills; a truth of no entity of the case is reported, never scored."""
     shown = CaseTruth(**{name: getattr(truth, name) for name in CaseTruth.model_fields})
     known = set(entities)
     strangers = [root.entity for root in truth.roots if known and not known & {root.entity, *root.aliases}]

@@ -275,7 +275,7 @@ class EvaluationFile(Contract):
     wall_seconds: float
     cpu_count: int
     baseline_notes: dict[str, str] = Field(default_factory=dict)
-    """What each baseline is, and what it was told."""
+    """What each baseline is, and what it was given."""
 
     cases: tuple[CaseResult, ...]
     scores: Scores | None = None

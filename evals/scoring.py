@@ -202,18 +202,18 @@ def _says_something_else(row: CaseResult) -> bool:
 
 
 def _changes(rows: Sequence[CaseResult]) -> ChangeScores | None:
-    asked = [row for row in rows if row.truth is not None and row.truth.changes_recorded]
-    if not asked:
+    with_changes = [row for row in rows if row.truth is not None and row.truth.changes_recorded]
+    if not with_changes:
         return None
     outcomes: Counter[tuple[bool, bool]] = Counter()
-    for row in asked:
+    for row in with_changes:
         assert row.truth is not None
         wanted = {root.change_id for root in roots_of(row.truth) if root.change_id is not None}
         said = row.verdict.change_id if row.verdict is not None else None
         right = row.failed is None and (said in wanted if wanted else said is None)
         outcomes[bool(wanted), right] += 1
     return ChangeScores(
-        n=len(asked),
+        n=len(with_changes),
         right=outcomes[True, True] + outcomes[False, True],
         with_change=outcomes[True, True] + outcomes[True, False],
         right_change=outcomes[True, True],

@@ -16,7 +16,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 class UserNamespaceError(RuntimeError):
     """Postgres refuses to run as root, and this machine does not let root drop its name.
 
-    Caught by the stack's start and told to the person at the keyboard.
+    Caught by the stack's start and shown to the person at the keyboard.
     """
 
 
@@ -56,7 +56,7 @@ def spawn(
         standard_input: text to feed; nothing when None.
 
     Raises:
-        UserNamespaceError: `unprivileged` was asked for by root where that is not possible.
+        UserNamespaceError: `unprivileged` was requested by root where that is not possible.
     """
     parent = os.getpid()
     drop = unprivileged and os.geteuid() == 0

@@ -40,7 +40,7 @@ class Plan(BaseModel):
 
 
 class Endpoints(BaseModel):
-    """What a lease-holder is told: the addresses of what runs, or why it does not."""
+    """What a lease-holder learns: the addresses of what runs, or why it does not."""
 
     pid: int
     temporal_address: str | None = None

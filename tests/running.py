@@ -33,7 +33,7 @@ def an_alert(fingerprint: str = "f1", **fields: object) -> Alert:
 def options_for(
     folder: Path, *, budget: Budget | None = None, heartbeat: timedelta = timedelta(seconds=10)
 ) -> InvestigationOptions:
-    """What `inquest investigate` asks, with fast retries."""
+    """What `inquest investigate` requests, with fast retries."""
     opened = open_bundle(folder)
     return InvestigationOptions(
         backend=RECORDED,

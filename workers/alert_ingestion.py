@@ -29,7 +29,7 @@ LONGEST_ATTRIBUTE = 200
 
 @dataclass(frozen=True, kw_only=True)
 class InvestigationOptions:
-    """What to ask, beside the alert."""
+    """What is requested, beside the alert."""
 
     backend: str
     source: str = ""

@@ -121,7 +121,7 @@ def list_(
     replays: Annotated[bool, typer.Option("--replays", help="Replays and evaluations in place of live ones.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document a line.")] = False,
 ) -> None:
-    """List the latest investigations, one a line; live ones unless replays are asked for."""
+    """List the latest investigations, one a line; live ones unless `--replays` is given."""
     opened_after = None if since is None else datetime.now(UTC) - span_of(since)
     wanted = Wanted(service=service, opened_after=opened_after, live=not replays)
     with open_installation(read_settings()) as installation:
@@ -231,7 +231,7 @@ async def _serve(installation: Installation) -> None:
 
 
 def write_report(report: Report, folder: Path) -> Path | None:
-    """Write the report as Markdown and as a page; a form that cannot be drawn is told and costs nothing else.
+    """Write the report as Markdown and as a page; a form that cannot be drawn is reported and costs nothing else.
 
     Returns:
         The page; None when it could not be drawn.

@@ -34,7 +34,7 @@ class InvestigationUpdate:
 
     probes: list[ObservationSummary] = field(default_factory=list)
     planned: int = 0
-    asked: int = 0
+    answered: int = 0
     findings: list[Finding] = field(default_factory=list)
     published: bool = False
 
@@ -71,7 +71,7 @@ def _look(ledger: Ledger, seen: set[ProbeKey], found: set[str]) -> Investigation
     return InvestigationUpdate(
         probes=[item for item in answered if item.probe_key not in seen],
         planned=len(summaries),
-        asked=len(answered),
+        answered=len(answered),
         findings=[item for item in findings if item.key not in found],
         published=published,
     )
@@ -81,7 +81,7 @@ async def _check_alive(client: Client, ledger: Ledger, investigation_id: Investi
     try:
         description = await client.get_workflow_handle(workflow_id_of(investigation_id)).describe()
     except RPCError:
-        return  # Temporal is away for a moment; the next look tells
+        return  # Temporal is away for a moment; the next look shows
     if description.status in _CLOSED_BADLY and await asyncio.to_thread(ledger.report) is None:
         raise InvestigationEndedError(
             f"investigation {investigation_id} ended without a report: {description.status.name}"

@@ -41,7 +41,7 @@ COLLECT_RENAMED = "collect"
 
 @workflow.defn(name="investigation", failure_exception_types=[ApplicationError])
 class Investigation:
-    """The durable inquiry into one incident. A person may query `progress`, and update with `add_hint` and `stop`."""
+    """The durable investigation of one incident. Query `progress`; update with `add_hint` and `stop`."""
 
     @workflow.init
     def __init__(self, request: InvestigationRequest) -> None:

@@ -83,7 +83,7 @@ class _Candidate:
 
 
 def words_of(text: str) -> frozenset[str]:
-    """The telling words of a text, cut to comparable stems."""
+    """The informative words of a text, as comparable stems."""
     plain = _CAMEL.sub(r"\1 \2", text).lower()
     return frozenset(_ENDING.sub("", word)[:6] for word in _WORD.findall(plain) if word not in stop_words())
 
@@ -93,7 +93,7 @@ CHANGES: dict[Modality, list[str]] = {"changes": ["id", "ts", "kind", "target", 
 
 @evidence_family(needs=CHANGES, reads_findings=True)
 def find_in_changes(given: AnalysisInput) -> list[Finding]:
-    """A finding for every change that may have introduced the fault; its strength is 1/2 where nothing tells."""
+    """A finding for every change that may have introduced the fault; without any sign for or against it, at 1/2."""
     symptom = _symptom(given)
     found: list[Finding] = []
     for item in given.evidence.of("changes"):

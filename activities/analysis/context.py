@@ -1,4 +1,4 @@
-"""What ranking and reporting know of an incident beside its findings; no telemetry, only what it was asked about."""
+"""What ranking and reporting know of an incident beside its findings: alerts, topology and data gaps, no telemetry."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -38,9 +38,9 @@ def numbers_in(table: pl.DataFrame, column: str, names: pl.DataFrame, keys: dict
     return found[column].cast(pl.Int64).fill_null(-1).to_numpy()
 
 
-def counted(cut: PrePostSums, thing: Numbers, things: int) -> Counted:
-    """The counts of `cut`, summed per thing; `thing` tells what each number stands for, -1 where for none."""
-    return Counted(before=cut.pre_by_bucket("count", thing, things), after=cut.post("count", thing, things))
+def counted(sums: PrePostSums, thing: Numbers, things: int) -> Counted:
+    """The counts of `sums`, summed per thing; `thing` says what each number stands for, -1 where for none."""
+    return Counted(before=sums.pre_by_bucket("count", thing, things), after=sums.post("count", thing, things))
 
 
 def together(first: Counted, second: Counted) -> Counted:
@@ -173,9 +173,9 @@ def _learned(pairs: pl.DataFrame, n: Matrix, base: Matrix, parameters: Parameter
     good &= present
     buckets = good.sum(axis=1)
     deviation = (error * good).sum(axis=1)
-    volume = (np.maximum(n, expected) * good).sum(axis=1)
+    most = (np.maximum(n, expected) * good).sum(axis=1)
     squared = (error**2 / (expected + 1) * good).sum(axis=1)
-    loss = np.clip((deviation + 1) / (volume + 1), 0, 1)
+    loss = np.clip((deviation + 1) / (most + 1), 0, 1)
     buckets = present.sum(axis=1)
     known = buckets / (buckets + parameters.ratio_buckets)
     whole = np.abs(ratio - np.round(ratio)) <= parameters.whole_tolerance
@@ -218,16 +218,16 @@ def _deviation() -> pl.Expr:
 def _deviance() -> pl.Expr:
     """Root of the deviance of seeing so many parts of a whole, of which a constant share is usual.
 
-    Where a code path left no choice, a few requests tell as much as many: a count's own deviation would not see it.
+    Where a code path left no choice, a few requests say as much as many: a count's own deviation would not see it.
     """
     whole, seen = pl.max_horizontal("references", "seen").cast(pl.Float64), pl.col("seen").cast(pl.Float64)
     known = pl.col("past") + 1
     usual = (pl.col("ratio") * pl.col("past")).clip(0, pl.col("past"))
     share = (usual + 0.5) / known
     lacking = whole - seen
-    told = 2 * (_times_log(seen, whole * share) + _times_log(lacking, whole * (1 - share)))
+    deviance = 2 * (_times_log(seen, whole * share) + _times_log(lacking, whole * (1 - share)))
     open_ = (pl.col("loss") * whole * share) ** 2 / (whole * share * (1 - share) + 1)
-    return (told.clip(0) / (1 + open_)).sqrt()
+    return (deviance.clip(0) / (1 + open_)).sqrt()
 
 
 def _touched(parameters: Parameters) -> pl.Expr:

@@ -210,7 +210,7 @@ def _reported(
 
 
 def _read(evidence: Evidence, spans: Numbered, parameters: Parameters) -> _Lines:
-    """Every answer about lines; answers of earlier versions do not tell what a line came after."""
+    """Every answer about lines; answers of earlier versions do not say what a line came after."""
     found = evidence.numbered("logs", ["severity", "template", "after"], ["count"], ("example",))
     names = found.names.rename({"entity": "owner"}).with_columns(
         statement=_statement("template", parameters), before=_statement("after", parameters)

@@ -299,7 +299,7 @@ def _firing_finding(factory: FindingFactory, firing: _Firing, row: dict[str, Any
 def onset_of(at: Numbers, values: Matrix, change_point: datetime, parameters: Parameters) -> datetime | None:
     """When the change that holds at the end began: the foot of the rise, above the noise of the first part.
 
-    The noise is that of the first part of the series (`onset_noise`), so that a slow ramp is dated from
+    The noise is that of the first part of the series (`onset_noise`), so that a slow trend is dated from
     its beginning and not from where it becomes obvious.
 
     Args:

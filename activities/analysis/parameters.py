@@ -345,7 +345,7 @@ class Parameters:
     """Findings at least this strong date the onset and lend their words to the symptom."""
 
     change_prior: float = -0.5
-    """Log-odds of a change of which nothing tells."""
+    """Log-odds of a change without any sign for or against it."""
 
     change_word_ceiling: float = 3.0
     """Most log-odds that shared words add."""

@@ -42,7 +42,7 @@ def find_request_weighted(given: AnalysisInput) -> Iterator[Finding]:
     """
     series, evidence = given.series, given.evidence
     traced = [entity_of(item.probe) for item in evidence.of("traces") if item.rows.height]
-    about = [metric for metric in series.names["metric"].unique() if _mechanism_of(metric) or _is_volume(metric)]
+    about = [metric for metric in series.names["metric"].unique() if _mechanism_of(metric) or _is_request_count(metric)]
     listed = series.names.filter(pl.col("metric").is_in(about), ~pl.col("entity").is_in(traced))
     courses = [
         course
@@ -83,14 +83,14 @@ class _Course:
 
 
 def _courses(entity: EntityId, names: pl.DataFrame, series: Series, parameters: Parameters) -> list[_Course]:
-    volumes = {row["metric"]: row["number"] for row in names.iter_rows(named=True) if _is_volume(row["metric"])}
+    counts = {row["metric"]: row["number"] for row in names.iter_rows(named=True) if _is_request_count(row["metric"])}
     found = []
     for row in names.sort("metric").iter_rows(named=True):
         mechanism = _mechanism_of(row["metric"])
-        volume = _volume_of(row["metric"], volumes) if mechanism else None
-        if mechanism is None or volume is None:
+        count = _request_count_of(row["metric"], counts) if mechanism else None
+        if mechanism is None or count is None:
             continue
-        answered, counted = series.arrays(row["number"]), series.arrays(volumes[volume])
+        answered, counted = series.arrays(row["number"]), series.arrays(counts[count])
         at, mine, theirs = np.intersect1d(answered[0], counted[0], return_indices=True)
         if len(at) < parameters.metric_least_points:
             continue
@@ -106,13 +106,13 @@ def _courses(entity: EntityId, names: pl.DataFrame, series: Series, parameters: 
                 answered=answered,
                 at=at,
                 level=level,
-                requests=counted[1][theirs] * _seconds(volume, at),
+                requests=counted[1][theirs] * _seconds(count, at),
             )
         )
     return found
 
 
-def _is_volume(metric: str) -> bool:
+def _is_request_count(metric: str) -> bool:
     meaning = meaning_of(metric)
     return meaning.signal is Signal.TRAFFIC and meaning.resource is Resource.REQUEST
 
@@ -133,10 +133,10 @@ def _mechanism_of(metric: str) -> Mechanism | None:
     return Mechanism.ORIGINATING_ERRORS if share and is_failing else None
 
 
-def _volume_of(metric: str, volumes: Mapping[str, int]) -> str | None:
+def _request_count_of(metric: str, counts: Mapping[str, int]) -> str | None:
     """The count of the requests that `metric` is about: with its labels, or of the entity as a whole."""
-    same = sorted(name for name in volumes if _labels(name) == _labels(metric))
-    plain = sorted(name for name in volumes if not _labels(name))
+    same = sorted(name for name in counts if _labels(name) == _labels(metric))
+    plain = sorted(name for name in counts if not _labels(name))
     return next(iter(same or plain), None)
 
 
@@ -146,11 +146,9 @@ def _failing(metric: str, values: Vector, parameters: Parameters) -> Vector:
     return np.clip(1 - share if meaning.fall_is_bad else share, 0, 1)
 
 
-def _seconds(volume: str, at: Numbers) -> float:
+def _seconds(count: str, at: Numbers) -> float:
     """What turns a rate per second into requests per point; 1 for a count."""
-    per_second = meaning_of(volume).unit.endswith("/s") or not {"rps", "qps", "ops", "rate"}.isdisjoint(
-        words_of(volume)
-    )
+    per_second = meaning_of(count).unit.endswith("/s") or not {"rps", "qps", "ops", "rate"}.isdisjoint(words_of(count))
     return float(np.median(np.diff(at))) / 1e6 if per_second else 1.0
 
 
@@ -173,7 +171,7 @@ def _lost(course: _Course, change_point: ChangePoint, parameters: Parameters) ->
         return None
     level, n = course.level, course.requests
     recent = _recent(course.at, before, parameters)
-    volume, past = float(n[after].sum()), float(n[before].sum())
+    count, past = float(n[after].sum()), float(n[before].sum())
     lost = float((level[after] * n[after]).sum())
     if course.mechanism == Mechanism.ORIGINATING_ERRORS:
         failed = level * n
@@ -181,18 +179,18 @@ def _lost(course: _Course, change_point: ChangePoint, parameters: Parameters) ->
             (float(failed[before].sum()) + 0.5) / (past + 1),
             (float(failed[recent].sum()) + 0.0) / (float(n[recent].sum()) + 1),
         )
-        return _Loss(course, volume, max(0.0, lost - usual * volume), 0.0)
+        return _Loss(course, count, max(0.0, lost - usual * count), 0.0)
     logs = np.log(np.maximum(level, 1e-9))
     middle = float(np.median(logs[before]))
     spread = 1.4826 * float(np.median(np.abs(logs[before] - middle)))
     usual = max(middle, float(np.median(logs[recent])))
     # What a long history has never done needs no allowance for what a short one may have missed.
     unknown = parameters.noise_floor**2 / (1 + float(before.sum()) / parameters.known_points)
-    variance = spread**2 + unknown + parameters.latency_sampling**2 * (1 / volume + 1 / past)
-    squared = max(0.0, math.log(max(lost / volume, 1e-9)) - usual) ** 2 / variance
+    variance = spread**2 + unknown + parameters.latency_sampling**2 * (1 / count + 1 / past)
+    squared = max(0.0, math.log(max(lost / count, 1e-9)) - usual) ** 2 / variance
     weight = squared / (squared + parameters.half_saturation**2)
-    base = volume * math.exp(usual)
-    return _Loss(course, volume, weight * max(0.0, lost - base), base)
+    base = count * math.exp(usual)
+    return _Loss(course, count, weight * max(0.0, lost - base), base)
 
 
 def _recent(at: NDArray[np.int64], before: NDArray[np.bool_], parameters: Parameters) -> NDArray[np.intp]:

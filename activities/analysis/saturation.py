@@ -29,7 +29,7 @@ class _Level:
     """How much is used, and how much there is."""
 
     used: float
-    whole: float
+    capacity: float
 
 
 @evidence_family(needs={"metrics": ["metric", "ts", "value"]})
@@ -41,13 +41,13 @@ def find_saturation(given: AnalysisInput) -> list[Finding]:
     """
     series, parameters = given.series, given.parameters
     averages: Averages[int, _Level] = Averages(parameters)
-    wholes = _wholes(series, parameters)
-    for block in series.blocks(sorted(wholes)):
-        whole = np.array([wholes[int(number)] for number in block.number])
+    capacities = _capacities_of(series, parameters)
+    for block in series.blocks(sorted(capacities)):
+        capacity = np.array([capacities[int(number)] for number in block.number])
         for change_point in given.change_points:
-            level, strength = _levels(block, whole, change_point, parameters)
+            level, strength = _levels(block, capacity, change_point, parameters)
             for place in np.nonzero(strength > 0)[0]:
-                shown = _Level(used=float(level[place]), whole=float(whole[place]))
+                shown = _Level(used=float(level[place]), capacity=float(capacity[place]))
                 averages.add(int(block.number[place]), float(strength[place]), change_point, shown)
     best: dict[tuple[str, FaultKind], tuple[float, Finding]] = {}
     for item in averages.over(given.change_points, least=parameters.metric_least_strength):
@@ -59,7 +59,7 @@ def find_saturation(given: AnalysisInput) -> list[Finding]:
     return [best[key][1] for key in sorted(best)]
 
 
-def _wholes(series: Series, parameters: Parameters) -> dict[int, float]:
+def _capacities_of(series: Series, parameters: Parameters) -> dict[int, float]:
     """The series that are the use of a capacity, with the value that is all of it.
 
     That is one for a ratio, a hundred for a percentage, and otherwise the median of the series that the catalogue
@@ -67,16 +67,16 @@ def _wholes(series: Series, parameters: Parameters) -> dict[int, float]:
     """
     metrics = [metric for metric in series.names["metric"].unique() if _may_be_limited(meaning_of(metric))]
     limited = series.names.filter(pl.col("metric").is_in(metrics))
-    wholes: dict[int, float] = {}
+    capacities: dict[int, float] = {}
     for (metric,), rows in limited.group_by("metric"):
         meaning = meaning_of(str(metric))
         if meaning.unit in ("ratio", "%"):
-            whole = 1.0 if meaning.unit == "ratio" else 100.0
-            if _within(series, rows["number"].to_list(), whole * parameters.limit_whole):
-                wholes |= dict.fromkeys(rows["number"], whole)
+            capacity = 1.0 if meaning.unit == "ratio" else 100.0
+            if _within(series, rows["number"].to_list(), capacity * parameters.limit_whole):
+                capacities |= dict.fromkeys(rows["number"], capacity)
         else:
-            wholes |= _capacities(series, rows, str(metric), meaning)
-    return wholes
+            capacities |= _capacities(series, rows, str(metric), meaning)
+    return capacities
 
 
 def _may_be_limited(meaning: Meaning) -> bool:
@@ -94,31 +94,31 @@ def _within(series: Series, numbers: list[int], most: float) -> bool:
 def _capacities(series: Series, rows: pl.DataFrame, metric: str, meaning: Meaning) -> dict[int, float]:
     name, brace, labels = metric.partition("{")
     wanted = [meaning.capacity, name.replace("used", "size"), name.replace("used", "limit")]
-    wholes = {f"{item}{brace}{labels}" for item in wanted if item is not None and item != name}
-    known = series.names.filter(pl.col("metric").is_in(list(wholes)), pl.col("entity").is_in(rows["entity"].implode()))
+    names = {f"{item}{brace}{labels}" for item in wanted if item is not None and item != name}
+    known = series.names.filter(pl.col("metric").is_in(list(names)), pl.col("entity").is_in(rows["entity"].implode()))
     by_entity = {row["entity"]: row["number"] for row in known.iter_rows(named=True)}
     found = {}
     for row in rows.iter_rows(named=True):
         if row["entity"] in by_entity:
-            whole = float(np.median(series.arrays(by_entity[row["entity"]])[1]))
-            if whole > 0:
-                found[int(row["number"])] = whole
+            capacity = float(np.median(series.arrays(by_entity[row["entity"]])[1]))
+            if capacity > 0:
+                found[int(row["number"])] = capacity
     return found
 
 
-def _levels(block: Block, whole: Matrix, change_point: ChangePoint, parameters: Parameters) -> tuple[Matrix, Matrix]:
+def _levels(block: Block, capacity: Matrix, change_point: ChangePoint, parameters: Parameters) -> tuple[Matrix, Matrix]:
     """The level of each series since the change point, and how much it says."""
     moment = micros(change_point.at)
     past = int(np.searchsorted(block.at, moment))
     before, after = block.value[:, :past], block.value[:, past:]
     if not after.size:
-        return np.zeros(len(whole)), np.zeros(len(whole))
+        return np.zeros(len(capacity)), np.zeros(len(capacity))
     level = median_of(after)
     as_high = (before >= parameters.limit_same_level * level[:, None]).sum(axis=1) / max(past, 1)
     known = moment - int(block.at[0]) if past else 0
     usual = as_high * known / (known + parameters.limit_memory / timedelta(microseconds=1))
     near = parameters.limit_near
-    full = np.clip((level / whole - near) / max(1 - near, 1e-9), 0, 1)
+    full = np.clip((level / capacity - near) / max(1 - near, 1e-9), 0, 1)
     return level, full * (1 - usual)
 
 
@@ -134,7 +134,7 @@ def _finding(given: AnalysisInput, number: int, strength: float, change_point: C
         signal=metric,
         summary=(
             f"{readable(metric)} of {name_of(entity)} stands at {measured(level.used, meaning)} "
-            f"of {measured(level.whole, meaning)} since {since:%H:%M:%S}"
+            f"of {measured(level.capacity, meaning)} since {since:%H:%M:%S}"
         ),
         direction=Direction.UP,
         strength=strength * weight_of(meaning, given.parameters),

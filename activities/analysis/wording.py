@@ -90,12 +90,12 @@ def readable(metric: str) -> str:
     if name == "ALERTS":
         return f"Alert {', '.join(shown)}"
     words = words_of(name)
-    told = [word for word in words if word not in _UNITS_IN_NAMES] or words
+    kept = [word for word in words if word not in _UNITS_IN_NAMES] or words
     if words[-1:] == ["count"]:
-        told = [word for word in told if word not in ("duration", "latency")] + ["count"]
-    if "error" in told and "ratio" in words:
-        told = [word for word in told if word != "error"] + ["error", "share"]
-    text = " ".join(_SHORT.get(word, word) for word in told)
+        kept = [word for word in kept if word not in ("duration", "latency")] + ["count"]
+    if "error" in kept and "ratio" in words:
+        kept = [word for word in kept if word != "error"] + ["error", "share"]
+    text = " ".join(_SHORT.get(word, word) for word in kept)
     labelled = f" ({', '.join(shown)})" if shown else ""
     return f"{text[:1].upper()}{text[1:]}{labelled}"
 

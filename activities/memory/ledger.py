@@ -255,7 +255,7 @@ class Ledger:
         packed = zstandard.ZstdCompressor(level=3).compress(content)
         if len(packed) > ARTIFACT_LIMIT:
             raise ArtifactTooLargeError(
-                f"an answer of {len(packed)} compressed bytes exceeds {ARTIFACT_LIMIT}: ask for less at once"
+                f"an answer of {len(packed)} compressed bytes exceeds {ARTIFACT_LIMIT}: query less at once"
             )
         connection.execute(
             insert(ARTIFACT)

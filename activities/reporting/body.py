@@ -32,7 +32,7 @@ from workflows.contracts.version import ENGINE_VERSION
 
 @dataclass(frozen=True, kw_only=True)
 class _Story:
-    """What happened, beside the ranking; empty where it could not be told."""
+    """What happened, beside the ranking; empty where it is not known."""
 
     chain: tuple[CausalStep, ...] = ()
     timeline: tuple[TimelineEntry, ...] = ()

@@ -17,7 +17,7 @@ from workflows.contracts.probe import (
 )
 
 METRIC_LOOKBACK = timedelta(hours=24)
-"""A day of history tells a daily pattern from a change."""
+"""A day of history distinguishes a daily pattern from a change."""
 
 EVENT_LOOKBACK = timedelta(hours=24)
 """For logs and traces, whose normal behaviour is compared bucket by bucket."""
@@ -41,7 +41,7 @@ def plan_probes(
     edges: Iterable[tuple[EntityId, EntityId]],
     alerting: Iterable[EntityId],
 ) -> list[Probe]:
-    """Every query worth running, the most telling first.
+    """Every query worth running, the most informative first.
 
     Args:
         backend: who is queried.

@@ -1,4 +1,4 @@
-"""What the lab asks of the machine itself: small volumes, and networks of a process's own. Both need root."""
+"""What the lab needs of the machine itself: small volumes, and networks of a process's own. Both need root."""
 
 import random
 import shutil

@@ -41,7 +41,7 @@ UNION ALL SELECT 'queue_oldest_seconds', coalesce(extract(epoch FROM clock_times
 
 
 def unchecked() -> ssl.SSLContext:
-    """Scrapes do not check certificates, so that one that ended can be told from a service that is gone."""
+    """Scrapes do not check certificates, so that one that ended can be distinguished from a service that is gone."""
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -54,7 +54,7 @@ class NoAlertError(RuntimeError):
 
 @dataclass
 class Recorder:
-    """Scrapes while it is asked to, then reads logs and spans."""
+    """Scrapes until it is stopped, then reads logs and spans."""
 
     stage: Stage
     started: datetime = field(default_factory=now)

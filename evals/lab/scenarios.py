@@ -20,7 +20,7 @@ class Scenario:
     """Role of a service that is rolled out shortly before, without any effect."""
 
     recovers: bool = False
-    """The fault is over before the question is asked."""
+    """The fault is over before the investigation begins."""
 
     missing: tuple[Modality, ...] = ()
     """What was not recorded."""

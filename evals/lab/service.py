@@ -79,7 +79,7 @@ class Peer(BaseModel):
 
 
 class Configuration(BaseModel):
-    """What the stage tells a service."""
+    """What the stage orders a service to do."""
 
     name: str
     host: str

@@ -172,7 +172,7 @@ class Stage:
         self.changes.append(change)
 
     def misbehave(self, name: str, how: str) -> None:
-        """Tell a service's process to do, from within, what a fault wants; no telemetry tells of it."""
+        """Make a service's process do, from within, what a fault wants; no telemetry mentions it."""
         visit(self.peers[name], f"/control/{how}", self.tls)
 
     def execute(self, statement: str) -> None:
@@ -311,7 +311,7 @@ def visit(peer: Peer, path: str, tls: ssl.SSLContext) -> None:
         connection.request("GET", path)
         connection.getresponse().read()
     except (OSError, http.client.HTTPException):
-        pass  # a person who gets no answer goes away; the shop's own telemetry tells
+        pass  # a person who gets no answer goes away; the shop's own telemetry shows it
     finally:
         connection.close()
 

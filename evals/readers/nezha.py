@@ -1,7 +1,7 @@
 """Nezha (IntelligentDDS/Nezha): Online Boutique and Train Ticket under injected faults.
 
 The clock is the one stated for this corpus: the alert fires a minute and a drawn part of another minute after the
-injection, only its time is told, and a further minute is visible. Earlier faults stay in the history, unlabelled.
+injection, only its time is given, and a further minute is visible. Earlier faults stay in the history, unlabelled.
 """
 
 import csv

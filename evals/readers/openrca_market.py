@@ -1,7 +1,7 @@
 """OpenRCA Market as extracted alerts (boerste/rca-llm-reasoning): what detectors said, beside a graph of the system.
 
 Detections become samples of `ALERTS{...}` with the value 1, as a monitoring system that keeps its own alerts has
-them. Their clock is a minute: trace alerts are floored to it, because in some cases the first one tells the moment
+them. Their clock is a minute: trace alerts are floored to it, because in some cases the first one gives away the moment
 of the injection. The alert fires with the first metric anomaly of a case and three further minutes are visible;
 what was detected in earlier cases stays as history, unlabelled.
 """
@@ -142,7 +142,7 @@ class _Bed:
         try:
             return list(self.metrics)
         except CorpusError:
-            return [UNREADABLE]  # reading that case tells why
+            return [UNREADABLE]  # reading that case says why
 
     @cached_property
     def metrics(self) -> dict[str, list[_MetricAlert]]:

@@ -270,9 +270,9 @@ class OpenSre:
     def recording(self, name: str) -> Recording:
         """One scenario, without what its alert says about the cause."""
         folder = self._folder(name)
-        told = _json(_Alert, folder / "alert.json")
+        alert = _json(_Alert, folder / "alert.json")
         scenario = _merged(folder)
-        seen = _Seen(_alerting(told, scenario, folder))
+        seen = _Seen(_alerting(alert, scenario, folder))
         for path in _evidence(folder, scenario):
             _take(path, seen)
         start, end = seen.window(folder)
@@ -339,7 +339,7 @@ class _Seen:
     alerting: EntityId
     samples: list[tuple[datetime, EntityId, str, float]] = field(default_factory=list)
     logs: list[tuple[datetime, EntityId, str, str]] = field(default_factory=list)
-    told: list[ClusterCondition] = field(default_factory=list)
+    events: list[ClusterCondition] = field(default_factory=list)
     states: list[ClusterCondition] = field(default_factory=list)
     """Of objects, without a time of their own: true when the queries are run."""
 
@@ -399,7 +399,7 @@ class _Seen:
 
     def conditions(self) -> list[ClusterCondition]:
         """Events at their times, states at the time of the alert."""
-        return [*self.told, *(item.model_copy(update={"at": self.last}) for item in self.states)]
+        return [*self.events, *(item.model_copy(update={"at": self.last}) for item in self.states)]
 
     def state(self, kind: str, name: str, entity: EntityId, condition: _Condition, *, healthy: bool) -> None:
         """An object's state."""
@@ -418,13 +418,13 @@ class _Seen:
 
     def _times(self) -> list[datetime]:
         rows = [item[0] for item in self.samples] + [item[0] for item in self.logs]
-        return rows + [item.at for item in self.told]
+        return rows + [item.at for item in self.events]
 
 
-def _alerting(told: _Alert, scenario: _Scenario, folder: Path) -> EntityId:
+def _alerting(alert: _Alert, scenario: _Scenario, folder: Path) -> EntityId:
     """The workload or database that the alert is about."""
-    database = told.commonAnnotations.db_instance_identifier or scenario.db_instance_identifier
-    workload = told.commonLabels.workload_name or scenario.workload_name
+    database = alert.commonAnnotations.db_instance_identifier or scenario.db_instance_identifier
+    workload = alert.commonLabels.workload_name or scenario.workload_name
     if workload is not None:
         return entity_id(EntityKind.SERVICE, workload)
     if database is not None:
@@ -457,7 +457,7 @@ def _take(path: Path, seen: _Seen) -> None:
     source = next((name for name in _TAKERS if path.stem == name or path.stem.startswith(f"{name}_")), None)
     if source is None:
         LOG.warning("evidence.unknown", file=path.name, known=sorted(_TAKERS))
-        return  # a source that no probe of ours asks
+        return  # a source that no probe of ours queries
     seen.files.add(source)
     try:
         _TAKERS[source](path, seen)
@@ -511,7 +511,7 @@ def _insights(path: Path, seen: _Seen) -> None:
 def _rds_events(path: Path, seen: _Seen) -> None:
     for event in _json(_RdsEvents, path).events:
         categories = sorted(event.event_categories)
-        seen.told.append(
+        seen.events.append(
             ClusterCondition(
                 at=event.date,
                 object_kind="DBInstance",
@@ -529,7 +529,7 @@ def _events(path: Path, seen: _Seen) -> None:
     document = json.loads(path.read_bytes())
     for event in (_Event.model_validate(item) for items in document.values() for item in items):
         kind, _, name = event.involved_object.partition("/")
-        seen.told.append(
+        seen.events.append(
             ClusterCondition(
                 at=event.last_time,
                 object_kind=kind,

@@ -215,7 +215,7 @@ def _spans(folder: Path) -> pl.DataFrame | None:
 
 
 def _changes(folder: Path) -> list[Change]:
-    """Deploys, told by what their commit says, and flag flips. A commit that was not deployed changed nothing yet."""
+    """Deploys, described by what their commit says, and flag flips. What was not deployed changed nothing."""
     context = folder / "context"
     commits = {item.sha: item for item in _COMMITS.validate_json(_list(context / "commits.json"))}
     changes = []

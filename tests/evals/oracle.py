@@ -106,8 +106,8 @@ def check(document: Document) -> None:
             figures = rank_figures(kinded, [case["ranking"] for case in kinded], with_kind=True)
             check_ranks(group["entity_and_kind"], figures)
         for method, shown in group["baselines"].items():
-            told = [case for case in faulty if method in case["baselines"]]
-            check_ranks(shown, rank_figures(told, [case["baselines"][method] for case in told]))
+            ranked = [case for case in faulty if method in case["baselines"]]
+            check_ranks(shown, rank_figures(ranked, [case["baselines"][method] for case in ranked]))
         _check_verdicts(group, cases)
         _check_calibration(group, cases)
         _check_changes(group, cases)
@@ -158,17 +158,17 @@ def _check_calibration(group: Document, cases: list[Document]) -> None:
 
 
 def _check_changes(group: Document, cases: list[Document]) -> None:
-    asked = [case for case in cases if case["truth"]["changes_recorded"]]
-    if not asked:
+    with_changes = [case for case in cases if case["truth"]["changes_recorded"]]
+    if not with_changes:
         assert group["changes"] is None
         return
     right = 0
-    for case in asked:
+    for case in with_changes:
         wanted = {root["change_id"] for root in roots(case["truth"])} - {None}
         said = case["verdict"]["change_id"] if case["verdict"] else None
         right += case["failed"] is None and (said in wanted if wanted else said is None)
     assert group["changes"]["right"] == right
-    assert group["changes"]["n"] == len(asked)
+    assert group["changes"]["n"] == len(with_changes)
 
 
 def mcnemar(lost: int, won: int) -> float:

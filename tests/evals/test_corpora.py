@@ -186,7 +186,7 @@ def test_the_markets_clocks_and_graph(tmp_path: Path) -> None:
     assert manifest.metrics.rows == 3, "earlier faults are history; what comes later is not seen"
     assert recording.metrics is not None
     traced = recording.metrics.filter(recording.metrics["metric"].str.contains("PD"))
-    assert traced["ts"].to_list() == [NOON], "the millisecond of the injection is not told"
+    assert traced["ts"].to_list() == [NOON], "the millisecond of the injection is not visible"
     assert traced["entity"].to_list() == ["pod:cart-0"]
     assert recording.logs is not None
     assert recording.logs.select("ts", "severity", "message").rows() == [
@@ -211,9 +211,9 @@ def test_opensre_tells_neither_cause_nor_health(tmp_path: Path) -> None:
     broken = "kube/007-broken-image"
     assert reader.names() == ["kube/000-fine", broken]
     recording, truth = reader.recording(broken), reader.truth(broken)
-    told = recording.alert.model_dump_json()
+    visible = recording.alert.model_dump_json()
     for word in ("mage", "info", "missing", "alerting", "007"):
-        assert word not in told
+        assert word not in visible
     assert reader.recording("kube/000-fine").alert.title == recording.alert.title
     assert recording.cluster is not None
     shown = {(item.object_kind, item.type): item.healthy for item in recording.cluster if item.entity != "pod:pay-1"}

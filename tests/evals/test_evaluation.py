@@ -146,7 +146,7 @@ def test_what_cannot_work_is_told_before_anything_runs(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     (tmp_path / "empty").mkdir()
     name = recorded("bad_deploy").name
-    for arguments, told in (
+    for arguments, message in (
         (["run", str(suite), "--json", str(tmp_path / "file" / "x.json")], "cannot write"),
         (["run", str(suite), "--case", "other"], "no such case"),
         (["run", str(suite), "--visible-until", "60"], "for corpora"),
@@ -168,7 +168,7 @@ def test_what_cannot_work_is_told_before_anything_runs(tmp_path: Path) -> None:
             timeout=120,
         )
         assert done.returncode == 1, arguments
-        assert told in done.stderr, done.stderr
+        assert message in done.stderr, done.stderr
         assert "Traceback" not in done.stderr
     assert not (tmp_path / "data").exists()
 

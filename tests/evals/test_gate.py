@@ -71,7 +71,7 @@ def test_a_fall_names_its_case() -> None:
     assert falls(before, now) == [
         "row_lock: the root fell from rank 1 to 1000",
         "row_lock: the verdict fell from right to wrong",
-        "row_lock: the change that brought it in is no longer told right",
+        "row_lock: the change that brought it in is no longer named",
         "bad_deploy: is no longer replayed",
     ]
     assert falls(now | {"b2": good}, before) == [], "better is no fall"

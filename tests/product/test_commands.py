@@ -198,7 +198,7 @@ def test_doctor_and_settings(run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "environment", "told"),
+    ("arguments", "environment", "message"),
     [
         (["investigate", "/nowhere"], {}, "/nowhere"),
         (["investigate", str(PROJECT / "README.md")], {}, "README.md"),
@@ -208,8 +208,10 @@ def test_doctor_and_settings(run: Run) -> None:
         (["list"], {"INQUEST_DATA_DIR": "/proc/nowhere"}, "INQUEST_DATA_DIR"),
     ],
 )
-def test_errors_are_one_line_that_helps(run: Run, arguments: list[str], environment: dict[str, str], told: str) -> None:
+def test_errors_are_one_line_that_helps(
+    run: Run, arguments: list[str], environment: dict[str, str], message: str
+) -> None:
     done = run(*arguments, **environment)
     assert done.returncode != 0
-    assert told in done.stderr.replace("\n", "")
+    assert message in done.stderr.replace("\n", "")
     assert "Traceback" not in done.stderr + done.stdout

@@ -1,4 +1,4 @@
-"""A backend that is away, and one that loses its tongue half-way: every question ends in a status."""
+"""A backend that is away, and one that fails half-way: every query ends in a status."""
 
 import asyncio
 import time
@@ -23,7 +23,7 @@ from workflows.contracts.report import Outcome, Report
 
 
 class LosesItsTongue(RecordedBackend):
-    """Answers so many questions about metrics in all, and is away from then on."""
+    """Answers so many queries of metrics in all, and is away from then on."""
 
     answers_left = 3
 
@@ -35,7 +35,7 @@ class LosesItsTongue(RecordedBackend):
 
 
 class TakesItsTime(RecordedBackend):
-    """Needs longer for its questions than a worker has to shut down."""
+    """Needs longer for its queries than a worker has to shut down."""
 
     def metrics(self, probe: MetricProbe) -> Answer:
         time.sleep(4)
@@ -68,7 +68,7 @@ async def test_a_worker_that_goes_away_leaves_the_rest_to_the_next(installation:
         undisturbed = await finish(installation, client, await start(installation, client, recorded("row_lock")))
     assert not report.findings.verdict.partial
     assert report.findings_sha256 == undisturbed.findings_sha256
-    assert all(ledger.observations()[key] == value for key, value in early.items()), "nothing was asked again"
+    assert all(ledger.observations()[key] == value for key, value in early.items()), "nothing was queried again"
 
 
 async def investigated(installation: Installation, client: Client, backend_for: BackendFor) -> Report:
@@ -86,7 +86,7 @@ async def investigated(installation: Installation, client: Client, backend_for: 
 async def test_an_unreachable_backend_becomes_a_status(backend_for: BackendFor) -> None:
     with own_data_dir() as folder, open_installation(Settings(data_dir=folder)) as installation:
         report = await investigated(installation, await installation.client(), backend_for)
-    assert report.run.probes_answered == report.run.probes_planned, "every question has a status"
+    assert report.run.probes_answered == report.run.probes_planned, "every query has a status"
     assert report.findings.verdict.partial
     lost = [item for item in report.findings.data_gaps if item.status is ObservationStatus.UNAVAILABLE]
     assert lost

@@ -61,7 +61,7 @@ async def test_budget_of_probes_gives_a_partial_report(installation: Installatio
 async def test_budget_of_seconds_gives_a_partial_report(installation: Installation, client: Client) -> None:
     report = await investigate(installation, client, recorded("bad_deploy"), Budget(seconds=0))
     assert report.findings.verdict.partial
-    assert report.run.probes_answered == 1, "the scope's own question"
+    assert report.run.probes_answered == 1, "the scope's own query"
     assert any("budget" in item.reason for item in report.findings.data_gaps)
 
 

@@ -27,7 +27,7 @@ from workflows.contracts.probe import Probe
 QUEUE = "rounds"
 PLAN = steps.Step(name="plan", output=ScopeResult, queue=QUEUE, start_to_close=timedelta(minutes=1))
 ABOUT = (EntityId("service:storefront"), EntityId("service:payment"))
-"""What each round asks about; the deploy that broke the shop is payment's."""
+"""What each round queries; the deploy that broke the shop is payment's."""
 
 
 @workflow.defn

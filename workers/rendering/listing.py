@@ -19,8 +19,8 @@ def listing_line(row: InvestigationRow, width: int) -> Text:
     """Id, when, state and verdict (else the alert), on one line of the terminal, 80 columns at least."""
     state = row.ended or "open"
     head = f"{row.investigation_id[:18]}  {row.opened_at:%m-%d %H:%M}  {state:<9} "
-    told = one_line(row.sentence or row.title, max(WIDTH, width) - len(head))
-    return Text.assemble((head, "dim"), told)
+    outcome = one_line(row.sentence or row.title, max(WIDTH, width) - len(head))
+    return Text.assemble((head, "dim"), outcome)
 
 
 def json_line(row: InvestigationRow) -> Text:

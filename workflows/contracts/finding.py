@@ -100,14 +100,14 @@ class Finding(Contract):
     """One sentence with the numbers in it, written by code; the predicate states the same."""
 
     note: str = ""
-    """Why the engine finds it telling (an expectation, a coincidence in time); judgement, not evidence."""
+    """Why the engine finds it significant (an expectation, a coincidence in time); judgement, not evidence."""
 
     direction: Direction
     strength: Annotated[float, Field(ge=0, le=1)]
     """How strongly the answers say so: 0 is nothing, 1 cannot be stronger."""
 
     onset: Instant | None = None
-    """When it began; None when the answer does not tell."""
+    """When it began; None when the answer does not say."""
 
     fault_kinds: dict[FaultKind, float] = Field(default_factory=dict)
     """Which kinds of fault this speaks for, as weights that sum to at most one."""

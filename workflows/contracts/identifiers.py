@@ -11,7 +11,7 @@ IncidentId = NewType("IncidentId", str)
 """UUIDv7 of the group of alerts that belong together."""
 
 InvestigationId = NewType("InvestigationId", str)
-"""UUIDv7 of one inquiry into one incident."""
+"""UUIDv7 of one investigation."""
 
 EntityId = NewType("EntityId", str)
 """`kind:name` of something that can fail, for instance `service:checkout`."""

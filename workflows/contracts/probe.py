@@ -102,5 +102,5 @@ MODALITIES: tuple[Modality, ...] = ("metrics", "logs", "traces", "changes", "clu
 
 
 def entity_of(probe: Probe) -> EntityId | None:
-    """The entity a probe asks about; None when it asks about the whole system."""
+    """The entity a probe is about; None when it asks about the whole system."""
     return getattr(probe, "entity", None)

@@ -15,7 +15,7 @@ from workflows.contracts.predicate import RowCount
 
 
 class LoadSurge(TraceMechanism[Load]):
-    """Requests that nothing recorded asked for, above the usual rate."""
+    """Requests that no recorded span made, above the usual rate."""
 
     def compare(self, change_point: ChangePoint, sums: TraceSums) -> None:
         """Add each entity's surge."""

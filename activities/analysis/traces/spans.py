@@ -18,7 +18,7 @@ EDGE = ["entity", "operation", "caller", "caller_operation", "peer", "unanswered
 
 @dataclass(frozen=True, kw_only=True)
 class Edge:
-    """Spans of one operation, asked for by one operation of one caller."""
+    """Spans of one operation, called by one operation of one caller."""
 
     number: int
     entity: EntityId
@@ -134,7 +134,7 @@ class Load:
     served: float
     usual_served: float
     entered: float
-    """Those that no recorded span asked for."""
+    """Those that no recorded span called."""
 
     usual_entered: float
 

@@ -132,11 +132,11 @@ class RecordedBackend:
         frame = frame.with_columns(pl.from_epoch("ts", time_unit="us").dt.replace_time_zone("UTC"))
         series = with_ratios(rates(frame, frozenset(self._bundle.manifest.counters)))
         assert isinstance(total, int)
-        cut = len(rows) >= probe.max_rows
+        truncated = len(rows) >= probe.max_rows
         return answered(
             series.select(list(COLUMNS["metrics"])),
             window,
-            total=max(total, series.height + 1) if cut else None,
+            total=max(total, series.height + 1) if truncated else None,
             detail=f"{unusable} values were not finite numbers and are left out" if unusable else "",
         )
 

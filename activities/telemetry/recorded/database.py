@@ -104,8 +104,8 @@ class BundleDatabase:
                 file, "took longer to read than it may", "Record a shorter window, or give more --seconds."
             ) from error
         except duckdb.Error as error:
-            told = str(error).splitlines()[0].replace(f"{self._folder}/", "")
-            problem = f"cannot be read ({told})"
+            message = str(error).splitlines()[0].replace(f"{self._folder}/", "")
+            problem = f"cannot be read ({message})"
             raise BundleError(file, problem, "Copy or write the file again.") from error
 
     @contextmanager

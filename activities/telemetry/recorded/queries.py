@@ -69,7 +69,7 @@ LOGS = _LOGS.format(request="NULL")
 LOGS_OF_REQUESTS = _LOGS.format(
     request="nullif(coalesce(trace_id, '') || ' ' || coalesce(span_id, ''), ' ')",
 )
-"""For lines that name their trace and span: each is told with the line before it."""
+"""For lines that name their trace and span: each is reported with the line before it."""
 
 SPANS = """
 CREATE OR REPLACE TABLE span AS

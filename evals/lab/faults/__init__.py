@@ -1,6 +1,6 @@
 """The catalogue of faults, one file each. A fault is really done to the running shop.
 
-A module says in which `ROLE` of the shop it is played unless told otherwise, and has `inject(stage, name)`; where it
+A module says in which `ROLE` of the shop it is played unless stated otherwise, and has `inject(stage, name)`; where it
 needs something before the shop starts, also `arrange(stage, name)`.
 """
 

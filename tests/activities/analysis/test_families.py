@@ -111,7 +111,7 @@ def test_a_metric_that_leaves_its_range_is_found_with_its_onset() -> None:
 
 
 def test_an_alert_that_starts_to_fire_is_a_finding_that_its_answer_bears_out() -> None:
-    """Of a monitoring system's own alerts only the moments are told at which they fire."""
+    """Of a monitoring system's own alerts only the moments at which they fire are recorded."""
     firing = [NOON - timedelta(seconds=seconds) for seconds in (3_000, 90, 60, 30)]
     name = 'ALERTS{alertname="cpu_high"}'
     alerts = answered(
@@ -153,15 +153,15 @@ def test_a_new_template_appears_and_a_vanished_one_is_missed() -> None:
 
 def test_templates_of_one_statement_are_counted_together() -> None:
     """Each of them alone is too rare to be missed."""
-    asked = {f"PriceController {verb} a request of shopper <*>": (1, 1) for verb in ("opens", "serves", "closes")}
-    told = {f"PriceController found a price for <*> and train {name}": (1, 0) for name in "abcdefgh"}
-    rows = lines(BACK, asked)
+    usual = {f"PriceController {verb} a request of shopper <*>": (1, 1) for verb in ("opens", "serves", "closes")}
+    prices = {f"PriceController found a price for <*> and train {name}": (1, 0) for name in "abcdefgh"}
+    rows = lines(BACK, usual)
     every = pl.concat(
         [
             rows.rows,
             *(
                 lines(BACK, {template: counts}).rows.gather_every(8, offset)
-                for offset, (template, counts) in enumerate(told.items())
+                for offset, (template, counts) in enumerate(prices.items())
             ),
         ]
     )
@@ -177,8 +177,8 @@ def ordered_lines(entity: EntityId, usual: list[str], faulty: list[str]) -> Answ
     rows: list[dict[str, object]] = []
     for number in range(120 + 2):
         moment = NOON + timedelta(seconds=30 * (number - 120))
-        told = faulty if moment >= NOON - timedelta(seconds=FAULT_S) else usual
-        for before, template in zip(["", *told], told, strict=False):
+        order = faulty if moment >= NOON - timedelta(seconds=FAULT_S) else usual
+        for before, template in zip(["", *order], order, strict=False):
             row = {"severity": "info", "template": template, "ts": moment, "count": 1, "example": "", "after": before}
             rows.append(row)
     return answered(LogProbe(backend="b", window=DAY, entity=entity), rows)
@@ -186,10 +186,8 @@ def ordered_lines(entity: EntityId, usual: list[str], faulty: list[str]) -> Answ
 
 def test_a_few_requests_that_leave_their_only_path_are_found() -> None:
     """Every statement occurs as often as before; only what follows what is new."""
-    usual = ["asked for", "looked up", "priced", "told price"]
-    found = of_family(
-        find(evidence(ordered_lines(BACK, usual, ["asked for", "priced", "looked up", "told price"]))), LOG
-    )
+    usual = ["received", "looked up", "priced", "answered"]
+    found = of_family(find(evidence(ordered_lines(BACK, usual, ["received", "priced", "looked up", "answered"]))), LOG)
     assert found
     assert " after " in found[0].summary
     assert found[0].fault_kinds == {FaultKind.BEHAVIOUR: 1.0}
@@ -233,27 +231,27 @@ def test_a_condition_that_recovered_counts_little() -> None:
 
 def test_a_change_has_to_fit_in_time_and_words() -> None:
     symptom = metric(BACK, "cache_lookup_errors", 0.1, 5.0)
-    told = changes(
+    listed = changes(
         ("fits", FAULT_S + 60, "shorten the cache lifetime", "cache lookup lifetime 60 to 1"),
         ("docs", FAULT_S + 30, "describe the cache lookup", "docs/cache.md\nREADME.md\ncache lookup"),
         ("old", FAULT_S + 7200, "rewrite the cache lookup", "cache lookup"),
         ("late", FAULT_S - 80, "cache lookup again", "cache lookup"),
     )
     found = {
-        item.signal: item.strength for item in find(evidence(symptom, told)) if item.family is FindingFamily.CHANGE
+        item.signal: item.strength for item in find(evidence(symptom, listed)) if item.family is FindingFamily.CHANGE
     }
     assert found["fits"] > 0.5
     assert found.get("docs", 0) < found["fits"]
     assert "old" not in found
     assert "late" not in found
-    hypotheses = diagnose(evidence(symptom, told), probes_planned=3).hypotheses
+    hypotheses = diagnose(evidence(symptom, listed), probes_planned=3).hypotheses
     assert (hypotheses[0].entity, hypotheses[0].change_id) == (BACK, "fits")
 
 
 def test_no_change_did_it_is_an_answer() -> None:
     symptom = metric(BACK, "cpu_usage", 0.2, 0.9)
-    told = changes(("unrelated", FAULT_S + 1200, "chore: tidy names", "rename a variable"))
-    assert diagnose(evidence(symptom, told), probes_planned=3).hypotheses[0].change_id is None
+    listed = changes(("unrelated", FAULT_S + 1200, "chore: tidy names", "rename a variable"))
+    assert diagnose(evidence(symptom, listed), probes_planned=3).hypotheses[0].change_id is None
 
 
 def test_a_callee_explains_its_caller() -> None:

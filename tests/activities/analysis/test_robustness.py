@@ -165,7 +165,7 @@ def test_units_do_not_matter(case: tuple[str, Evidence]) -> None:
 
 @pytest.mark.parametrize("name", sorted(CASES))
 def test_clocks_that_differ_by_two_seconds(name: str, tmp_path: Path) -> None:
-    """Every second service tells its spans two seconds late."""
+    """Every second service reports its spans two seconds late."""
     cause = EntityId(CASES[name])
     bundle = shutil.copytree(recorded(name), tmp_path / "skewed")
     spans = pl.read_parquet(bundle / "traces.parquet")

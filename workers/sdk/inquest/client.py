@@ -54,7 +54,7 @@ class Investigation:
         return follow(self._client, self._ledger, self.id)
 
     async def add_hint(self, text: str, *, author: str = "sdk") -> int:
-        """Tell what you know; it is redacted before it is stored. Returns how many hints there are.
+        """Add what you know; it is redacted before it is stored. Returns how many hints there are.
 
         Raises:
             ValueError: the text is empty or longer than 2,000 characters.
@@ -115,7 +115,7 @@ def _moment(recording: Bundle, as_of: datetime | None) -> datetime:
 
 
 class OutsideRecordingError(ValueError):
-    """The moment that was asked about is not in the recording; the message says what is."""
+    """The moment is not in the recording; the message says what is."""
 
 
 class Inquest:
