@@ -2,7 +2,6 @@
 
 from collections import Counter
 
-from sqlalchemy import Engine
 from temporalio import activity
 
 from activities.analysis.findings import find
@@ -11,6 +10,7 @@ from activities.analysis.verification import claims_of, verified
 from activities.evidence_loading import load_context, load_evidence
 from activities.memory.ledger import Ledger
 from activities.memory.ledger_batch import LedgerBatch
+from activities.memory.store import Store
 from activities.reporting import describe
 from activities.step import Outcome, run_step
 from workflows.contracts.claim import Claim
@@ -23,23 +23,23 @@ from workflows.steps import CONCLUDE, FINDINGS, RANK
 class DiagnosisActivities:
     """Findings, ranking and conclusion."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, store: Store) -> None:
+        self._store = store
 
     @activity.defn(name=FINDINGS.name, no_thread_cancel_exception=True)
     def findings(self, given: StepInput) -> FindingsResult:
         """What the answers say, every statement evaluated again; the one step that decodes telemetry."""
-        return run_step(self._engine, FINDINGS, given, self._findings)
+        return run_step(self._store, FINDINGS, given, self._findings)
 
     @activity.defn(name=RANK.name, no_thread_cancel_exception=True)
     def rank(self, given: StepInput) -> RankResult:
         """Which root cause explains the findings that hold."""
-        return run_step(self._engine, RANK, given, self._rank)
+        return run_step(self._store, RANK, given, self._rank)
 
     @activity.defn(name=CONCLUDE.name, no_thread_cancel_exception=True)
     def conclude(self, given: StepInput) -> ConcludeResult:
         """The verdict and the report's body, written once from the ranking."""
-        return run_step(self._engine, CONCLUDE, given, self._conclude)
+        return run_step(self._store, CONCLUDE, given, self._conclude)
 
     def _findings(self, ledger: Ledger, given: StepInput) -> Outcome:
         evidence = load_evidence(ledger, given)

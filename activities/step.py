@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import structlog
-from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as SqlTimeoutError
 from temporalio import activity
@@ -18,6 +17,7 @@ from temporalio.exceptions import ApplicationError
 
 from activities.memory.ledger import Ledger
 from activities.memory.ledger_batch import LedgerBatch
+from activities.memory.store import Store
 from activities.telemetry.backend import BackendUnavailableError
 from workflows.contracts.contract import Contract
 from workflows.contracts.investigation import StepInput
@@ -53,14 +53,14 @@ class Outcome:
 Work = Callable[[Ledger, StepInput], Outcome]
 
 
-def run_step(engine: Engine, step: Step[Output], given: StepInput, work: Work) -> Output:
+def run_step(store: Store, step: Step[Output], given: StepInput, work: Work) -> Output:
     """Run `work` once per investigation and step: a finished step answers from the ledger.
 
     Raises:
         ApplicationError: the work failed; retryable unless it is a defect of ours.
     """
     request = given.request
-    ledger = Ledger(engine, request.tenant, request.investigation_id)
+    ledger = store.ledger(request.tenant, request.investigation_id)
     key = f"{step.name}:{given.round}"
     with (
         structlog.contextvars.bound_contextvars(investigation_id=request.investigation_id, step=key),

@@ -29,6 +29,12 @@ class Settings(BaseSettings):
     data_dir: Path = Field(default_factory=lambda: platformdirs.user_data_path("inquest"))
     """Folder of the embedded servers' data; each folder is one independent installation."""
 
+    keys_dir: Path | None = None
+    """Folder of the installation's keys: processes that share a database need the same. Not set: in the data folder."""
+
+    ip_addresses: Literal["keep", "private", "pseudonymise"] = "private"
+    """IP addresses in telemetry: kept, kept if private (the others become pseudonyms), or all pseudonyms."""
+
     temporal_address: str | None = None
     """host:port of a Temporal cluster. Not set: the embedded server."""
 

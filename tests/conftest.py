@@ -25,7 +25,9 @@ def _environment() -> Iterator[None]:
     for name in kept:
         del os.environ[name]
     os.environ["XDG_CONFIG_HOME"] = "/nonexistent"
-    yield
+    with tempfile.TemporaryDirectory(prefix="inquest-cache-") as folder:
+        os.environ["XDG_CACHE_HOME"] = folder
+        yield
     os.environ.update(kept)
 
 

@@ -104,7 +104,7 @@ async def main() -> None:
         client = await installation.client()
         async with running_workers(
             client,
-            installation.engine,
+            installation.store,
             backends={RECORDED: installation.recorded_backend},
             threads=4,
             interceptors=[_Killing(fault_points)],

@@ -69,7 +69,7 @@ class AlertIngestion:
         The incident and its investigation are committed before the workflow starts, and starting twice is
         starting once, so that a crash in between is mended by the next delivery or by `resume`.
         """
-        clean = redacted_alert(alert)
+        clean = redacted_alert(alert, self._incidents.redactor)
         opened = await self._record(clean, options)
         if opened.open and not await self._start(opened.request, clean):
             await self._mark_lost(opened.request)

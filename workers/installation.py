@@ -12,8 +12,12 @@ from temporalio.client import Client
 from activities.memory.incidents import Incidents
 from activities.memory.ledger import Ledger
 from activities.memory.session import ledger_engine
+from activities.memory.store import Store
+from activities.safety.keys import Keys
+from activities.safety.personal import AddressPolicy
 from activities.telemetry.recorded import Bundle, CapturedBackend, RecordedBackend, open_bundle
 from infra.database import prepare_database
+from infra.keys import read_keys
 from infra.settings import Settings
 from infra.stack import Stack, hold_stack
 from infra.temporal import set_retention
@@ -25,15 +29,21 @@ from workflows.contracts.investigation import InvestigationRequest
 
 RECORDED = "recorded"
 SCRATCH = "scratch"
+KEYS = "keys"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Installation:
-    """Held servers and an engine of the ledger's role."""
+    """Held servers and the memory store."""
 
     settings: Settings
     stack: Stack
-    engine: Engine
+    store: Store
+
+    @property
+    def engine(self) -> Engine:
+        """Connected as the ledger's role."""
+        return self.store.engine
 
     @property
     def tenant(self) -> Tenant:
@@ -42,11 +52,11 @@ class Installation:
 
     def ledger(self, investigation_id: InvestigationId) -> Ledger:
         """The record of one investigation."""
-        return Ledger(self.engine, self.tenant, investigation_id)
+        return self.store.ledger(self.tenant, investigation_id)
 
     def incidents(self) -> Incidents:
         """The tenant's incidents."""
-        return Incidents(self.engine, self.tenant)
+        return self.store.incidents(self.tenant)
 
     async def client(self) -> Client:
         """A Temporal client."""
@@ -69,7 +79,7 @@ class Installation:
         """Workers for every queue, in this process."""
         async with running_workers(
             client,
-            self.engine,
+            self.store,
             backends={RECORDED: self.recorded_backend},
             threads=self.settings.worker_threads,
         ):
@@ -95,10 +105,13 @@ def open_installation(settings: Settings) -> Iterator[Installation]:
     Raises:
         StackError: an embedded server did not come up.
         DatabaseError: the database cannot be used.
+        KeyFileError: the keys cannot be used.
     """
+    keys = Keys(*read_keys(settings.keys_dir or settings.data_dir / KEYS))
     with hold_stack(settings) as stack:
         engine = ledger_engine(prepare_database(stack), pool_size=3 * settings.worker_threads + 4)
         try:
-            yield Installation(settings=settings, stack=stack, engine=engine)
+            store = Store(engine=engine, keys=keys, addresses=AddressPolicy(settings.ip_addresses))
+            yield Installation(settings=settings, stack=stack, store=store)
         finally:
             engine.dispose()

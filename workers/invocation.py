@@ -16,6 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from activities.memory.listing import list_investigations
 from activities.telemetry.recorded import BundleError
 from infra.database import DatabaseError
+from infra.keys import KeyFileError
 from infra.settings import Settings
 from infra.stack import StackError
 from workers.connect import TemporalUnreachableError
@@ -33,6 +34,7 @@ _KNOWN_ERRORS = (
     BundleError,
     DatabaseError,
     InvestigationEndedError,
+    KeyFileError,
     StackError,
     TemporalUnreachableError,
 )

@@ -5,13 +5,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from datetime import timedelta
 
-from sqlalchemy import Engine
 from temporalio.client import Client
 from temporalio.worker import Interceptor, Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from activities.diagnosis import DiagnosisActivities
 from activities.memory.steps import MemoryActivities
+from activities.memory.store import Store
 from activities.telemetry.backend import TelemetryBackend
 from activities.telemetry.steps import TelemetryActivities
 from workflows.contracts.investigation import InvestigationRequest
@@ -26,7 +26,7 @@ PASSED_THROUGH = ("workflows", "pydantic", "pydantic_core", "annotated_types")
 @asynccontextmanager
 async def running_workers(
     client: Client,
-    engine: Engine,
+    store: Store,
     *,
     backends: dict[str, BackendFor],
     threads: int,
@@ -36,18 +36,18 @@ async def running_workers(
 
     Args:
         client: connected to Temporal.
-        engine: connected as the ledger's role.
+        store: the ledger's database and the keys.
         backends: configured telemetry backends by name; each has a queue of its own.
         threads: activities that each queue runs at once.
         interceptors: passed to every worker.
     """
-    memory, diagnosis = MemoryActivities(engine), DiagnosisActivities(engine)
+    memory, diagnosis = MemoryActivities(store), DiagnosisActivities(store)
     queues: dict[str, list[Callable[..., object]]] = {
         MEMORY: [memory.recall, memory.publish, memory.remember],
         ANALYSIS: [diagnosis.findings, diagnosis.rank, diagnosis.conclude],
     }
     for name, backend_for in backends.items():
-        telemetry = TelemetryActivities(engine, backend_for)
+        telemetry = TelemetryActivities(store, backend_for)
         queues[telemetry_queue(name)] = [telemetry.scope, telemetry.collect, telemetry.collect_before_0_5]
     restrictions = SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH)
     with ExitStack() as pools:

@@ -20,10 +20,9 @@ from activities.memory.tables import (
     REJECTED,
 )
 from activities.memory.uuid7 import uuid7
-from activities.safety.redaction import REDACTION_VERSION, redact, redact_mapping
+from activities.safety.redaction import REDACTION_VERSION, Redactor
 from workflows.contracts.alert import Alert
 from workflows.contracts.bundle import PastIncident
-from workflows.contracts.canonical import digest_of
 from workflows.contracts.identifiers import IncidentId, InvestigationId, Tenant
 from workflows.contracts.investigation import InvestigationRequest
 
@@ -48,17 +47,17 @@ class OpenedInvestigation:
     """The alert's number within the investigation, starting at 1."""
 
 
-def redacted_alert(alert: Alert) -> Alert:
+def redacted_alert(alert: Alert, redactor: Redactor) -> Alert:
     """The alert as it may be stored: nothing in it holds a secret or personal datum, and it is within its bounds."""
     return Alert.model_validate(
         {
             **alert.model_dump(),
-            "title": redact(alert.title)[:1024],
-            "labels": _bounded(redact_mapping(alert.labels)),
-            "annotations": _bounded(redact_mapping(alert.annotations)),
-            "entity": redact(alert.entity)[:1024] if alert.entity else None,
-            "fingerprint": _identity(alert.fingerprint),
-            "group_key": _identity(alert.group_key) if alert.group_key else None,
+            "title": redactor.redact(alert.title)[:1024],
+            "labels": _bounded(redactor.redact_mapping(alert.labels)),
+            "annotations": _bounded(redactor.redact_mapping(alert.annotations)),
+            "entity": redactor.redact(alert.entity)[:1024] if alert.entity else None,
+            "fingerprint": _identity(alert.fingerprint, redactor),
+            "group_key": _identity(alert.group_key, redactor) if alert.group_key else None,
         }
     )
 
@@ -67,16 +66,17 @@ def _bounded(values: dict[str, str]) -> dict[str, str]:
     return {key[:512]: value[:4096] for key, value in values.items()}
 
 
-def _identity(text: str) -> str:
-    """An identity that holds something to redact is replaced by its digest: still the same for the same text."""
-    return text if redact(text) == text else f"redacted:{digest_of(text.encode())}"
+def _identity(text: str, redactor: Redactor) -> str:
+    """An identity that holds something to redact becomes a pseudonym: still the same for the same text."""
+    return text if redactor.redact(text) == text else redactor.pseudonym("identity", text)
 
 
 class Incidents:
     """The incidents of one tenant."""
 
-    def __init__(self, engine: Engine, tenant: Tenant) -> None:
+    def __init__(self, engine: Engine, tenant: Tenant, redactor: Redactor) -> None:
         self._engine = engine
+        self.redactor = redactor
         self._tenant = tenant
 
     def receive(
@@ -145,14 +145,16 @@ class Incidents:
 
     def reject(self, *, source: str, reason: str, content: bytes, received_at: datetime) -> None:
         """Keep and count an input that could not be used; its excerpt is bounded and redacted."""
-        excerpt = redact(content[:EXCERPT_LIMIT].decode(errors="replace").replace("\x00", "\N{REPLACEMENT CHARACTER}"))
+        excerpt = self.redactor.redact(
+            content[:EXCERPT_LIMIT].decode(errors="replace").replace("\x00", "\N{REPLACEMENT CHARACTER}")
+        )
         with self._engine.begin() as connection:
             connection.execute(
                 insert(REJECTED).values(
                     tenant=self._tenant,
                     rejected_id=uuid7(),
                     source=source,
-                    reason=redact(reason),
+                    reason=self.redactor.redact(reason),
                     size=len(content),
                     excerpt=excerpt,
                     received_at=received_at,

@@ -26,7 +26,7 @@ from activities.memory.tables import (
     REPORT,
     STEP,
 )
-from activities.safety.redaction import REDACTION_VERSION, redact
+from activities.safety.redaction import REDACTION_VERSION, Redactor
 from workflows.contracts.alert import Alert
 from workflows.contracts.canonical import canonical_json, digest_of
 from workflows.contracts.claim import Claim
@@ -64,8 +64,9 @@ class StoredAlert:
 class Ledger:
     """The record of one investigation of one tenant."""
 
-    def __init__(self, engine: Engine, tenant: Tenant, investigation_id: InvestigationId) -> None:
+    def __init__(self, engine: Engine, tenant: Tenant, investigation_id: InvestigationId, redactor: Redactor) -> None:
         self._engine = engine
+        self.redactor = redactor
         self._key: dict[str, str] = {"tenant": tenant, "investigation_id": investigation_id}
 
     # Steps
@@ -155,8 +156,8 @@ class Ledger:
             row = {
                 **self._key,
                 "number": number,
-                "text": redact(text),
-                "author": redact(author),
+                "text": self.redactor.redact(text),
+                "author": self.redactor.redact(author),
                 "given_at": at,
             }
             connection.execute(insert(HINT).values(row))
@@ -182,7 +183,7 @@ class Ledger:
         query = select(func.count()).select_from(DECISION).where(*self._of(DECISION), DECISION.c.kind == kind)
         with self._engine.connect() as connection:
             number = int(connection.scalar(query) or 0) + 1
-        self.decide(f"{kind}:{number}", kind=kind, sentence=redact(sentence)[:500], at=at)
+        self.decide(f"{kind}:{number}", kind=kind, sentence=self.redactor.redact(sentence)[:500], at=at)
         return number
 
     # Probes and observations

@@ -4,14 +4,14 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import Engine
 from temporalio import activity
 
 from activities.analysis.verification import verified
 from activities.evidence_loading import least_context, load_context
-from activities.memory.incidents import PUBLISHED, Incidents
+from activities.memory.incidents import PUBLISHED
 from activities.memory.ledger import Ledger, observation_statuses
 from activities.memory.ledger_batch import LedgerBatch
+from activities.memory.store import Store
 from activities.reporting import without_conclusion
 from activities.step import Outcome, run_step
 from workflows.contracts.canonical import canonical_json, digest_of
@@ -27,27 +27,27 @@ SENTENCE_LIMIT = 400
 class MemoryActivities:
     """Recall, publish and remember, for every tenant of one database."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, store: Store) -> None:
+        self._store = store
 
     @activity.defn(name=RECALL.name, no_thread_cancel_exception=True)
     def recall(self, given: StepInput) -> RecallResult:
         """Which past incidents were known at the alert's time."""
-        return run_step(self._engine, RECALL, given, self._recall)
+        return run_step(self._store, RECALL, given, self._recall)
 
     @activity.defn(name=PUBLISH.name, no_thread_cancel_exception=True)
     def publish(self, given: StepInput) -> PublishResult:
         """Write out what the conclusion stored, and close the investigation."""
-        return run_step(self._engine, PUBLISH, given, self._publish)
+        return run_step(self._store, PUBLISH, given, self._publish)
 
     @activity.defn(name=REMEMBER.name, no_thread_cancel_exception=True)
     def remember(self, given: StepInput) -> RememberResult:
         """Keep the outcome for later incidents of the same memory scope."""
-        return run_step(self._engine, REMEMBER, given, self._remember)
+        return run_step(self._store, REMEMBER, given, self._remember)
 
     def _recall(self, _ledger: Ledger, given: StepInput) -> Outcome:
         request = given.request
-        incidents = Incidents(self._engine, request.tenant)
+        incidents = self._store.incidents(request.tenant)
         past = incidents.past(scope=request.memory_scope, as_of=request.as_of)
         return Outcome(
             RecallResult(incidents=len(past), sentences=tuple(item.sentence[:SENTENCE_LIMIT] for item in past))
@@ -71,7 +71,7 @@ class MemoryActivities:
                 sentence=f"The collection ended early: {given.stopped_by}.",
                 at=datetime.now(UTC),
             )
-        incidents = Incidents(self._engine, given.request.tenant)
+        incidents = self._store.incidents(given.request.tenant)
         incidents.end(given.request.investigation_id, how=PUBLISHED, ended_at=datetime.now(UTC))
         return Outcome(PublishResult(findings_sha256=report.findings_sha256, partial=report.findings.verdict.partial))
 

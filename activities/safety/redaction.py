@@ -1,126 +1,33 @@
-"""Secrets and personal data are cut out at every entrance, before the first write.
+"""Secrets and personal data are replaced by pseudonyms at every entrance, before the first write.
 
-Rules are precise patterns, each behind a cheap literal test, so that ordinary text costs almost nothing. Card and
-account numbers must also pass their check digits: a request id that merely looks like one stays. The marker says
-what was cut, so that a reader can tell that something was there.
+One pass of all patterns (`scanner.py`) finds the few texts that may hold something; rules look closely at those: by
+documented formats (`formats.toml`), by what stands before a value (`assignments.py`), by check digits and fields
+(`personal.py`) and in other notations (`encoded.py`). What was found becomes `[what:xxxxxx]`: the same thing becomes
+the same pseudonym, so that lines can still be correlated, and without the key nobody can compute which thing it was.
 """
 
+import base64
+import hashlib
+import hmac
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
 
-REDACTION_VERSION = "1"
+from activities.safety.assignments import assignment_rules, spans_of_field
+from activities.safety.encoded import base64_rule, line_ends
+from activities.safety.formats import format_rules
+from activities.safety.personal import AddressPolicy, personal_rules
+from activities.safety.rule import TOKEN, Rule, Span
+from activities.safety.scanner import Scanner
+
+REDACTION_VERSION = "2"
 """Changes whenever a rule does; stored with every row that was redacted."""
 
-
-@dataclass(frozen=True, kw_only=True)
-class Rule:
-    """One thing that must not travel."""
-
-    name: str
-    hints: tuple[str, ...]
-    """Lower-case literals, one of which every match contains; empty when there is none."""
-
-    pattern: re.Pattern[str]
-    """Group `secret`, when there is one, is what is cut; otherwise the whole match."""
-
-    accept: Callable[[str], bool] = lambda _text: True
-
-
-def _luhn(text: str) -> bool:
-    """The check digit of payment cards (ISO/IEC 7812-1)."""
-    digits = [int(char) for char in text if char.isdigit()]
-    if not 13 <= len(digits) <= 19 or len(set(digits)) == 1:
-        return False
-    doubled = [sum(divmod(2 * digit, 10)) for digit in digits[-2::-2]]
-    return (sum(digits[-1::-2]) + sum(doubled)) % 10 == 0
-
-
-def _iban(text: str) -> bool:
-    """The check digits of account numbers (ISO 13616)."""
-    compact = text.replace(" ", "").upper()
-    if not 15 <= len(compact) <= 34:
-        return False
-    return int("".join(str(int(char, 36)) for char in compact[4:] + compact[:4])) % 97 == 1
-
-
-def _rule(name: str, hints: Sequence[str], pattern: str, accept: Callable[[str], bool] = lambda _text: True) -> Rule:
-    return Rule(name=name, hints=tuple(hints), pattern=re.compile(pattern), accept=accept)
-
-
-RULES: tuple[Rule, ...] = (
-    _rule(
-        "private-key",
-        ("-----begin",),
-        r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----[\s\S]{0,16384}?(?:-----END [A-Z ]{0,40}PRIVATE KEY-----|\Z)",
-    ),
-    _rule("jwt", ("eyj",), r"\beyJ[A-Za-z0-9_-]{8,4096}\.[A-Za-z0-9_-]{8,8192}(?:\.[A-Za-z0-9_-]{0,4096})?"),
-    _rule("aws-key", ("akia", "asia"), r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"),
-    _rule(
-        "github-token",
-        ("ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_"),
-        r"\b(?:gh[pousr]_[A-Za-z0-9]{36,255}|github_pat_[A-Za-z0-9_]{22,255})\b",
-    ),
-    _rule("gitlab-token", ("glpat-",), r"\bglpat-[A-Za-z0-9_-]{20,64}\b"),
-    _rule("slack-token", ("xox",), r"\bxox[abeoprs]-[A-Za-z0-9-]{10,250}\b"),
-    _rule(
-        "slack-webhook",
-        ("hooks.slack.com",),
-        r"hooks\.slack\.com/(?P<secret>(?:services|workflows)/[A-Za-z0-9/]{20,120})",
-    ),
-    _rule("stripe-key", ("sk_live", "rk_live", "sk_test"), r"\b[sr]k_(?:live|test)_[A-Za-z0-9]{16,128}\b"),
-    _rule("google-key", ("aiza",), r"\bAIza[A-Za-z0-9_-]{35}\b"),
-    _rule("model-key", ("sk-",), r"\bsk-(?:proj-|ant-)?[A-Za-z0-9_-]{24,200}\b"),
-    _rule("vault-token", ("hvs.", "hvb."), r"\bhv[sb]\.[A-Za-z0-9_-]{24,300}\b"),
-    _rule("url-password", ("://",), r"://[^\s:/@\"']{0,128}:(?P<secret>[^\s@/\"']{1,256})@"),
-    _rule(
-        "authorization",
-        ("authorization", "bearer", "basic "),
-        r"(?i)\b(?:bearer|basic)\s{1,4}(?P<secret>[A-Za-z0-9+/._~=-]{12,4096})",
-    ),
-    _rule(
-        "assigned-secret",
-        (
-            "passw",
-            "pwd",
-            "secret",
-            "token",
-            "api_key",
-            "apikey",
-            "api-key",
-            "access_key",
-            "private_key",
-            "credential",
-        ),
-        r"(?i)[\"']?[a-z0-9_.-]{0,40}(?:passw(?:or)?d|pwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|credential)s?[a-z0-9_-]{0,20}[\"']?"
-        r"\s{0,4}(?:=>|[=:])\s{0,4}(?:\"(?P<quoted>[^\"\r\n]{1,512})\"|'(?P<single>[^'\r\n]{1,512})'|(?P<secret>[^\s,;&\"'}\])<]{4,512}))",
-    ),
-    _rule(
-        "email",
-        ("@",),
-        r"(?<![A-Za-z0-9._%+-])[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){0,5}\.[A-Za-z]{2,24}\b",
-    ),
-    _rule("card", (), r"(?<![\w.-])\d(?:[ -]?\d){12,18}(?![\w-]|\.\d)", _luhn),
-    _rule("iban", (), r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,4})?\b", _iban),
-    _rule("us-ssn", (), r"(?<![\w-])(?!000|666|9\d\d)\d{3}-(?!00)\d\d-(?!0000)\d{4}(?![\w-])"),
-)
-_SECRET_GROUPS = ("secret", "quoted", "single")
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
-_HAS_LONG_NUMBER = re.compile(r"\d[\d -]{8}")
-
-
-def redact(text: str) -> str:
-    """`text` with every secret and personal datum replaced by `[redacted:<what>]`.
-
-    What no store can hold (NUL, lone surrogates) becomes the replacement character. Redacting twice changes nothing.
-    """
-    text = storable(text)
-    lowered = text.lower()
-    numeric = _HAS_LONG_NUMBER.search(text) is not None
-    for rule in RULES:
-        if any(hint in lowered for hint in rule.hints) or (not rule.hints and (numeric or rule.name == "iban")):
-            text = rule.pattern.sub(lambda match, rule=rule: _cut(rule, match), text)  # type: ignore[misc]
-    return text
+_SUFFIX = re.compile(r":[a-z2-7]{6}\]")
+_SEPARATORS = re.compile(r"[\s().\-/]")
 
 
 def storable(text: str) -> str:
@@ -130,25 +37,150 @@ def storable(text: str) -> str:
     return _UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
-def redact_mapping(values: Mapping[str, str]) -> dict[str, str]:
-    """Every value redacted; a key that names a secret costs its value whatever it looks like."""
-    return {redact(key): _redact_pair(key, value) for key, value in values.items()}
+def _all_storable(texts: Sequence[str]) -> list[str]:
+    joined = "".join(texts)
+    if joined.isascii() and "\x00" not in joined:
+        return list(texts)
+    return [storable(text) for text in texts]
 
 
-def _redact_pair(key: str, value: str) -> str:
-    marker = "[redacted:assigned-secret]"
-    names_secret = redact(f"{key}=probe-value") == f"{key}={marker}"
-    return marker if names_secret and value else redact(value)
+def without_pseudonyms(text: str) -> str:
+    """`[email:k3f9qa]` as `[email]`: for log templates, which say what kind of thing stands in a place."""
+    return _SUFFIX.sub("]", text) if "[" in text else text
 
 
-def _cut(rule: Rule, match: re.Match[str]) -> str:
-    whole = match.group(0)
-    group = next((name for name in _SECRET_GROUPS if name in rule.pattern.groupindex and match.group(name)), None)
-    secret = match.group(group) if group else whole
-    if secret.startswith("[redacted:") or not rule.accept(secret):
-        return whole
-    marker = f"[redacted:{rule.name}]"
-    if group is None:
-        return marker
-    start, end = match.start(group) - match.start(), match.end(group) - match.start()
-    return whole[:start] + marker + whole[end:]
+@dataclass(frozen=True)
+class RuleSet:
+    """The compiled rules of one address policy; costly to make, shared by all redactors of a process."""
+
+    policy: AddressPolicy
+
+    @cached_property
+    def rules(self) -> tuple[Rule, ...]:
+        """Every rule; of two that find something at the same place, the one that comes first says what it is."""
+        return (*self._plain, base64_rule(self._in_plain))
+
+    @cached_property
+    def _plain(self) -> tuple[Rule, ...]:
+        return (*format_rules(), *assignment_rules(), *personal_rules(self.policy))
+
+    @cached_property
+    def scanner(self) -> Scanner:
+        """The prefilter over all of them."""
+        return Scanner(self.rules)
+
+    def _in_plain(self, text: str) -> Iterable[Span]:
+        credentials = (*format_rules(), *assignment_rules())
+        return chain.from_iterable(rule.find(match) for rule in credentials for match in rule.pattern.finditer(text))
+
+    def spans(self, text: str, candidates: Iterable[int], over_lines: Iterable[Span] = ()) -> list[Span]:
+        """What must not travel in `text`, by place, without overlaps.
+
+        Args:
+            text: as it will be stored.
+            candidates: the rules that may apply.
+            over_lines: what was found to go on in another line.
+        """
+        found: list[tuple[int, Span]] = []
+        for number in candidates:
+            rule = self.rules[number]
+            found += [(number, span) for match in rule.pattern.finditer(text) for span in rule.find(match)]
+        found += [(0, span) for span in over_lines]
+        if not found:
+            return []
+        redacted = [match.span() for match in TOKEN.finditer(text)] if "[" in text else []
+        kept = [
+            (number, span)
+            for number, span in found
+            if not any(begin < span.end and span.start < end for begin, end in redacted)
+        ]
+        return _united(kept)
+
+
+def _united(found: list[tuple[int, Span]]) -> list[Span]:
+    """Overlapping spans as one, named by the rule that comes first."""
+    united: list[tuple[int, Span]] = []
+    for number, span in sorted(found, key=lambda item: (item[1].start, -item[1].end, item[0])):
+        if united and span.start < united[-1][1].end:
+            known, last = united[-1]
+            kind = span.kind if number < known else last.kind
+            united[-1] = (min(number, known), Span(last.start, max(last.end, span.end), kind))
+        else:
+            united.append((number, span))
+    return [span for _, span in united]
+
+
+_RULE_SETS = {policy: RuleSet(policy) for policy in AddressPolicy}
+
+
+class Redactor:
+    """Redacts the texts of one environment: the same thing becomes the same pseudonym everywhere in it."""
+
+    def __init__(self, key: bytes, scope: str, policy: AddressPolicy = AddressPolicy.PRIVATE) -> None:
+        """Make pseudonyms that hold within `scope`.
+
+        Args:
+            key: the installation's secret; without it pseudonyms cannot be computed.
+            scope: the environment; in another one the same thing has another pseudonym.
+            policy: what becomes of IP addresses.
+        """
+        self._key = hmac.digest(key, f"pseudonyms\x1f{scope}".encode(), hashlib.sha256)
+        self._rules = _RULE_SETS[policy]
+
+    def redact(self, text: str) -> str:
+        """`text` with every secret and personal datum replaced by its pseudonym.
+
+        What no store can hold (NUL, lone surrogates) becomes the replacement character. Twice is once.
+        """
+        return self.redact_all([text])[0]
+
+    def redact_all(self, texts: Sequence[str]) -> list[str]:
+        """The same for many texts, in their order, in one pass."""
+        clean = _all_storable(texts)
+        found = self._rules.scanner.candidates(clean)
+        ends = [(number, item) for number, text in enumerate(clean) if "\n" in text for item in line_ends(text)]
+        over_lines: dict[int, list[Span]] = {}
+        for place, candidates in self._rules.scanner.candidates([item.joined for _, item in ends]).items():
+            number, item = ends[place]
+            over_lines.setdefault(number, []).extend(item.spans(candidates))
+        for number in sorted(found.keys() | over_lines.keys()):
+            spans = self._rules.spans(clean[number], found.get(number, ()), over_lines.get(number, ()))
+            clean[number] = self._replaced(clean[number], spans)
+        return clean
+
+    def redact_mapping(self, values: Mapping[str, str]) -> dict[str, str]:
+        """Every value redacted; a key that names a secret costs its value whatever it looks like."""
+        return {self.redact(key): self._field(storable(key), storable(value)) for key, value in values.items()}
+
+    def _field(self, key: str, value: str) -> str:
+        whole = list(spans_of_field(key, value))
+        if whole:
+            return self._replaced(value, whole)
+        lead = f'"{key}": "'
+        if '"' in value or "\\" in value or len(value) > 2_000:
+            return self.redact(value)
+        shown = self.redact(f'{lead}{value}"')
+        return shown[len(lead) : -1] if shown.startswith(lead) and shown.endswith('"') else self.redact(value)
+
+    def _replaced(self, text: str, spans: Iterable[Span]) -> str:
+        parts, last = [], 0
+        for span in spans:
+            parts += [text[last : span.start], self.pseudonym(span.kind, text[span.start : span.end])]
+            last = span.end
+        return "".join([*parts, text[last:]])
+
+    def pseudonym(self, kind: str, text: str) -> str:
+        """What stands in place of `text`: `[kind:xxxxxx]`, equal for equal things however they are spelled."""
+        if TOKEN.fullmatch(text):
+            return text
+        plain = _normalised(kind, text)
+        mark = base64.b32encode(hmac.digest(self._key, plain.encode(errors="replace"), hashlib.sha256))[:6].decode()
+        return f"[{kind}:{mark.lower()}]"
+
+
+def _normalised(kind: str, text: str) -> str:
+    if kind == "email":
+        return re.sub(r"%40|&#64;|&#x40;|\\u0040|\s?[\[(]at[\])]\s?", "@", text).lower()
+    if kind in ("card", "iban", "id", "phone"):
+        return _SEPARATORS.sub("", text).upper()
+    return " ".join(text.split())

@@ -8,7 +8,7 @@ from polars.exceptions import PolarsError
 
 from activities.answers import encode
 from activities.memory.ledger import ArtifactTooLargeError, Ledger
-from activities.safety.redaction import redact
+from activities.safety.redaction import Redactor, without_pseudonyms
 from activities.telemetry.backend import Answer, TelemetryBackend, run_probe
 from activities.telemetry.recorded.bundle import BundleError, SlowBundleError
 from workflows.contracts.canonical import digest_of
@@ -38,14 +38,14 @@ def observe(ledger: Ledger, backend: TelemetryBackend, probe: Probe, *, in_round
 
 def commit(ledger: Ledger, probe: Probe, answer: Answer, *, in_round: int = 0) -> Observation:
     """Store an answer, redacted; an answer too large for the ledger is kept as a status without rows."""
-    content = None if answer.rows is None else encode(_redacted(answer.rows))
+    content = None if answer.rows is None else encode(_redacted(answer.rows, ledger.redactor))
     observation = Observation(
         probe_key=probe.key,
         status=answer.status,
         row_count=0 if answer.rows is None else answer.rows.height,
         coverage=answer.coverage,
         artifact=None if content is None else digest_of(content),
-        detail=redact(answer.detail)[:1_000],
+        detail=ledger.redactor.redact(answer.detail)[:1_000],
         observed_at=datetime.now(UTC),
     )
     try:
@@ -62,12 +62,19 @@ def commit(ledger: Ledger, probe: Probe, answer: Answer, *, in_round: int = 0) -
         return ledger.observe(without, None, in_round=in_round)
 
 
-def _redacted(rows: pl.DataFrame) -> pl.DataFrame:
+TEMPLATES = frozenset(("template", "after"))
+"""Columns of log templates: one says what kind of thing stands in a place, not which."""
+
+
+def _redacted(rows: pl.DataFrame, redactor: Redactor) -> pl.DataFrame:
     """Every distinct text redacted once."""
     columns = [name for name, kind in rows.schema.items() if kind == pl.String]
     for name in columns:
         texts = rows[name].drop_nulls().unique().sort().to_list()
-        replaced = {text: clean for text in texts if (clean := redact(text)) != text}
+        clean = redactor.redact_all(texts)
+        if name in TEMPLATES:
+            clean = [without_pseudonyms(text) for text in clean]
+        replaced = {text: new for text, new in zip(texts, clean, strict=True) if new != text}
         if replaced:
             rows = rows.with_columns(pl.col(name).replace(replaced))
     return rows

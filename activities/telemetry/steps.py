@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import polars as pl
-from sqlalchemy import Engine
 from temporalio import activity
 
 from activities.answers import decode
 from activities.memory.ledger import Ledger, observation_statuses
 from activities.memory.ledger_batch import LedgerBatch
+from activities.memory.store import Store
 from activities.step import Outcome, StepInterruptedError, run_step
 from activities.telemetry.backend import Answer, BackendUnavailableError, TelemetryBackend
 from activities.telemetry.observe import commit, observe
@@ -42,24 +42,24 @@ AT_ONCE = 4
 class TelemetryActivities:
     """Scope and collect against one backend, which is opened for each attempt and closed after it."""
 
-    def __init__(self, engine: Engine, backend_for: BackendFor) -> None:
-        self._engine = engine
+    def __init__(self, store: Store, backend_for: BackendFor) -> None:
+        self._store = store
         self._backend_for = backend_for
 
     @activity.defn(name=SCOPE.name, no_thread_cancel_exception=True)
     def scope(self, given: StepInput) -> ScopeResult:
         """Query what exists, and plan what to query about it."""
-        return run_step(self._engine, SCOPE, given, self._scope)
+        return run_step(self._store, SCOPE, given, self._scope)
 
     @activity.defn(name=COLLECT.name, no_thread_cancel_exception=True)
     def collect(self, given: StepInput) -> CollectResult:
         """Run every planned query of the round that has no answer yet; each answer is committed as it comes."""
-        return run_step(self._engine, COLLECT, given, self._collect)
+        return run_step(self._store, COLLECT, given, self._collect)
 
     @activity.defn(name=COLLECT_BEFORE_0_5.name, no_thread_cancel_exception=True)
     def collect_before_0_5(self, given: StepInput) -> CollectResult:
         """The same for investigations that began under an earlier version."""
-        return run_step(self._engine, COLLECT_BEFORE_0_5, given, self._collect)
+        return run_step(self._store, COLLECT_BEFORE_0_5, given, self._collect)
 
     def _scope(self, ledger: Ledger, given: StepInput) -> Outcome:
         request = given.request

@@ -13,6 +13,7 @@ from sqlalchemy.exc import ProgrammingError
 from activities.analysis.verification import verified
 from activities.memory.ledger import Ledger
 from activities.memory.tables import METADATA
+from activities.safety.redaction import Redactor
 from infra.database import DATABASE, DatabaseError, alembic_config, prepare_database, sqlalchemy_url
 from workers.installation import Installation
 from workflows.contracts.identifiers import EntityId, InvestigationId, Tenant
@@ -102,7 +103,7 @@ def test_what_an_earlier_version_stored_is_upgraded(installation: Installation) 
                 connection.execute(text(statement), {"t": "default", "i": investigation, **given})
         with engine.begin() as connection:
             command.upgrade(alembic_config(connection), "head")
-        ledger = Ledger(engine, Tenant("default"), investigation)
+        ledger = Ledger(engine, Tenant("default"), investigation, Redactor(b"k", "default"))
         assert [entity_of(item) for item in ledger.probes(0)] == ["service:a"]
         assert ledger.answered_keys(0) == {"metrics-1"}
         assert verified(ledger.findings(0), ledger.claims(0))[0].signal == "cpu"

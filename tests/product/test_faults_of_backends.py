@@ -58,7 +58,7 @@ async def test_a_worker_that_goes_away_leaves_the_rest_to_the_next(installation:
     client = await installation.client()
     investigation_id = await start(installation, client, recorded("row_lock"))
     ledger = installation.ledger(investigation_id)
-    async with running_workers(client, installation.engine, backends={RECORDED: slow}, threads=4):
+    async with running_workers(client, installation.store, backends={RECORDED: slow}, threads=4):
         while len(ledger.answered_keys(0)) < 3:
             await asyncio.sleep(0.1)
     early = ledger.observations()
@@ -75,7 +75,7 @@ async def investigated(installation: Installation, client: Client, backend_for: 
     investigation_id = await start(installation, client, recorded("row_lock"))
     async with running_workers(
         client,
-        installation.engine,
+        installation.store,
         backends={RECORDED: backend_for},
         threads=4,
     ):

@@ -1,4 +1,4 @@
-"""Nothing that the bundle holds in secret reaches the ledger, the history or a report."""
+"""Nothing that the bundle holds in secret reaches the ledger, Temporal, a file of the data folder or a report."""
 
 import json
 import shutil
@@ -9,6 +9,7 @@ import zstandard
 from sqlalchemy import select
 
 from activities.memory.tables import ARTIFACT, METADATA
+from tests.activities.safety.corpus import documented
 from tests.conftest import recorded
 from tests.running import finish, start
 from workers.installation import Installation
@@ -16,13 +17,17 @@ from workers.rendering.markdown_report import render_markdown
 from workers.rendering.page import render_page
 
 SECRETS = ["swordfish-99", "ann.other@example.com", "AKIA" + "IOSFODNN7EXAMPLE", "4111111111111111"]
+LINES = [*documented.secrets()[::9], *documented.personal(each=1)]
+"""Some of every way in which the documented set writes things."""
 
 
 def planted(folder: Path) -> None:
-    """Secrets in a log line, an operation's name, a metric's name, a change and the alert."""
+    """Secrets in log lines, an operation's name, a metric's name, a change and the alert."""
     line = f"login password={SECRETS[0]} of {SECRETS[1]} with {SECRETS[2]} card {SECRETS[3]}"
     logs = pl.read_parquet(folder / "logs.parquet")
-    logs.with_columns(message=pl.format("{} {}", "message", pl.lit(line))).write_parquet(folder / "logs.parquet")
+    texts = [f"{line} {number}" for number in range(3)] + [item.text for item in LINES]
+    wanted = pl.Series("planted", [texts[number % len(texts)] for number in range(logs.height)])
+    logs.with_columns(message=pl.format("{} {}", "message", wanted)).write_parquet(folder / "logs.parquet")
     traces = pl.read_parquet(folder / "traces.parquet")
     traces.with_columns(operation=pl.format("{} {}", "operation", pl.lit(SECRETS[1]))).write_parquet(
         folder / "traces.parquet"
@@ -55,6 +60,16 @@ async def test_secrets_stay_outside(installation: Installation, tmp_path: Path) 
                 seen += [unpack(row.content).decode("latin-1") for row in rows]
             else:
                 seen.append(str(rows))
+    files = [path for path in installation.settings.data_dir.rglob("*") if path.is_file()]
+    assert any(path.name.startswith("temporal.db") for path in files)
+    seen += [path.read_bytes().decode("latin-1") for path in files]
+    survivors = {
+        secret: item.kind
+        for item in LINES
+        for secret in item.secrets
+        if secret.isascii() and len(secret) >= 9 and any(secret in text for text in seen)
+    }
+    assert survivors == {}
     for secret in SECRETS:
         assert not any(secret in text for text in seen), secret
-    assert any("[redacted:email]" in text for text in seen)
+    assert any("[email]" in text or "[email:" in text for text in seen)

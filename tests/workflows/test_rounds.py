@@ -3,7 +3,6 @@
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
-from sqlalchemy import Engine
 from temporalio import activity, workflow
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
@@ -11,6 +10,7 @@ from activities.diagnosis import DiagnosisActivities
 from activities.memory.ledger import Ledger
 from activities.memory.ledger_batch import LedgerBatch
 from activities.memory.steps import MemoryActivities
+from activities.memory.store import Store
 from activities.memory.uuid7 import uuid7
 from activities.step import Outcome, run_step
 from activities.telemetry.plan import plan_probes, topology_probe
@@ -46,12 +46,12 @@ class TwoRounds:
 class Planner:
     """Plans the queries of each round, the topology in both of them."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, store: Store) -> None:
+        self._store = store
 
     @activity.defn(name=PLAN.name)
     def plan(self, given: StepInput) -> ScopeResult:
-        return run_step(self._engine, PLAN, given, self._plan)
+        return run_step(self._store, PLAN, given, self._plan)
 
     def _plan(self, _ledger: Ledger, given: StepInput) -> Outcome:
         as_of, name = given.request.as_of, ABOUT[given.round]
@@ -67,9 +67,9 @@ async def test_a_second_round_changes_the_ranking_and_keeps_the_first(installati
     request = (
         await quick_ingestion(installation, client)._record(open_bundle(folder).alert, options_for(folder))
     ).request
-    engine = installation.engine
-    telemetry, memory = TelemetryActivities(engine, installation.recorded_backend), MemoryActivities(engine)
-    diagnosis, planner = DiagnosisActivities(engine), Planner(engine)
+    store = installation.store
+    telemetry, memory = TelemetryActivities(store, installation.recorded_backend), MemoryActivities(store)
+    diagnosis, planner = DiagnosisActivities(store), Planner(store)
     doing = [telemetry.collect, diagnosis.findings, diagnosis.rank, diagnosis.conclude, memory.publish, planner.plan]
     with ThreadPoolExecutor(4) as pool:
         async with Worker(

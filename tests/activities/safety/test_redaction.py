@@ -1,68 +1,123 @@
-"""Secrets and personal data do not pass; ordinary text does."""
+"""Secrets and personal data become pseudonyms; what says what is wrong stays."""
+
+import base64
+from collections import defaultdict
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from activities.safety.redaction import redact, redact_mapping
+from activities.safety.formats import formats
+from activities.safety.personal import AddressPolicy
+from activities.safety.redaction import Redactor, without_pseudonyms
+from activities.safety.rule import TOKEN
+from activities.safety.scanner import widened
+from tests.activities.safety.corpus import documented, generated, harmless
+from tests.activities.safety.corpus.material import Labelled
 
-AWS_KEY = "AKIA" + "IOSFODNN7EXAMPLE"
-
-
-@pytest.mark.parametrize(
-    ("text", "secret"),
-    [
-        ("password=hunter2hunter2 user=bob", "hunter2hunter2"),
-        ('{"api_key": "abc def"}', "abc def"),
-        ("postgres://u:p4ss-word@h/db", "p4ss-word"),
-        ("mail to bob.smith+x@mail.example.com now", "bob.smith"),
-        ("card 4111 1111 1111 1111 declined", "4111 1111"),
-        ("paid from GB82 WEST 1234 5698 7654 32", "5698"),
-        ("Authorization: Bearer abcdefghijklmnopqrst", "abcdefghijklmnop"),
-        (f"key {AWS_KEY} used", AWS_KEY),
-        ("ghp_" + "a" * 36, "a" * 36),
-        ("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln", "eyJzdWIiOiIxIn0"),
-        ("-----BEGIN RSA " + "PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY-----", "MIIE"),
-        ("ssn 078-05-1120 on file", "078-05-1120"),
-        ("hvs." + "CAESIJ" * 6, "CAESIJ"),
-    ],
-)
-def test_secrets_are_cut(text: str, secret: str) -> None:
-    assert secret not in redact(text)
-    assert "[redacted:" in redact(text)
+REDACTOR = Redactor(b"k" * 32, "default")
+SEED = 20_261_124
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "order 4111111111111112 for shopper 12 took 15 ms",
-        "connection to 10.0.0.12:5432 refused",
-        "GET /api/cart?id=77 200 0.012",
-        "trace 90715612d96f76a0da4ebe6abeb583f4 span a3a2b887c1473b64",
-        "2026-11-21T07:54:28.653491Z token bucket is empty",
-        'File "evals/lab/service.py", line 141, in serve',
-    ],
-)
-def test_ordinary_text_stays(text: str) -> None:
-    assert redact(text) == text
+def missed(lines: list[Labelled]) -> dict[str, list[str]]:
+    """The lines of each kind of which a secret survives."""
+    found = defaultdict(list)
+    for line, clean in zip(lines, REDACTOR.redact_all([line.text for line in lines]), strict=True):
+        if any(secret in clean for secret in line.secrets):
+            found[line.kind].append(clean)
+    return dict(found)
+
+
+def recall(lines: list[Labelled]) -> float:
+    return 1 - sum(len(found) for found in missed(lines).values()) / len(lines)
+
+
+@pytest.mark.parametrize("lines", [documented.secrets(), generated.secrets(SEED)], ids=["documented", "generated"])
+def test_secrets_are_cut(lines: list[Labelled]) -> None:
+    assert len(lines) >= 400
+    assert recall(lines) >= 0.99, missed(lines)
+
+
+@pytest.mark.parametrize("lines", [documented.personal(), generated.personal(SEED)], ids=["documented", "generated"])
+def test_personal_data_is_cut(lines: list[Labelled]) -> None:
+    assert recall(lines) >= 0.95, missed(lines)
+    of_kind = {kind: [line for line in lines if line.kind == kind] for kind in {line.kind for line in lines}}
+    assert {kind: recall(some) for kind, some in of_kind.items() if recall(some) < 0.95} == {}
+
+
+@pytest.mark.parametrize("lines", [harmless.harmless(), generated.harmless(SEED)], ids=["documented", "generated"])
+def test_harmless_lines_stay(lines: list[str]) -> None:
+    assert len(lines) >= 300
+    cut = [(line, clean) for line, clean in zip(lines, REDACTOR.redact_all(lines), strict=True) if line != clean]
+    assert len(cut) <= 0.02 * len(lines), cut
+
+
+def test_redacting_twice_is_redacting_once() -> None:
+    labelled = [*documented.secrets(), *documented.personal(), *generated.secrets(SEED), *generated.personal(SEED)]
+    once = REDACTOR.redact_all([line.text for line in labelled])
+    assert REDACTOR.redact_all(once) == once
 
 
 @given(st.text(max_size=400))
-def test_redacting_twice_is_redacting_once(text: str) -> None:
-    once = redact(text)
-    assert redact(once) == once
+@settings(deadline=None)
+def test_of_any_text_as_well(text: str) -> None:
+    once = REDACTOR.redact(text)
+    assert REDACTOR.redact(once) == once
 
 
 @given(
-    st.text(alphabet=st.characters(codec="ascii", exclude_characters="\r\n\"'"), min_size=4, max_size=40).map(str.strip)
+    st.text(
+        alphabet=st.characters(codec="ascii", exclude_characters="\r\n\"'\\\\[]", min_codepoint=33),
+        min_size=8,
+        max_size=40,
+    ),
+    st.integers(0, 9),
 )
-def test_a_quoted_password_never_passes(secret: str) -> None:
-    if len(secret) >= 4 and "redacted" not in secret:
-        assert f'"{secret}"' not in redact(f'connect with password="{secret}" please')
+@settings(deadline=None)
+def test_a_quoted_password_never_passes(secret: str, digit: int) -> None:
+    """Whatever characters it has, unless it reads as a placeholder or as the address of one."""
+    password = f"q{digit}{secret}"
+    assert f'"{password}"' not in REDACTOR.redact(f'connect with password="{password}" please')
+
+
+def test_many_texts_are_redacted_as_each_alone() -> None:
+    texts = [line.text for line in documented.secrets()] + harmless.harmless() + ["", "ä\x00ö password=ünïcödé-99"]
+    assert REDACTOR.redact_all(texts) == [REDACTOR.redact(text) for text in texts]
+
+
+def test_the_same_thing_has_the_same_pseudonym_and_another_key_another() -> None:
+    first = REDACTOR.redact("mail Bob.Smith@example.com")
+    assert REDACTOR.redact("bounced: bob.smith%40example.com").endswith(first.removeprefix("mail "))
+    assert REDACTOR.redact("card 4111 1111 1111 1111")[5:] == REDACTOR.redact("pan=4111111111111111")[4:]
+    others = (Redactor(b"l" * 32, "default"), Redactor(b"k" * 32, "other"))
+    assert len({first, *(other.redact("mail Bob.Smith@example.com") for other in others)}) == 3
+    assert TOKEN.search(first)
+    assert without_pseudonyms(first) == "mail [email]"
 
 
 def test_a_key_that_names_a_secret_costs_its_value() -> None:
-    assert redact_mapping({"db_password": "x y z", "service": "cart"}) == {
-        "db_password": "[redacted:assigned-secret]",
-        "service": "cart",
-    }
+    clean = REDACTOR.redact_mapping({"db_password": "x y z", "service": "cart", "customer_name": "Jane Doe"})
+    assert clean["db_password"].startswith("[secret:")
+    assert clean["customer_name"].startswith("[person:")
+    assert clean["service"] == "cart"
+
+
+def test_addresses_follow_the_policy() -> None:
+    line = "10.0.0.7 asked 81.2.69.142 and 2a02:8108:1::7"
+    kept, private, none = (Redactor(b"k" * 32, "t", policy).redact(line) for policy in AddressPolicy)
+    assert kept == line
+    assert private.startswith("10.0.0.7 asked [ip:")
+    assert "81.2.69.142" not in private
+    assert "2a02" not in private
+    assert "10.0.0.7" not in none
+
+
+def test_every_format_has_a_source_and_is_looked_for() -> None:
+    assert len(formats()) >= 80
+    assert all(item.source for item in formats())
+    assert widened(r"(?<![\w.])ab{2,40}c{3}(?![x])") == r"(?:^|[^\w.])ab{2,}c{3}(?:$|[^x])"
+
+
+def test_base64_of_something_harmless_stays() -> None:
+    text = base64.b64encode(b"the token bucket is empty, nothing to see").decode()
+    assert REDACTOR.redact(f"payload {text}") == f"payload {text}"
