@@ -17,7 +17,7 @@ from temporalio.exceptions import ApplicationError
 
 from activities.memory.ledger import Ledger
 from activities.memory.ledger_batch import LedgerBatch
-from activities.memory.store import Store
+from activities.memory.store import ForgedRequestError, Store
 from activities.telemetry.backend import BackendUnavailableError
 from workflows.contracts.contract import Contract
 from workflows.contracts.investigation import StepInput
@@ -68,6 +68,7 @@ def run_step(store: Store, step: Step[Output], given: StepInput, work: Work) -> 
     ):
         started = time.monotonic()
         try:
+            store.require_recorded(request)
             stored = ledger.step(key, step.output)
             if stored is not None:
                 return stored
@@ -81,6 +82,9 @@ def run_step(store: Store, step: Step[Output], given: StepInput, work: Work) -> 
                 at=datetime.now(UTC),
                 batch=outcome.batch,
             )
+        except ForgedRequestError as error:
+            LOG.warning("step.refused", reason=str(error))
+            raise ApplicationError(str(error), type=type(error).__name__, non_retryable=True) from None
         except (InterfaceError, SqlTimeoutError, BackendUnavailableError, StepInterruptedError) as error:
             raise _interrupted(error) from None
         except DBAPIError as error:

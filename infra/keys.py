@@ -4,13 +4,14 @@ import os
 import secrets
 import tempfile
 from contextlib import suppress
-from datetime import UTC, datetime
 from pathlib import Path
 
 SIZE = 32
 """Random bytes of one key."""
 
 SUFFIX = ".key"
+FIRST = "0001"
+"""Id of the key that is made."""
 
 
 class KeyFileError(RuntimeError):
@@ -39,14 +40,12 @@ def read_keys(folder: Path) -> tuple[dict[str, bytes], str]:
 
 def _make(folder: Path) -> None:
     """One key, whole or not at all; of two processes that make the first one, one wins."""
-    path = folder / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(4)}{SUFFIX}"
     with tempfile.NamedTemporaryFile(dir=folder, prefix=".making-") as file:
         file.write(secrets.token_hex(SIZE).encode())
         file.flush()
         os.fsync(file.fileno())
         with suppress(FileExistsError):
-            os.link(file.name, folder / ".first")
-            os.link(file.name, path)
+            os.link(file.name, folder / f"{FIRST}{SUFFIX}")
 
 
 def _read(path: Path) -> bytes:

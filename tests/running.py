@@ -55,6 +55,7 @@ def quick_ingestion(
         client,
         installation.incidents(),
         tenant=installation.tenant,
+        keys=installation.store.keys,
         quiet_time=quiet_time,
         task_timeout=timedelta(seconds=2),
     )

@@ -16,6 +16,8 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.memory.incidents import Incidents, OpenedInvestigation, redacted_alert
+from activities.memory.store import signed
+from activities.safety.keys import Keys
 from workflows.contracts.alert import Alert
 from workflows.contracts.identifiers import IncidentId, InvestigationId, Tenant, workflow_id_of
 from workflows.contracts.investigation import Budget, InvestigationRequest, Purpose
@@ -54,12 +56,14 @@ class AlertIngestion:
         incidents: Incidents,
         *,
         tenant: Tenant,
+        keys: Keys,
         quiet_time: timedelta,
         task_timeout: timedelta = timedelta(seconds=5),
     ) -> None:
         self._client = client
         self._incidents = incidents
         self._tenant = tenant
+        self._keys = keys
         self._quiet_time = quiet_time
         self._task_timeout = task_timeout
 
@@ -101,7 +105,7 @@ class AlertIngestion:
         received_at = datetime.now(UTC)
 
         def request_for(incident_id: IncidentId, investigation_id: InvestigationId) -> InvestigationRequest:
-            return InvestigationRequest(
+            request = InvestigationRequest(
                 tenant=self._tenant,
                 investigation_id=investigation_id,
                 incident_id=incident_id,
@@ -117,6 +121,7 @@ class AlertIngestion:
                 retry_interval=options.retry_interval,
                 heartbeat_timeout=options.heartbeat_timeout,
             )
+            return signed(request, self._keys)
 
         return await asyncio.to_thread(
             self._incidents.receive,

@@ -11,7 +11,7 @@ from temporalio.client import Client
 
 from activities.memory.incidents import Incidents
 from activities.memory.ledger import Ledger
-from activities.memory.session import ledger_engine
+from activities.memory.session import ledger_engine, of_tenant
 from activities.memory.store import Store
 from activities.safety.keys import Keys
 from activities.safety.personal import AddressPolicy
@@ -42,8 +42,8 @@ class Installation:
 
     @property
     def engine(self) -> Engine:
-        """Connected as the ledger's role."""
-        return self.store.engine
+        """Connected as the ledger's role; its transactions see this tenant's rows."""
+        return of_tenant(self.store.engine, self.tenant)
 
     @property
     def tenant(self) -> Tenant:
@@ -68,7 +68,7 @@ class Installation:
     def alert_ingestion(self, client: Client, *, quiet_time: timedelta | None = None) -> AlertIngestion:
         """The door for alerts, with the settings' quiet time unless another is given."""
         quiet = self.settings.quiet_time if quiet_time is None else quiet_time
-        return AlertIngestion(client, self.incidents(), tenant=self.tenant, quiet_time=quiet)
+        return AlertIngestion(client, self.incidents(), tenant=self.tenant, keys=self.store.keys, quiet_time=quiet)
 
     def recorded_backend(self, request: InvestigationRequest) -> RecordedBackend | CapturedBackend:
         """The backend over the bundle a request names."""

@@ -1,14 +1,20 @@
 """Connections of the ledger's role."""
 
-from sqlalchemy import URL, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from workflows.contracts.identifiers import Tenant
+
 LEDGER_ROLE = "inquest_ledger"
+TENANT_OPTION = "inquest_tenant"
 
 
 def ledger_engine(url: URL, *, pool_size: int = 10) -> Engine:
-    """An engine whose every session acts as the role that may read and insert, whatever its login may do."""
+    """An engine whose every session acts as the role that may read and insert, whatever its login may do.
+
+    Its transactions name no tenant, and see no row: `of_tenant` makes an engine whose transactions do.
+    """
     engine = create_engine(
         url,
         pool_size=pool_size,
@@ -25,4 +31,15 @@ def ledger_engine(url: URL, *, pool_size: int = 10) -> Engine:
         cursor.close()
         connection.commit()
 
+    @event.listens_for(engine, "begin")
+    def name_tenant(connection: Connection) -> None:
+        tenant = connection.get_execution_options().get(TENANT_OPTION)
+        if tenant is not None:
+            connection.exec_driver_sql("SELECT set_config('inquest.tenant', %s, true)", (tenant,))
+
     return engine
+
+
+def of_tenant(engine: Engine, tenant: Tenant) -> Engine:
+    """The same connections; every transaction sees and writes the rows of this tenant only."""
+    return engine.execution_options(**{TENANT_OPTION: tenant})

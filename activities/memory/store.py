@@ -7,10 +7,29 @@ from sqlalchemy import Engine
 
 from activities.memory.incidents import Incidents
 from activities.memory.ledger import Ledger
+from activities.memory.session import of_tenant
 from activities.safety.keys import Keys
 from activities.safety.personal import AddressPolicy
 from activities.safety.redaction import Redactor
+from workflows.contracts.canonical import canonical_json
 from workflows.contracts.identifiers import InvestigationId, Tenant
+from workflows.contracts.investigation import InvestigationRequest
+
+REQUESTS = "requests"
+"""What the key is for that signs requests."""
+
+
+class ForgedRequestError(Exception):
+    """A request that the door for alerts has not recorded: nothing is done for it."""
+
+
+def signed(request: InvestigationRequest, keys: Keys) -> InvestigationRequest:
+    """The request with its code."""
+    return request.model_copy(update={"code": keys.sign(REQUESTS, _content(request))})
+
+
+def _content(request: InvestigationRequest) -> bytes:
+    return canonical_json(request.model_copy(update={"code": ""}))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -18,7 +37,7 @@ class Store:
     """What every activity needs to read and write."""
 
     engine: Engine
-    """Connected as the ledger's role."""
+    """Connected as the ledger's role; its transactions name no tenant."""
 
     keys: Keys
     addresses: AddressPolicy = AddressPolicy.PRIVATE
@@ -31,8 +50,24 @@ class Store:
 
     def ledger(self, tenant: Tenant, investigation_id: InvestigationId) -> Ledger:
         """The record of one investigation."""
-        return Ledger(self.engine, tenant, investigation_id, self.redactor(tenant))
+        return Ledger(of_tenant(self.engine, tenant), tenant, investigation_id, self.redactor(tenant))
+
+    def require_recorded(self, request: InvestigationRequest) -> None:
+        """Only what the door for alerts has recorded is executed: whoever reaches Temporal could start anything else.
+
+        Raises:
+            ForgedRequestError: there is no such row, it says something else, or its code was not made with our key.
+        """
+        stored = self.incidents(request.tenant).request(request.investigation_id)
+        if stored is None:
+            raise ForgedRequestError(f"no alert has opened the investigation {request.investigation_id}")
+        if stored != request:
+            raise ForgedRequestError(f"the investigation {request.investigation_id} was opened with another request")
+        if stored.code and not self.keys.verifies(REQUESTS, _content(stored), stored.code):
+            raise ForgedRequestError(
+                f"the request of {request.investigation_id} has another key's code: is keys_dir the same everywhere?"
+            )
 
     def incidents(self, tenant: Tenant) -> Incidents:
         """The incidents of one tenant."""
-        return Incidents(self.engine, tenant, self.redactor(tenant))
+        return Incidents(of_tenant(self.engine, tenant), tenant, self.redactor(tenant))

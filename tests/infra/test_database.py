@@ -7,11 +7,12 @@ import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, func, select, text
 from sqlalchemy.exc import ProgrammingError
 
 from activities.analysis.verification import verified
 from activities.memory.ledger import Ledger
+from activities.memory.session import of_tenant
 from activities.memory.tables import METADATA
 from activities.safety.redaction import Redactor
 from infra.database import DATABASE, DatabaseError, alembic_config, prepare_database, sqlalchemy_url
@@ -55,6 +56,35 @@ def test_the_ledgers_role_may_only_read_and_insert(installation: Installation, s
             pytest.raises(ProgrammingError, match=r"permission denied|must be owner"),
         ):
             connection.execute(text(statement.format(f"{table.schema}.{table.name}")))
+
+
+def test_a_tenant_reads_and_writes_its_own_rows_only(installation: Installation) -> None:
+    mine, other = Tenant("default"), Tenant("other")
+
+    def reject(tenant: Tenant) -> None:
+        installation.store.incidents(tenant).reject(source="test", reason="r", content=b"x", received_at=NOON)
+
+    before = installation.store.incidents(other).rejected_count()
+    reject(other)
+    assert installation.store.incidents(other).rejected_count() == before + 1
+    row = "INSERT INTO incidents.rejected SELECT 'other', gen_random_uuid(), source, reason, size, excerpt, received_at"
+    with of_tenant(installation.store.engine, mine).connect() as connection:
+        assert connection.scalar(text("SELECT count(*) FROM incidents.rejected WHERE tenant = 'other'")) == 0
+        reject(mine)
+        with pytest.raises(ProgrammingError, match="row-level security"):
+            connection.execute(text(f"{row} FROM incidents.rejected LIMIT 1"))
+    with installation.store.engine.connect() as connection:
+        for table in METADATA.sorted_tables:
+            assert connection.scalar(select(func.count()).select_from(table)) == 0, "no tenant, no row"
+
+
+def test_every_table_is_under_the_policy(installation: Installation) -> None:
+    query = text(
+        "SELECT relname FROM pg_class WHERE relrowsecurity AND relnamespace::regnamespace::text = ANY(:schemas)"
+    )
+    with installation.store.engine.connect() as connection:
+        found = set(connection.scalars(query, {"schemas": ["ledger", "incidents", "evals"]}))
+    assert found == {table.name for table in METADATA.sorted_tables}
 
 
 EARLIER_ROWS = """

@@ -67,6 +67,9 @@ class InvestigationRequest(Contract):
     heartbeat_timeout: timedelta = timedelta(seconds=10)
     """After this long without a heartbeat a step's worker is taken for dead."""
 
+    code: Annotated[str, Field(max_length=200)] = ""
+    """What only who holds the installation's key can make over all the other fields; empty before 0.6."""
+
 
 class StepInput(Contract):
     """What every step gets: the request, and what the workflow decided so far."""
