@@ -27,14 +27,16 @@ from activities.analysis.graph import Graph
 from activities.analysis.ranking import rank
 from activities.analysis.verification import claims_of, verified
 from activities.answers import COLUMNS, compacted
+from activities.memory.uuid7 import uuid7
 from activities.telemetry.recorded import open_bundle
 from evals.bundles import Recording, write_bundle
 from evals.offline import diagnose, evidence_of
 from infra.settings import Settings
 from infra.stack import wait_until_stopped
-from workflows.contracts.alert import Alert
+from workflows.contracts.alert import Alert, Severity
 from workflows.contracts.bundle import VisibleWindow
 from workflows.contracts.identifiers import Digest, EntityId
+from workflows.contracts.investigation import Purpose
 from workflows.contracts.probe import LogProbe, MetricProbe, Probe, TraceProbe, Window
 from workflows.contracts.report import Report
 
@@ -48,6 +50,8 @@ METRICS, POINTS, LINES, SPANS = 20, 120, 2_000, 2_000
 LARGE = (50, 720, 5_000, 5_000)
 """Metrics, points a metric, log lines and spans per service."""
 
+BURST, CROWD = 60, 24
+SMALL_BYTES = 400_000
 LARGE_SERVICES = (10, 100, 1_000)
 NAMES = (
     "cpu_utilization",
@@ -281,6 +285,47 @@ async def investigations(data_dir: Path) -> list[Report]:
     return reports
 
 
+async def timed(inquest: Inquest, folder: Path, *, severity: Severity = Severity.WARNING) -> tuple[float, float]:
+    """When one investigation's alert was given and when its report was there, in seconds of the monotonic clock."""
+    alert = open_bundle(folder).alert
+    own = alert.model_copy(update={"fingerprint": str(uuid7()), "group_key": None, "severity": severity})
+    begun = time.monotonic()
+    investigation = await inquest.start(own, bundle=folder, purpose=Purpose.REPLAY, memory_scope=f"bench:{uuid7()}")
+    await investigation.report()
+    return begun, time.monotonic()
+
+
+async def burst(data_dir: Path, folders: list[Path]) -> tuple[float, list[float], float]:
+    """Seconds of one investigation alone, of each of `BURST` at once by when they end, and of a critical one that comes
+    four seconds after `CROWD` others."""
+    async with Inquest.connect(Settings(data_dir=data_dir), workers=True) as inquest:
+        await timed(inquest, folders[0])
+        begun, ended = await timed(inquest, folders[0])
+        alone = ended - begun
+        many = await asyncio.gather(*(timed(inquest, folders[n % len(folders)]) for n in range(BURST)))
+        first = min(begun for begun, _ in many)
+        crowd = [asyncio.create_task(timed(inquest, folders[n % len(folders)])) for n in range(CROWD)]
+        await asyncio.sleep(4)
+        begun, ended = await timed(inquest, folders[0], severity=Severity.CRITICAL)
+        await asyncio.gather(*crowd)
+        return alone, sorted(end - first for _, end in many), ended - begun
+
+
+def bench_burst() -> None:
+    """Many alerts at once, and a critical one among them."""
+    bundles = sorted((RECORDINGS / "bundles").iterdir(), key=lambda path: (path / "logs.parquet").exists())
+    small = [path for path in bundles if sum(item.stat().st_size for item in path.iterdir()) < SMALL_BYTES]
+    with scratch() as data_dir:
+        alone, ends, critical = asyncio.run(burst(data_dir, small))
+        wait_until_stopped(data_dir)
+    table = Table(title=f"{BURST} alerts at once; a critical one {CROWD} others later")
+    for name in ("alone, s", "first of all, s", "half, s", "last, s", "a minute", "critical, s"):
+        table.add_column(name)
+    figures = (alone, ends[0], ends[len(ends) // 2], ends[-1], 60 * len(ends) / ends[-1], critical)
+    table.add_row(*(f"{value:.1f}" for value in figures))
+    OUT.print(table)
+
+
 def bench_investigation() -> None:
     """Seconds of one investigation, and of each of its steps."""
     with scratch() as folder:
@@ -299,5 +344,6 @@ def bench_investigation() -> None:
 
 if __name__ == "__main__":
     bench_investigation()
+    bench_burst()
     bench_growth()
     bench_large()

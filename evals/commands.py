@@ -8,8 +8,10 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from activities.telemetry.recorded import Bundle, BundleError, CapturedBackend, RecordedBackend, open_bundle
 from evals.bundles import write_bundle, write_truth
 from evals.readers import READERS, CorpusError
+from workers.rendering.plain_text import one_line
 
 bundle = typer.Typer(no_args_is_help=True, help="Bundles: recorded incidents.")
 OUT, ERR = Console(), Console(stderr=True)
@@ -19,6 +21,35 @@ Format = StrEnum("Format", {name: name for name in READERS})  # type: ignore[mis
 @bundle.callback()
 def _group() -> None:
     """Bundles: recorded incidents."""
+
+
+@bundle.command()
+def check(folder: Annotated[Path, typer.Argument(help="Folder of a bundle.")]) -> None:
+    """Say what is wrong with a bundle: its manifest, files, digests, columns and kinds."""
+    try:
+        opened = open_bundle(folder)
+        problems: list[Exception] = list(opened.problems())
+    except BundleError as error:
+        problems = [error]
+    else:
+        problems += _unreadable(opened)
+    for problem in problems:
+        ERR.print(Text(f"error: {one_line(str(problem), 1_000)}", style="red"))
+    if problems:
+        raise typer.Exit(1)
+    OUT.print(Text(f"{folder} is a good bundle: {opened.manifest.bundle_id}"))
+
+
+def _unreadable(opened: Bundle) -> list[Exception]:
+    """What a run would meet: files that cannot be read, columns that lack, times without a zone."""
+    backend = CapturedBackend(opened) if opened.manifest.answers is not None else RecordedBackend(opened)
+    try:
+        backend.check()
+    except BundleError as error:
+        return [error]
+    finally:
+        backend.close()
+    return []
 
 
 @bundle.command(name="import")

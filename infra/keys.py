@@ -32,9 +32,7 @@ def read_keys(folder: Path) -> tuple[dict[str, bytes], str]:
             _make(folder)
         found = {path.stem: _read(path) for path in sorted(folder.glob(f"*{SUFFIX}"))}
     except OSError as error:
-        raise KeyFileError(
-            f"the keys in {folder} cannot be read: {error.strerror}; see the setting keys_dir"
-        ) from error
+        raise KeyFileError(f"the keys in {folder} cannot be read: {error.strerror}; see INQUEST_KEYS_DIR") from error
     return found, max(found)
 
 

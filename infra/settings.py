@@ -1,17 +1,29 @@
 """Every setting, in one typed model, read once: environment first, then the file, then the default."""
 
+import os
+import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
 import platformdirs
-from pydantic import Field, PositiveInt, SecretStr
+from pydantic import AfterValidator, Field, PositiveInt, SecretStr
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
+
+HIGHEST_PORT = 65_535
+_ADDRESS = re.compile(r"(?:[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\]):(\d{1,5})")
+
+
+def _address(text: str) -> str:
+    found = _ADDRESS.fullmatch(text.strip())
+    if found is None or not 0 < int(found[1]) <= HIGHEST_PORT:
+        raise ValueError("write host:port, as in temporal.internal:7233")
+    return text.strip()
 
 
 def settings_file() -> Path:
@@ -35,7 +47,7 @@ class Settings(BaseSettings):
     ip_addresses: Literal["keep", "private", "pseudonymise"] = "private"
     """IP addresses in telemetry: kept, kept if private (the others become pseudonyms), or all pseudonyms."""
 
-    temporal_address: str | None = None
+    temporal_address: Annotated[str, AfterValidator(_address)] | None = None
     """host:port of a Temporal cluster. Not set: the embedded server."""
 
     database_url: SecretStr | None = None
@@ -47,7 +59,7 @@ class Settings(BaseSettings):
     retention: timedelta = timedelta(days=30)
     """How long the embedded Temporal keeps closed workflows."""
 
-    temporal_ui_port: Annotated[int, Field(ge=0, le=65_535)] = 0
+    temporal_ui_port: Annotated[int, Field(ge=0, le=HIGHEST_PORT)] = 0
     """Port of the embedded server's web page; 0 picks a free one."""
 
     tenant: str = "default"
@@ -64,6 +76,9 @@ class Settings(BaseSettings):
 
     worker_threads: PositiveInt = 8
     """Activities that each queue of one worker process runs at once."""
+
+    investigations_at_once: PositiveInt = Field(default_factory=lambda: max(1, (os.cpu_count() or 1) // 2))
+    """Investigations that one worker process collects for, and analyses, at once; the others wait their turn."""
 
     analysis_threads: PositiveInt = 2
     """Threads of one query to a recorded bundle."""

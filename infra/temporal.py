@@ -25,6 +25,8 @@ SEARCH_ATTRIBUTES = ("Tenant", "IncidentId", "Service", "Environment", "Severity
 _DYNAMIC_CONFIG: dict[str, int | bool] = {
     "limit.maxIDLength": 255,
     "frontend.enableServerVersionCheck": False,
+    "matching.useNewMatcher": True,
+    "matching.enableFairness": True,
 }
 _QUIET = {
     "TEMPORAL_VERSION_CHECK_DISABLED": "1",

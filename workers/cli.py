@@ -1,275 +1,119 @@
-"""The `inquest` command."""
+"""The `inquest` command: it says what there is at once, and loads what a command needs when it runs.
 
-import asyncio
+Commands of every room join through the entry points of `inquest.commands`.
+"""
+
+import ast
+import os
 import signal
 import sys
-from collections.abc import Callable
-from contextlib import AsyncExitStack
-from datetime import UTC, datetime
-from importlib.metadata import entry_points
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from importlib.metadata import EntryPoint, entry_points, version
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
-from rich.table import Table
-from rich.text import Text
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command, get_group
 
-from activities.answers import decode
-from activities.memory.listing import Wanted, list_investigations
-from activities.memory.uuid7 import uuid7
-from activities.telemetry.recorded import Bundle, open_bundle
-from infra.settings import Settings, settings_file
-from workers.doctor import examine
-from workers.follow import follow
-from workers.installation import Installation, backend_over, open_installation
-from workers.invocation import ERR, OUT, find_investigation, handle_known_errors, read_settings, run
-from workers.rendering.listing import json_line, listing_line, span_of
-from workers.rendering.markdown_report import render_markdown
-from workers.rendering.page import render_page
-from workers.rendering.plain_text import one_line
-from workers.rendering.terminal import finding_line, print_report, probe_line
-from workers.replaying import replay
-from workflows.contracts.identifiers import ProbeKey
-from workflows.contracts.investigation import Budget, Purpose
-from workflows.contracts.report import Report
-
-APP = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
-FINDINGS_SHOWN = 5
+DISTRIBUTION = "inquest-sre"
+INTERRUPTED = "interrupted: what was begun stays open, and inquest up finishes it"
 
 
-@APP.command()
-@handle_known_errors
-def investigate(
-    bundle: Annotated[Path, typer.Argument(help="Folder of a recorded incident.")],
+class LazyGroup(TyperGroup):
+    """A group whose commands are loaded when they run; listing them reads their first sentence from the source."""
+
+    _listing = False
+
+    @cached_property
+    def _points(self) -> dict[str, EntryPoint]:
+        return {point.name: point for point in sorted(entry_points(group="inquest.commands"), key=lambda p: p.name)}
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Every command there is, by name."""
+        return [*super().list_commands(ctx), *self._points]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command of that name; while they are listed, only its name and first sentence."""
+        point = self._points.get(cmd_name)
+        if point is None:
+            return super().get_command(ctx, cmd_name)
+        if self._listing:
+            return TyperCommand(cmd_name, help=_first_sentence(point))
+        loaded = point.load()
+        if isinstance(loaded, typer.Typer):
+            return get_group(loaded)
+        single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+        single.command(name=cmd_name)(loaded)
+        return get_command(single)
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the help; nothing is loaded for it."""
+        self._listing = True
+        super().format_help(ctx, formatter)
+
+
+def _first_sentence(point: EntryPoint) -> str:
+    """What a command does, from the text of its module."""
+    spec = find_spec(point.module)
+    if spec is None or spec.origin is None:
+        return ""
+    for statement in ast.parse(Path(spec.origin).read_text()).body:
+        if isinstance(statement, ast.FunctionDef) and statement.name == point.attr:
+            return (ast.get_docstring(statement) or "").partition("\n")[0]
+        if isinstance(statement, ast.Assign) and point.attr in [ast.unparse(name) for name in statement.targets]:
+            given = statement.value.keywords if isinstance(statement.value, ast.Call) else []
+            return next((str(ast.literal_eval(item.value)) for item in given if item.arg == "help"), "")
+    return ""
+
+
+APP = typer.Typer(
+    cls=LazyGroup,
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    invoke_without_command=True,
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"inquest {version(DISTRIBUTION)}")
+        raise typer.Exit
+
+
+@APP.callback()
+def _options(
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="Print exactly one JSON document: the report.")] = False,
-    out: Annotated[Path | None, typer.Option(help="Folder for the report's files; default: the data folder.")] = None,
-    probes: Annotated[int | None, typer.Option(min=0, help="Queries it may run.")] = None,
-    seconds: Annotated[float | None, typer.Option(min=0, help="Seconds it may spend on queries.")] = None,
-    full: Annotated[bool, typer.Option("--full", help="Print the whole report, not one screen of it.")] = False,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end.")
+    ] = False,
 ) -> None:
-    """Investigate a recorded incident and print the report."""
-    settings = read_settings()
-    opened = open_bundle(bundle)
-    budget = Budget(
-        probes=settings.budget_probes if probes is None else probes,
-        seconds=settings.budget_seconds if seconds is None else seconds,
-    )
-    _check(opened, settings)
-    with open_installation(settings) as installation:
-        report = run(_investigate(installation, opened, budget, quiet=as_json))
-    if as_json:
-        sys.stdout.write(report.model_dump_json() + "\n")
-        sys.stdout.flush()
-    page = write_report(report, out or settings.data_dir / "reports")
-    if not as_json:
-        if page is not None:
-            OUT.print(Text(f"also as {page} and {page.with_suffix('.md').name}", style="dim"))
-        print_report(OUT, report, full=full)
+    """Investigate incidents inside your own perimeter."""
 
 
-@APP.command()
-@handle_known_errors
-def up() -> None:
-    """Run the embedded stack and the workers until interrupted."""
-    settings = read_settings()
-    with open_installation(settings) as installation:
-        run(_serve(installation))
-
-
-@APP.command()
-@handle_known_errors
-def worker() -> None:
-    """Run the workers only, against the configured servers, until interrupted."""
-    up()
-
-
-@APP.command()
-def doctor() -> None:
-    """Say what is wrong with this installation and how to mend it."""
-    checks = examine(read_settings())
-    for check in checks:
-        mark, style = ("ok", "green") if check.fine else ("!!", "red bold")
-        OUT.print(Text.assemble((f"{mark:<4}", style), f"{check.name}: {check.detail}"))
-        if check.remedy:
-            OUT.print(Text(f"    {check.remedy}", style="yellow"))
-    if not all(check.fine for check in checks):
-        raise typer.Exit(1)
-
-
-@APP.command()
-def settings() -> None:
-    """List every setting, its value and its environment variable."""
-    current = read_settings()
-    OUT.print(Text(f"file: {settings_file()}", style="dim"))
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for name in ("variable", "value", "meaning"):
-        table.add_column(name, overflow="fold")
-    for name in Settings.model_fields:
-        value = getattr(current, name)
-        table.add_row(f"INQUEST_{name.upper()}", Text(str(value)), Text(_meaning(name)))
-    OUT.print(table)
-
-
-@APP.command(name="list")
-@handle_known_errors
-def list_(
-    *,
-    limit: Annotated[int, typer.Option(min=1, max=10_000, help="Lines to show.")] = 20,
-    service: Annotated[str | None, typer.Option(help="Only those about this service.")] = None,
-    since: Annotated[str | None, typer.Option(help="Only those opened in this time: 30m, 12h, 7d.")] = None,
-    replays: Annotated[bool, typer.Option("--replays", help="Replays and evaluations in place of live ones.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document a line.")] = False,
-) -> None:
-    """List the latest investigations, one a line; live ones unless `--replays` is given."""
-    opened_after = None if since is None else datetime.now(UTC) - span_of(since)
-    wanted = Wanted(service=service, opened_after=opened_after, live=not replays)
-    with open_installation(read_settings()) as installation:
-        rows = list_investigations(installation.engine, installation.tenant, limit=limit, wanted=wanted)
-    for row in rows:
-        OUT.print(json_line(row) if as_json else listing_line(row, OUT.width), soft_wrap=True, highlight=False)
-    if not rows and not as_json:
-        other = "live ones: inquest list" if replays else "replays: inquest list --replays"
-        ERR.print(Text(f"there are none; {other}", style="dim"))
-
-
-@APP.command()
-@handle_known_errors
-def show(
-    investigation_id: Annotated[str, typer.Argument(help="Id, or the beginning of one.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print exactly one JSON document: the report.")] = False,
-    full: Annotated[bool, typer.Option("--full", help="Print the whole report, not one screen of it.")] = False,
-) -> None:
-    """Show the report of an earlier investigation."""
-    with open_installation(read_settings()) as installation:
-        report = installation.ledger(find_investigation(installation, investigation_id)).report()
-    if report is None:
-        ERR.print(Text("there is no report yet: it is still being investigated", style="yellow"))
-        raise typer.Exit(1)
-    if as_json:
-        sys.stdout.write(report.model_dump_json() + "\n")
-    else:
-        print_report(OUT, report, full=full)
-
-
-@APP.command()
-@handle_known_errors
-def evidence(
-    investigation_id: Annotated[str, typer.Argument(help="Id, or the beginning of one.")],
-    probe: Annotated[str | None, typer.Argument(help="Key of one probe: show its answer.")] = None,
-    rows: Annotated[int, typer.Option(min=1, max=10_000, help="Rows of the answer to show.")] = 50,
-) -> None:
-    """List the queries of an investigation, or show the stored answer to one."""
-    with open_installation(read_settings()) as installation:
-        ledger = installation.ledger(find_investigation(installation, investigation_id))
-        summaries = ledger.observation_summaries()
-        chosen = next((item for item in summaries if item.probe_key == ProbeKey(probe or "")), None)
-        if probe is None:
-            for item in summaries:
-                OUT.print(Text.assemble((f"{item.probe_key} ", "dim"), probe_line(item)))
-        elif chosen is None or chosen.artifact is None:
-            ERR.print(Text(f"there is no stored answer to {probe}", style="yellow"))
-            raise typer.Exit(1)
-        else:
-            answer = decode(ledger.artifact(chosen.artifact))
-            table = Table(*answer.columns, box=None, padding=(0, 2, 0, 0))
-            for row in answer.head(rows).iter_rows():
-                table.add_row(*(Text(one_line(str(value), 120)) for value in row))
-            OUT.print(table)
-            OUT.print(Text(f"{answer.height} rows, sha256 {chosen.artifact}", style="dim"))
-
-
-def _meaning(name: str) -> str:
-    return one_line(Settings.model_fields[name].description or "", 200)
-
-
-def _check(bundle: Bundle, settings: Settings) -> None:
-    """Damaged telemetry files are named before anything starts."""
-    backend = backend_over(bundle, settings)
+@contextmanager
+def _quiet_interrupts() -> Iterator[None]:
+    """Ctrl-C at any moment, imports included, ends the command with one line; a second one ends it at once."""
     try:
-        backend.check()
-    finally:
-        backend.close()
-
-
-async def _investigate(installation: Installation, bundle: Bundle, budget: Budget, *, quiet: bool) -> Report:
-    client = await installation.client()
-    earlier = await asyncio.to_thread(installation.incidents().open_investigations)
-    if earlier and not quiet:
-        OUT.print(Text(f"also finishing {len(earlier)} earlier investigations", style="dim"))
-    async with installation.workers(client):
-        opened = await replay(
-            installation, client, bundle, scope=f"replay:{uuid7()}", purpose=Purpose.REPLAY, budget=budget
-        )
-        investigation_id = opened.request.investigation_id
-        ledger = installation.ledger(investigation_id)
-        if not quiet:
-            ui = installation.stack.ui_address
-            where = f", watch it at {ui}/namespaces/{installation.settings.temporal_namespace}" if ui else ""
-            OUT.print(Text(f"investigation {investigation_id}{where}", style="dim"))
-        async for update in follow(client, ledger, investigation_id):
-            if quiet:
-                continue
-            for item in update.probes:
-                OUT.print(probe_line(item))
-            for finding in update.findings[:FINDINGS_SHOWN]:
-                OUT.print(finding_line(finding))
-        report = await asyncio.to_thread(ledger.report)
-        assert report is not None
-        return report
-
-
-async def _serve(installation: Installation) -> None:
-    client = await installation.client()
-    async with AsyncExitStack() as stack:
-        await stack.enter_async_context(installation.workers(client))
-        resumed = await installation.alert_ingestion(client).resume()
-        OUT.print(Text(f"workers are running, {resumed} open investigations resumed"))
-        if installation.stack.ui_address:
-            OUT.print(Text(f"Temporal's page: {installation.stack.ui_address}"))
-        await asyncio.Event().wait()
-
-
-def write_report(report: Report, folder: Path) -> Path | None:
-    """Write the report as Markdown and as a page; a form that cannot be drawn is reported and costs nothing else.
-
-    Returns:
-        The page; None when it could not be drawn.
-    """
-    page = folder / f"{report.run.investigation_id}.html"
-    texts = {page.with_suffix(".md"): _drawn(render_markdown, report), page: _drawn(render_page, report)}
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for path, text in texts.items():
-            if text is not None:
-                path.touch(mode=0o600)
-                path.write_text(text)
-    except OSError as error:
-        ERR.print(Text(f"error: cannot write the report to {folder} ({error.strerror}): use --out", style="red"))
-        raise typer.Exit(1) from error
-    return page if texts[page] is not None else None
-
-
-def _drawn(render: Callable[[Report], str], report: Report) -> str | None:
-    try:
-        return render(report)
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is a defect of ours, and the report is stored
-        what = f"{type(error).__name__}: {one_line(str(error))}"
-        again = f"inquest show --json {report.run.investigation_id}"
-        ERR.print(Text(f"error: the report cannot be drawn ({what}); it is stored: {again}", style="red"))
-        return None
+        yield
+    except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+        print(INTERRUPTED, file=sys.stderr)
+        sys.exit(130)
 
 
 def main() -> None:
-    """Run the command; command groups of other rooms join through entry points."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    for point in entry_points(group="inquest.commands"):
-        loaded = point.load()
-        if isinstance(loaded, typer.Typer):
-            APP.add_typer(loaded, name=point.name)
-        else:
-            APP.command(name=point.name)(loaded)
-    APP()
+    """Run the command."""
+    with _quiet_interrupts():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        if any(not char.isprintable() for argument in sys.argv[1:] for char in argument):
+            print("error: an argument has a control character", file=sys.stderr)
+            sys.exit(2)
+        APP()
 
 
 if __name__ == "__main__":

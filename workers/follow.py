@@ -4,9 +4,11 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
+from sqlalchemy.exc import DBAPIError
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import RPCError
 
+from activities.memory.incidents import Incidents
 from activities.memory.ledger import Ledger
 from workflows.contracts.finding import Finding
 from workflows.contracts.identifiers import InvestigationId, ProbeKey, workflow_id_of
@@ -63,6 +65,67 @@ async def follow(
         await asyncio.sleep(EVERY_S)
 
 
+class ReportListener:
+    """Waits for the reports of any number of investigations of one tenant, with one query at a time for all of them."""
+
+    def __init__(self, client: Client, incidents: Incidents) -> None:
+        """Ask `incidents` for reports, and `client` for workflows that ended without one."""
+        self._client = client
+        self._incidents = incidents
+        self._waiting: dict[InvestigationId, list[asyncio.Future[None]]] = {}
+        self._listening: asyncio.Task[None] | None = None
+
+    async def wait(self, investigation_id: InvestigationId) -> None:
+        """Return once the report is published.
+
+        Raises:
+            InvestigationEndedError: it ended without one.
+        """
+        future = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(investigation_id, []).append(future)
+        if self._listening is None or self._listening.done():
+            self._listening = asyncio.create_task(self._listen())
+        try:
+            await future
+        finally:
+            waiting = self._waiting.get(investigation_id, [])
+            if future in waiting:
+                waiting.remove(future)
+            if not waiting:
+                self._waiting.pop(investigation_id, None)
+
+    async def _listen(self) -> None:
+        looks = 0
+        while self._waiting:
+            for investigation_id in await self._published():
+                self._resolve(investigation_id, None)
+            looks += 1
+            if looks % ASK_TEMPORAL_EVERY == 0:
+                await self._resolve_ended()
+            await asyncio.sleep(EVERY_S)
+
+    async def _published(self) -> set[InvestigationId]:
+        try:
+            return await asyncio.to_thread(self._incidents.published_among, list(self._waiting))
+        except DBAPIError:
+            return set()  # Postgres is away for a moment; the next look shows
+
+    async def _resolve_ended(self) -> None:
+        for investigation_id in list(self._waiting):
+            status = await _status(self._client, investigation_id)
+            if status in _CLOSED_BADLY and investigation_id not in await self._published():
+                self._resolve(investigation_id, _ended(investigation_id, status))
+
+    def _resolve(self, investigation_id: InvestigationId, error: InvestigationEndedError | None) -> None:
+        for future in self._waiting.pop(investigation_id, []):
+            if future.done():
+                continue
+            if error is None:
+                future.set_result(None)
+            else:
+                future.set_exception(error)
+
+
 def _look(ledger: Ledger, seen: set[ProbeKey], found: set[str]) -> InvestigationUpdate:
     published = ledger.report() is not None
     summaries = ledger.observation_summaries()
@@ -78,11 +141,18 @@ def _look(ledger: Ledger, seen: set[ProbeKey], found: set[str]) -> Investigation
 
 
 async def _check_alive(client: Client, ledger: Ledger, investigation_id: InvestigationId) -> None:
+    status = await _status(client, investigation_id)
+    if status in _CLOSED_BADLY and await asyncio.to_thread(ledger.report) is None:
+        raise _ended(investigation_id, status)
+
+
+async def _status(client: Client, investigation_id: InvestigationId) -> WorkflowExecutionStatus | None:
     try:
-        description = await client.get_workflow_handle(workflow_id_of(investigation_id)).describe()
+        return (await client.get_workflow_handle(workflow_id_of(investigation_id)).describe()).status
     except RPCError:
-        return  # Temporal is away for a moment; the next look shows
-    if description.status in _CLOSED_BADLY and await asyncio.to_thread(ledger.report) is None:
-        raise InvestigationEndedError(
-            f"investigation {investigation_id} ended without a report: {description.status.name}"
-        )
+        return None  # Temporal is away for a moment; the next look shows
+
+
+def _ended(investigation_id: InvestigationId, status: WorkflowExecutionStatus | None) -> InvestigationEndedError:
+    how = "" if status is None else f": {status.name}"
+    return InvestigationEndedError(f"investigation {investigation_id} ended without a report{how}")

@@ -82,6 +82,7 @@ class Installation:
             self.store,
             backends={RECORDED: self.recorded_backend},
             threads=self.settings.worker_threads,
+            at_once=self.settings.investigations_at_once,
         ):
             yield
 
@@ -107,8 +108,8 @@ def open_installation(settings: Settings) -> Iterator[Installation]:
         DatabaseError: the database cannot be used.
         KeyFileError: the keys cannot be used.
     """
-    keys = Keys(*read_keys(settings.keys_dir or settings.data_dir / KEYS))
     with hold_stack(settings) as stack:
+        keys = Keys(*read_keys(settings.keys_dir or settings.data_dir / KEYS))
         engine = ledger_engine(prepare_database(stack), pool_size=3 * settings.worker_threads + 4)
         try:
             store = Store(engine=engine, keys=keys, addresses=AddressPolicy(settings.ip_addresses))

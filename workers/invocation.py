@@ -1,6 +1,8 @@
 """What every command of `inquest` does alike: settings, known errors, interrupts, naming an investigation."""
 
 import asyncio
+import difflib
+import os
 import signal
 from collections.abc import Callable, Coroutine
 from functools import wraps
@@ -26,6 +28,7 @@ from workers.log import configure_logging
 from workers.rendering.plain_text import one_line
 from workflows.contracts.identifiers import InvestigationId
 
+LONGEST_MESSAGE = 2_000
 OUT, ERR = Console(soft_wrap=False), Console(stderr=True, soft_wrap=False)
 Given = ParamSpec("Given")
 Returned = TypeVar("Returned")
@@ -48,7 +51,7 @@ def handle_known_errors(command: Callable[Given, Returned]) -> Callable[Given, R
         try:
             return command(*args, **kwargs)
         except _KNOWN_ERRORS as error:
-            ERR.print(Text.assemble(("error: ", "red bold"), str(error)))
+            ERR.print(Text.assemble(("error: ", "red bold"), one_line(str(error), LONGEST_MESSAGE)))
             raise typer.Exit(1) from error
         except DBAPIError as error:
             ERR.print(Text.assemble(("error: ", "red bold"), f"the database rejected it: {one_line(str(error.orig))}"))
@@ -61,6 +64,13 @@ def handle_known_errors(command: Callable[Given, Returned]) -> Callable[Given, R
 
 
 def read_settings() -> Settings:
+    unknown = unknown_variables()
+    for name in unknown:
+        near = difflib.get_close_matches(name, _variables(), n=1)
+        meant = f"did you mean {near[0]}?" if near else "see inquest settings"
+        ERR.print(Text(f"error: there is no setting {one_line(name, 80)}: {meant}", style="red"))
+    if unknown:
+        raise typer.Exit(2)
     try:
         settings = Settings()
     except ValidationError as error:
@@ -70,6 +80,16 @@ def read_settings() -> Settings:
         raise typer.Exit(2) from error
     configure_logging(settings.log_level)
     return settings
+
+
+def _variables() -> list[str]:
+    return [f"INQUEST_{name.upper()}" for name in Settings.model_fields]
+
+
+def unknown_variables() -> list[str]:
+    """Environment variables that look like settings and are none."""
+    known = set(_variables())
+    return sorted(name for name in os.environ if name.upper().startswith("INQUEST_") and name.upper() not in known)
 
 
 def find_investigation(installation: Installation, prefix: str) -> InvestigationId:

@@ -30,6 +30,7 @@ async def running_workers(
     *,
     backends: dict[str, BackendFor],
     threads: int,
+    at_once: int | None = None,
     interceptors: Sequence[Interceptor] = (),
 ) -> AsyncIterator[None]:
     """Run workers for every queue in this process until the context ends.
@@ -39,6 +40,7 @@ async def running_workers(
         store: the ledger's database and the keys.
         backends: configured telemetry backends by name; each has a queue of its own.
         threads: activities that each queue runs at once.
+        at_once: of those that compute, on the queues of the analysis and of the backends; None: as many.
         interceptors: passed to every worker.
     """
     memory, diagnosis = MemoryActivities(store), DiagnosisActivities(store)
@@ -63,15 +65,16 @@ async def running_workers(
                 )
             )
             for queue, activities in queues.items():
+                most = threads if queue == MEMORY or at_once is None else min(threads, at_once)
                 # A pool of its own: a slow queue must not keep the tasks of another waiting without a heartbeat.
-                pool = pools.enter_context(ThreadPoolExecutor(threads, thread_name_prefix=queue))
+                pool = pools.enter_context(ThreadPoolExecutor(most, thread_name_prefix=queue))
                 await running.enter_async_context(
                     Worker(
                         client,
                         task_queue=queue,
                         activities=activities,
                         activity_executor=pool,
-                        max_concurrent_activities=threads,
+                        max_concurrent_activities=most,
                         interceptors=interceptors,
                         graceful_shutdown_timeout=GRACE,
                     )

@@ -95,6 +95,7 @@ class Investigation:
             start_to_close_timeout=step.start_to_close,
             heartbeat_timeout=self._request.heartbeat_timeout,
             retry_policy=step.retry_policy(self._request),
+            priority=step.priority(self._request),
             cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
             summary=f"run {self._scope.probes_planned} queries on {self._request.backend}",
         )
@@ -162,6 +163,7 @@ class Investigation:
             start_to_close_timeout=step.start_to_close,
             heartbeat_timeout=self._request.heartbeat_timeout,
             retry_policy=step.retry_policy(self._request),
+            priority=step.priority(self._request),
             summary=summary,
         )
         return result

@@ -4,8 +4,9 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Generic, TypeVar
 
-from temporalio.common import RetryPolicy
+from temporalio.common import Priority, RetryPolicy
 
+from workflows.contracts.alert import Severity
 from workflows.contracts.contract import Contract
 from workflows.contracts.investigation import (
     CollectResult,
@@ -36,6 +37,21 @@ def telemetry_queue(backend: str) -> str:
     return f"telemetry-{backend}"
 
 
+URGENCY = {Severity.CRITICAL: 0, Severity.INFO: 2}
+"""Of an alert's severity, 0 the most urgent; 1 for all others."""
+
+LEAST_URGENT = 5
+"""Temporal's last priority key."""
+
+FAIRNESS_KEY_LENGTH = 64
+"""Bytes of a fairness key that Temporal takes."""
+
+
+def _fairness_key(request: InvestigationRequest) -> str:
+    whole = f"{request.tenant}/{request.service}".encode()
+    return whole[:FAIRNESS_KEY_LENGTH].decode(errors="ignore")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Step(Generic[Output]):
     """How one activity is called. Its input is always a `StepInput`."""
@@ -46,6 +62,16 @@ class Step(Generic[Output]):
     """None: the queue of the request's telemetry backend."""
 
     start_to_close: timedelta
+    begins: bool = False
+    """Whether it is the first step of an investigation on its queue: it waits until what has begun is finished."""
+
+    def priority(self, request: InvestigationRequest) -> Priority:
+        """Severe incidents first; of equally severe ones those that have begun; services take turns."""
+        level = URGENCY.get(request.severity, 1)
+        return Priority(
+            priority_key=min(2 * level + (2 if self.begins else 1), LEAST_URGENT),
+            fairness_key=_fairness_key(request),
+        )
 
     def queue_for(self, request: InvestigationRequest) -> str:
         """The task queue this step runs on."""
@@ -68,7 +94,7 @@ TELEMETRY_TRIES = 6
 LONGEST_WORK = timedelta(hours=2)
 """Of one attempt, far above what the budgets allow; a worker that dies is noticed by its heartbeats, not by this."""
 
-SCOPE = Step(name="scope", output=ScopeResult, queue=None, start_to_close=LONGEST_WORK)
+SCOPE = Step(name="scope", output=ScopeResult, queue=None, start_to_close=LONGEST_WORK, begins=True)
 RECALL = Step(name="recall", output=RecallResult, queue=MEMORY, start_to_close=timedelta(minutes=10))
 COLLECT = Step(
     name="collect",
@@ -79,7 +105,7 @@ COLLECT = Step(
 COLLECT_BEFORE_0_5 = replace(COLLECT, name="sweep")
 """Under which name investigations that began under 0.4 or older have scheduled it."""
 
-FINDINGS = Step(name="findings", output=FindingsResult, queue=ANALYSIS, start_to_close=LONGEST_WORK)
+FINDINGS = Step(name="findings", output=FindingsResult, queue=ANALYSIS, start_to_close=LONGEST_WORK, begins=True)
 RANK = Step(name="rank", output=RankResult, queue=ANALYSIS, start_to_close=LONGEST_WORK)
 CONCLUDE = Step(name="conclude", output=ConcludeResult, queue=ANALYSIS, start_to_close=LONGEST_WORK)
 PUBLISH = Step(name="publish", output=PublishResult, queue=MEMORY, start_to_close=timedelta(minutes=10))

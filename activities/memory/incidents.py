@@ -18,6 +18,7 @@ from activities.memory.tables import (
     INVESTIGATION_END,
     PAST,
     REJECTED,
+    REPORT,
 )
 from activities.memory.uuid7 import uuid7
 from activities.safety.redaction import REDACTION_VERSION, Redactor
@@ -177,6 +178,14 @@ class Incidents:
         with self._engine.connect() as connection:
             stored = connection.scalar(query)
         return None if stored is None else InvestigationRequest.model_validate(stored)
+
+    def published_among(self, investigation_ids: Sequence[InvestigationId]) -> set[InvestigationId]:
+        """Those of these investigations whose report is published."""
+        query = select(REPORT.c.investigation_id).where(
+            REPORT.c.tenant == self._tenant, REPORT.c.investigation_id.in_(investigation_ids)
+        )
+        with self._engine.connect() as connection:
+            return {InvestigationId(str(found)) for found in connection.scalars(query)}
 
     def past(
         self, *, scope: str, as_of: datetime, apart_from: InvestigationId | None = None, limit: int = 20

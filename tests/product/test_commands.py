@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from infra.database import DATABASE
@@ -203,6 +204,17 @@ def test_doctor_and_settings(run: Run) -> None:
         (["investigate", "/nowhere"], {}, "/nowhere"),
         (["investigate", str(PROJECT / "README.md")], {}, "README.md"),
         (["show", "ffffffff"], {}, "inquest list"),
+        (["investigate", ""], {}, "name the folder of a recorded incident"),
+        (["investigate", str(PROJECT / "tests")], {}, "is not a bundle: it has no manifest.json"),
+        (["investigate", str(PROJECT), "--seconds", "inf"], {}, "--seconds"),
+        (["investigate", str(PROJECT), "--seconds", "nan"], {}, "--seconds"),
+        (["bundle", "check", str(PROJECT / "tests")], {}, "is not a bundle"),
+        (["show", "\x1b[31mred"], {}, "control character"),
+        (["lst"], {}, "No such command"),
+        (["list"], {"INQUEST_DATADIR": "/x"}, "did you mean INQUEST_DATA_DIR?"),
+        (["list"], {"INQUEST_TEMPORAL_ADDRESS": "local host:1"}, "write host:port"),
+        (["doctor"], {"INQUEST_TEMPORAL_ADDRESS": "localhost"}, "write host:port"),
+        (["list"], {"INQUEST_TEMPORAL_UI_PORT": "abc"}, "temporal_ui_port"),
         (["list"], {"INQUEST_BUDGET_PROBES": "abc"}, "budget_probes"),
         (["list"], {"INQUEST_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/x"}, "127.0.0.1"),
         (["list"], {"INQUEST_DATA_DIR": "/proc/nowhere"}, "INQUEST_DATA_DIR"),
@@ -213,5 +225,41 @@ def test_errors_are_one_line_that_helps(
 ) -> None:
     done = run(*arguments, **environment)
     assert done.returncode != 0
-    assert message in done.stderr.replace("\n", "")
+    plain = " ".join(done.stderr.replace("│", " ").split())
+    assert message in plain or message in done.stderr.replace("\n", "")
     assert "Traceback" not in done.stderr + done.stdout
+
+
+def test_a_changed_bundle_is_refused(run: Run, bundle: Path) -> None:
+    assert run("bundle", "check", str(bundle)).returncode == 0
+    logs = bundle / "logs.parquet"
+    pl.read_parquet(logs).head(10).write_parquet(logs)
+    (bundle / "changes.json").write_text("[]")
+    checked = run("bundle", "check", str(bundle))
+    assert checked.returncode == 1
+    for name in ("logs.parquet", "changes.json"):
+        assert f"{name}: was changed after the bundle was written" in " ".join(checked.stderr.split())
+    refused = run("investigate", str(bundle))
+    assert refused.returncode == 1
+    assert "Traceback" not in refused.stderr
+    assert not refused.stdout
+
+
+def test_help_loads_nothing_heavy() -> None:
+    """What `inquest --help` and `--version` import is what makes them slow; the listing is complete all the same."""
+    script = (
+        "import sys; from inquest._command import main; sys.argv = ['inquest', sys.argv[1]]\ntry: main()\nfinally: "
+    )
+    script += (
+        "print([name for name in ('temporalio', 'sqlalchemy', 'polars', 'duckdb', 'numpy') if name in sys.modules])"
+    )
+    for option, shown in (("--help", "Investigate a recorded incident"), ("--version", "inquest ")):
+        done = subprocess.run(
+            [sys.executable, "-c", script, option], capture_output=True, text=True, timeout=60, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        assert shown in done.stdout
+        assert done.stdout.rstrip().endswith("[]")
+    helped = subprocess.run([sys.executable, "-c", script, "--help"], capture_output=True, text=True, check=False)
+    for name in ("bundle", "capture", "doctor", "eval", "evidence", "list", "settings", "show", "up", "worker"):
+        assert f" {name} " in helped.stdout

@@ -12,7 +12,7 @@ import activities.analysis.findings
 import activities.diagnosis
 import activities.evidence_loading
 import activities.memory.steps
-import workers.cli
+import workers.commands
 from activities.analysis.evidence import Evidence
 from activities.analysis.findings import find
 from tests.conftest import recorded
@@ -84,8 +84,8 @@ async def test_a_defect_of_the_renderer_does_not_cost_the_report(
     installation: Installation, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     report = await investigated(installation)
-    monkeypatch.setattr(workers.cli, "render_page", broken)
-    workers.cli.write_report(report, tmp_path)
+    monkeypatch.setattr(workers.commands, "render_page", broken)
+    workers.commands.write_report(report, tmp_path)
     assert "inquest show" in capsys.readouterr().err
     assert (tmp_path / f"{report.run.investigation_id}.md").exists()
 

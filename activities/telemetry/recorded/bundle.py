@@ -1,7 +1,10 @@
 """Opening a bundle: everything about it is checked before anything is believed."""
 
+import hashlib
 import json
+import os
 import stat
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -109,6 +112,39 @@ class Bundle:
         found = self.manifest.remembered
         return () if found is None else _parse(self.path(found), _REMEMBERED, JSON_LIMIT)
 
+    def verify(self) -> None:
+        """Every file is the one that the manifest names.
+
+        Raises:
+            BundleError: one is missing, or was changed after the bundle was written.
+        """
+        for problem in self.problems():
+            raise problem
+
+    def problems(self) -> Iterator[BundleError]:
+        """Every file that is missing or was changed after the bundle was written."""
+        for name in ("alert", *_FILES):
+            recorded: RecordedFile | None = getattr(self.manifest, name)
+            if recorded is None:
+                continue
+            try:
+                path = self.path(recorded)
+                with path.open("rb") as file:
+                    found = hashlib.file_digest(file, "sha256").hexdigest()
+            except BundleError as error:
+                yield error
+            except OSError as error:
+                yield BundleError(
+                    self.folder / recorded.file, f"cannot be read ({error.strerror})", "Check its rights."
+                )
+            else:
+                if found != recorded.sha256:
+                    yield BundleError(
+                        path,
+                        "was changed after the bundle was written: its SHA-256 is another",
+                        f"Copy it again, or write {found} into {MANIFEST} if the change was meant.",
+                    )
+
 
 def open_bundle(folder: Path) -> Bundle:
     """Open the bundle in `folder`.
@@ -121,6 +157,8 @@ def open_bundle(folder: Path) -> Bundle:
     if not folder.is_dir():
         raise BundleError(folder, "does not exist", "Name the folder of a bundle.")
     folder = folder.resolve()
+    if not os.path.lexists(folder / MANIFEST):
+        raise BundleError(folder, f"is not a bundle: it has no {MANIFEST}", "Name the folder of a recorded incident.")
     manifest = _parse(_inside(folder, MANIFEST), BundleManifest, MANIFEST_LIMIT)
     bundle = Bundle(
         folder=folder,

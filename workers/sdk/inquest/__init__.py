@@ -7,19 +7,48 @@
 Everything else of the project is an application's own; this package is what other code imports.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 import inquest._path
-from inquest.alertmanager import PayloadError, alerts_from_alertmanager
-from inquest.client import (
-    Inquest,
-    Investigation,
-    InvestigationEndedError,
-    InvestigationNotFoundError,
-    OutsideRecordingError,
-    TooLateError,
-)
-from workflows.contracts.alert import Alert, AlertStatus, Severity
-from workflows.contracts.investigation import Budget, Phase, Progress
-from workflows.contracts.report import Report
+
+if TYPE_CHECKING:
+    from inquest.alertmanager import PayloadError, alerts_from_alertmanager
+    from inquest.client import (
+        Inquest,
+        Investigation,
+        InvestigationEndedError,
+        InvestigationNotFoundError,
+        OutsideRecordingError,
+        TooLateError,
+    )
+    from workflows.contracts.alert import Alert, AlertStatus, Severity
+    from workflows.contracts.investigation import Budget, Phase, Progress
+    from workflows.contracts.report import Report
+
+_PLACES = {
+    "inquest.alertmanager": ("PayloadError", "alerts_from_alertmanager"),
+    "inquest.client": (
+        "Inquest",
+        "Investigation",
+        "InvestigationEndedError",
+        "InvestigationNotFoundError",
+        "OutsideRecordingError",
+        "TooLateError",
+    ),
+    "workflows.contracts.alert": ("Alert", "AlertStatus", "Severity"),
+    "workflows.contracts.investigation": ("Budget", "Phase", "Progress"),
+    "workflows.contracts.report": ("Report",),
+}
+_MODULES = {name: module for module, names in _PLACES.items() for name in names}
+
+
+def __getattr__(name: str) -> object:
+    """Load a name's module when it is first used: the command has to be quick."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_MODULES[name]), name)
+
 
 __all__ = [
     "Alert",

@@ -13,7 +13,7 @@ from activities.telemetry.recorded import Bundle, open_bundle
 from infra.settings import Settings
 from inquest.alertmanager import PayloadError, alerts_from_alertmanager
 from workers.alert_ingestion import LIVE_SCOPE, InvestigationOptions
-from workers.follow import InvestigationEndedError, InvestigationUpdate, follow
+from workers.follow import InvestigationEndedError, InvestigationUpdate, ReportListener, follow
 from workers.installation import RECORDED, Installation, open_installation
 from workflows.contracts.alert import Alert
 from workflows.contracts.identifiers import InvestigationId, workflow_id_of
@@ -35,8 +35,11 @@ class TooLateError(RuntimeError):
 class Investigation:
     """One investigation: follow it, speak to it, stop it, fetch its report."""
 
-    def __init__(self, installation: Installation, client: Client, investigation_id: InvestigationId) -> None:
+    def __init__(
+        self, installation: Installation, client: Client, investigation_id: InvestigationId, listener: ReportListener
+    ) -> None:
         self.id = investigation_id
+        self._listener = listener
         self._client = client
         self._ledger = installation.ledger(investigation_id)
         self._handle = client.get_workflow_handle_for(InvestigationWorkflow.run, workflow_id_of(investigation_id))
@@ -95,13 +98,18 @@ class Investigation:
         """
 
         async def wait() -> Report:
-            async for _ in self.follow():
-                pass
+            await self._listener.wait(self.id)
             found = await asyncio.to_thread(self._ledger.report)
             assert found is not None
             return found
 
         return await asyncio.wait_for(wait(), timeout.total_seconds() if timeout else None)
+
+
+def _good_bundle(folder: Path) -> Bundle:
+    found = open_bundle(folder)
+    found.verify()
+    return found
 
 
 def _moment(recording: Bundle, as_of: datetime | None) -> datetime:
@@ -125,6 +133,7 @@ class Inquest:
         self._installation = installation
         self._client = client
         self._ingestion = installation.alert_ingestion(client)
+        self._listener = ReportListener(client, installation.incidents())
 
     @classmethod
     @asynccontextmanager
@@ -184,11 +193,11 @@ class Inquest:
             budget: what it may spend; None is the settings' own.
 
         Raises:
-            BundleError: the folder holds no usable recording.
+            BundleError: the folder holds no usable recording, or one that was changed.
             OutsideRecordingError: `as_of` is not in the recording.
         """
         settings = self._installation.settings
-        recording = await asyncio.to_thread(open_bundle, Path(bundle))
+        recording = await asyncio.to_thread(_good_bundle, Path(bundle))
         opened = await self._ingestion.receive(
             alert,
             InvestigationOptions(
@@ -200,7 +209,7 @@ class Inquest:
                 budget=budget or Budget(probes=settings.budget_probes, seconds=settings.budget_seconds),
             ),
         )
-        return Investigation(self._installation, self._client, opened.request.investigation_id)
+        return Investigation(self._installation, self._client, opened.request.investigation_id, self._listener)
 
     async def investigation(self, investigation_id: str) -> Investigation:
         """An earlier investigation.
@@ -208,7 +217,7 @@ class Inquest:
         Raises:
             InvestigationNotFoundError: there is none of that id.
         """
-        found = Investigation(self._installation, self._client, InvestigationId(investigation_id))
+        found = Investigation(self._installation, self._client, InvestigationId(investigation_id), self._listener)
         if await asyncio.to_thread(self._installation.ledger(found.id).opened_at) is None:
             raise InvestigationNotFoundError(f"there is no investigation {investigation_id}")
         return found

@@ -1,0 +1,253 @@
+"""What the `inquest` command does; `cli.py` loads this when a command runs."""
+
+import asyncio
+import math
+import sys
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from activities.answers import decode
+from activities.memory.listing import Wanted, list_investigations
+from activities.memory.uuid7 import uuid7
+from activities.telemetry.recorded import Bundle, open_bundle
+from infra.settings import Settings, settings_file
+from workers.doctor import examine
+from workers.follow import follow
+from workers.installation import Installation, backend_over, open_installation
+from workers.invocation import ERR, OUT, find_investigation, handle_known_errors, read_settings, run
+from workers.rendering.listing import json_line, listing_line, span_of
+from workers.rendering.markdown_report import render_markdown
+from workers.rendering.page import render_page
+from workers.rendering.plain_text import one_line
+from workers.rendering.terminal import finding_line, print_report, probe_line
+from workers.replaying import replay
+from workflows.contracts.identifiers import ProbeKey
+from workflows.contracts.investigation import Budget, Purpose
+from workflows.contracts.report import Report
+
+FINDINGS_SHOWN = 5
+
+
+@handle_known_errors
+def investigate(
+    bundle: Annotated[str, typer.Argument(help="Folder of a recorded incident.")],
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print exactly one JSON document: the report.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Folder for the report's files; default: the data folder.")] = None,
+    probes: Annotated[int | None, typer.Option(min=0, max=10**6, help="Queries it may run.")] = None,
+    seconds: Annotated[float | None, typer.Option(min=0, max=86_400, help="Seconds it may spend on queries.")] = None,
+    full: Annotated[bool, typer.Option("--full", help="Print the whole report, not one screen of it.")] = False,
+) -> None:
+    """Investigate a recorded incident and print the report."""
+    settings = read_settings()
+    if not bundle.strip() or (seconds is not None and math.isnan(seconds)):
+        raise typer.BadParameter("name the folder of a recorded incident, and seconds as a number")
+    opened = open_bundle(Path(bundle))
+    budget = Budget(
+        probes=settings.budget_probes if probes is None else probes,
+        seconds=settings.budget_seconds if seconds is None else seconds,
+    )
+    _check(opened, settings)
+    with open_installation(settings) as installation:
+        report = run(_investigate(installation, opened, budget, quiet=as_json))
+    if as_json:
+        sys.stdout.write(report.model_dump_json() + "\n")
+        sys.stdout.flush()
+    page = write_report(report, out or settings.data_dir / "reports")
+    if not as_json:
+        if page is not None:
+            OUT.print(Text(f"also as {page} and {page.with_suffix('.md').name}", style="dim"))
+        print_report(OUT, report, full=full)
+
+
+@handle_known_errors
+def up() -> None:
+    """Run the embedded stack and the workers until interrupted."""
+    settings = read_settings()
+    with open_installation(settings) as installation:
+        run(_serve(installation))
+
+
+@handle_known_errors
+def worker() -> None:
+    """Run the workers only, against the configured servers, until interrupted."""
+    up()
+
+
+def doctor() -> None:
+    """Say what is wrong with this installation and how to mend it."""
+    checks = examine(read_settings())
+    for check in checks:
+        mark, style = ("ok", "green") if check.fine else ("!!", "red bold")
+        OUT.print(Text.assemble((f"{mark:<4}", style), f"{check.name}: {check.detail}"))
+        if check.remedy:
+            OUT.print(Text(f"    {check.remedy}", style="yellow"))
+    if not all(check.fine for check in checks):
+        raise typer.Exit(1)
+
+
+def settings() -> None:
+    """List every setting, its value and its environment variable."""
+    current = read_settings()
+    OUT.print(Text(f"file: {settings_file()}", style="dim"))
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for name in ("variable", "value", "meaning"):
+        table.add_column(name, overflow="fold")
+    for name in Settings.model_fields:
+        value = getattr(current, name)
+        table.add_row(f"INQUEST_{name.upper()}", Text(str(value)), Text(_meaning(name)))
+    OUT.print(table)
+
+
+@handle_known_errors
+def list_(
+    *,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="Lines to show.")] = 20,
+    service: Annotated[str | None, typer.Option(help="Only those about this service.")] = None,
+    since: Annotated[str | None, typer.Option(help="Only those opened in this time: 30m, 12h, 7d.")] = None,
+    replays: Annotated[bool, typer.Option("--replays", help="Replays and evaluations in place of live ones.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document a line.")] = False,
+) -> None:
+    """List the latest investigations, one a line; live ones unless `--replays` is given."""
+    opened_after = None if since is None else datetime.now(UTC) - span_of(since)
+    wanted = Wanted(service=service, opened_after=opened_after, live=not replays)
+    with open_installation(read_settings()) as installation:
+        rows = list_investigations(installation.engine, installation.tenant, limit=limit, wanted=wanted)
+    for row in rows:
+        OUT.print(json_line(row) if as_json else listing_line(row, OUT.width), soft_wrap=True, highlight=False)
+    if not rows and not as_json:
+        other = "live ones: inquest list" if replays else "replays: inquest list --replays"
+        ERR.print(Text(f"there are none; {other}", style="dim"))
+
+
+@handle_known_errors
+def show(
+    investigation_id: Annotated[str, typer.Argument(help="Id, or the beginning of one.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print exactly one JSON document: the report.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Print the whole report, not one screen of it.")] = False,
+) -> None:
+    """Show the report of an earlier investigation."""
+    with open_installation(read_settings()) as installation:
+        report = installation.ledger(find_investigation(installation, investigation_id)).report()
+    if report is None:
+        ERR.print(Text("there is no report yet: it is still being investigated", style="yellow"))
+        raise typer.Exit(1)
+    if as_json:
+        sys.stdout.write(report.model_dump_json() + "\n")
+    else:
+        print_report(OUT, report, full=full)
+
+
+@handle_known_errors
+def evidence(
+    investigation_id: Annotated[str, typer.Argument(help="Id, or the beginning of one.")],
+    probe: Annotated[str | None, typer.Argument(help="Key of one probe: show its answer.")] = None,
+    rows: Annotated[int, typer.Option(min=1, max=10_000, help="Rows of the answer to show.")] = 50,
+) -> None:
+    """List the queries of an investigation, or show the stored answer to one."""
+    with open_installation(read_settings()) as installation:
+        ledger = installation.ledger(find_investigation(installation, investigation_id))
+        summaries = ledger.observation_summaries()
+        chosen = next((item for item in summaries if item.probe_key == ProbeKey(probe or "")), None)
+        if probe is None:
+            for item in summaries:
+                OUT.print(Text.assemble((f"{item.probe_key} ", "dim"), probe_line(item)))
+        elif chosen is None or chosen.artifact is None:
+            ERR.print(Text(f"there is no stored answer to {probe}", style="yellow"))
+            raise typer.Exit(1)
+        else:
+            answer = decode(ledger.artifact(chosen.artifact))
+            table = Table(*answer.columns, box=None, padding=(0, 2, 0, 0))
+            for row in answer.head(rows).iter_rows():
+                table.add_row(*(Text(one_line(str(value), 120)) for value in row))
+            OUT.print(table)
+            OUT.print(Text(f"{answer.height} rows, sha256 {chosen.artifact}", style="dim"))
+
+
+def _meaning(name: str) -> str:
+    return one_line(Settings.model_fields[name].description or "", 200)
+
+
+def _check(bundle: Bundle, settings: Settings) -> None:
+    """Files that were changed or damaged are named before anything starts."""
+    bundle.verify()
+    backend = backend_over(bundle, settings)
+    try:
+        backend.check()
+    finally:
+        backend.close()
+
+
+async def _investigate(installation: Installation, bundle: Bundle, budget: Budget, *, quiet: bool) -> Report:
+    client = await installation.client()
+    earlier = await asyncio.to_thread(installation.incidents().open_investigations)
+    if earlier and not quiet:
+        OUT.print(Text(f"also finishing {len(earlier)} earlier investigations", style="dim"))
+    async with installation.workers(client):
+        opened = await replay(
+            installation, client, bundle, scope=f"replay:{uuid7()}", purpose=Purpose.REPLAY, budget=budget
+        )
+        investigation_id = opened.request.investigation_id
+        ledger = installation.ledger(investigation_id)
+        if not quiet:
+            ui = installation.stack.ui_address
+            where = f", watch it at {ui}/namespaces/{installation.settings.temporal_namespace}" if ui else ""
+            OUT.print(Text(f"investigation {investigation_id}{where}", style="dim"))
+        async for update in follow(client, ledger, investigation_id):
+            if quiet:
+                continue
+            for item in update.probes:
+                OUT.print(probe_line(item))
+            for finding in update.findings[:FINDINGS_SHOWN]:
+                OUT.print(finding_line(finding))
+        report = await asyncio.to_thread(ledger.report)
+        assert report is not None
+        return report
+
+
+async def _serve(installation: Installation) -> None:
+    client = await installation.client()
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(installation.workers(client))
+        resumed = await installation.alert_ingestion(client).resume()
+        OUT.print(Text(f"workers are running, {resumed} open investigations resumed"))
+        if installation.stack.ui_address:
+            OUT.print(Text(f"Temporal's page: {installation.stack.ui_address}"))
+        await asyncio.Event().wait()
+
+
+def write_report(report: Report, folder: Path) -> Path | None:
+    """Write the report as Markdown and as a page; a form that cannot be drawn is reported and costs nothing else.
+
+    Returns:
+        The page; None when it could not be drawn.
+    """
+    page = folder / f"{report.run.investigation_id}.html"
+    texts = {page.with_suffix(".md"): _drawn(render_markdown, report), page: _drawn(render_page, report)}
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for path, text in texts.items():
+            if text is not None:
+                path.touch(mode=0o600)
+                path.write_text(text)
+    except OSError as error:
+        ERR.print(Text(f"error: cannot write the report to {folder} ({error.strerror}): use --out", style="red"))
+        raise typer.Exit(1) from error
+    return page if texts[page] is not None else None
+
+
+def _drawn(render: Callable[[Report], str], report: Report) -> str | None:
+    try:
+        return render(report)
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is a defect of ours, and the report is stored
+        what = f"{type(error).__name__}: {one_line(str(error))}"
+        again = f"inquest show --json {report.run.investigation_id}"
+        ERR.print(Text(f"error: the report cannot be drawn ({what}); it is stored: {again}", style="red"))
+        return None
