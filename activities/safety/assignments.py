@@ -85,7 +85,6 @@ _DUMPED = re.compile(r"(?:string|str|varchar)\(\d{1,6}\)\s{0,4}(?=[\"'])")
 _BRACKETED = re.compile(r"\[[^\s,:;=\[\]{}()\"']+\]")
 _NEXT_LINE = re.compile(r"[ \t]{0,8}(?:[|>][+-]?)?[ \t]{0,8}(?:\r?\n|\\n)[ \t>|#*/-]{0,16}")
 _ANOTHER_KEY = re.compile(r"[\w.\-\"']+\s?(?:[:=](?=\s|$)|=)")
-_MORE_LINES = re.compile(r"[A-Za-z0-9+/=_.~-]{4,512}(?:\s|\Z)")
 
 
 def value_at(text: str, position: int) -> tuple[int, int, bool]:
@@ -237,9 +236,19 @@ def _header(match: re.Match[str]) -> Iterator[Span]:
     yield from _credentials_from(text, begin, scheme["scheme"].lower() if scheme else "")
 
 
+LONGEST_HEADER = 8_192
+_NEXT_HEADER = re.compile(r"[\r\n]|\\[rn]|(?i:cookie2?|authorization|bearer|digest)(?:\\{0,3}[\"'])?[ \t]{0,4}[:=]")
+
+
+def _header_end(text: str, begin: int) -> int:
+    """Where a header's value ends: with the line, or where the next one begins, so that no text is looked at twice."""
+    limit = begin + LONGEST_HEADER
+    following = _NEXT_HEADER.search(text, begin, limit)
+    return following.start() if following else min(len(text), limit)
+
+
 def _credentials_from(text: str, begin: int, scheme: str) -> Iterator[Span]:
-    line = _LINE_END.search(text, begin)
-    end = min(line.start() if line else len(text), begin + 8_192)
+    end = _header_end(text, begin)
     parameters = list(_PARAMETER.finditer(text, begin, end))
     if parameters and parameters[0].start() - begin <= 2 and (scheme not in ("basic", "bearer", "negotiate", "ntlm")):
         for parameter in parameters:
@@ -301,8 +310,7 @@ _ATTRIBUTES = words("cookie_attributes")
 
 def _cookie(match: re.Match[str]) -> Iterator[Span]:
     text = match.string
-    line = _LINE_END.search(text, match.end())
-    for crumb in _CRUMB.finditer(text, match.end(), min(line.start() if line else len(text), match.end() + 8_192)):
+    for crumb in _CRUMB.finditer(text, match.end(), _header_end(text, match.end())):
         if crumb["name"].lower() not in _ATTRIBUTES and not TOKEN.search(crumb["value"]):
             yield Span(crumb.start("value"), crumb.end("value"), "secret")
 
@@ -590,7 +598,7 @@ def _strength(text: str) -> int:
 
 _BLOCK = re.compile(
     r"-----BEGIN[ +][A-Z0-9 +]{0,60}(?:PRIVATE[ +]KEY|PGP[ +]MESSAGE|SECRET[ +]KEY)(?:[ +]BLOCK)?-----"
-    r"[\s\S]{0,65536}?(?:-----END[ +][A-Z0-9 +]{0,60}-----|\Z)"
+    r"[\s\S]{0,16384}?(?:-----END[ +][A-Z0-9 +]{0,60}-----|\Z)"
 )
 _PUTTY = re.compile(r"PuTTY-User-Key-File-\d: [\s\S]{0,8192}?(?:Private-MAC: [0-9a-f]{40,64}|\Z)")
 _KEY_ENCODED = re.compile(r"LS0tLS1CRUdJTi[A-Za-z0-9+/=\r\n]{40,65536}")

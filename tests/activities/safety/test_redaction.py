@@ -121,3 +121,17 @@ def test_every_format_has_a_source_and_is_looked_for() -> None:
 def test_base64_of_something_harmless_stays() -> None:
     text = base64.b64encode(b"the token bucket is empty, nothing to see").decode()
     assert REDACTOR.redact(f"payload {text}") == f"payload {text}"
+
+
+HOSTILE = (
+    *("password ", "password:", "a@b.", "eyJ", "eyJabcdefgh.", "mysql ", "curl a -u ", "4111 ", "4", "DE12 ABCD "),
+    *("cGFzc3dvcmQ", "s.", 'token="', "<password ", "first_name: A ", "address: 1 a, ", "phone 1-", "http://a:b"),
+    *("-----BEGIN RSA " + "PRIVATE KEY-----", "abc\n", "cookie: a=b; ", "authorization: digest a=b, ", "a", "+1 2 3 "),
+    *("0123456789abcdef", "secret=a&", "token=\\", "password is ", "net use a b c /user:", "echo a |"),
+)
+
+
+@pytest.mark.timeout(120)
+def test_no_text_takes_long() -> None:
+    """Of each of these a hundred kilobytes take well under two seconds; what grows with the square took a minute."""
+    REDACTOR.redact_all([unit * (100_000 // len(unit)) for unit in HOSTILE])
