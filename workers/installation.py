@@ -1,7 +1,8 @@
 """Everything a process needs, opened from the settings and closed in order."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -22,7 +23,7 @@ from infra.settings import Settings
 from infra.stack import Stack, hold_stack
 from infra.temporal import set_retention
 from workers.alert_ingestion import AlertIngestion
-from workers.connect import connect
+from workers.connect import TemporalUnreachableError, connect
 from workers.worker import running_workers
 from workflows.contracts.identifiers import InvestigationId, Tenant
 from workflows.contracts.investigation import InvestigationRequest
@@ -30,6 +31,7 @@ from workflows.contracts.investigation import InvestigationRequest
 RECORDED = "recorded"
 SCRATCH = "scratch"
 KEYS = "keys"
+EMBEDDED_TRIES, EMBEDDED_PAUSE_S = 20, 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,10 +62,19 @@ class Installation:
 
     async def client(self) -> Client:
         """A Temporal client."""
-        client = await connect(self.stack.temporal_address, namespace=self.settings.temporal_namespace)
+        client = await self._connected()
         if self.settings.temporal_address is None:
             await set_retention(client, self.settings.temporal_namespace, self.settings.retention)
         return client
+
+    async def _connected(self) -> Client:
+        """Our own server may just be brought back by its supervisor: then it is tried again for a while."""
+        tries = 1 if self.settings.temporal_address is not None else EMBEDDED_TRIES
+        for _ in range(tries - 1):
+            with suppress(TemporalUnreachableError):
+                return await connect(self.stack.temporal_address, namespace=self.settings.temporal_namespace)
+            await asyncio.sleep(EMBEDDED_PAUSE_S)
+        return await connect(self.stack.temporal_address, namespace=self.settings.temporal_namespace)
 
     def alert_ingestion(self, client: Client, *, quiet_time: timedelta | None = None) -> AlertIngestion:
         """The door for alerts, with the settings' quiet time unless another is given."""
