@@ -94,7 +94,7 @@ TOKENS = (
     '{{"SecretAccessKey": "{}"}}',
     "secret_key: {}",
     "refresh_token={}",
-    "//registry.npmjs.org/:_authToken={}",
+    "//packages.example.com/:_authToken={}",
     "signing_key={}",
     "https://{}@github.com/org/repo.git",
     "SENTRY_AUTH_TOKEN={}",

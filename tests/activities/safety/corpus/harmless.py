@@ -89,7 +89,7 @@ FIXED = (
     "upstream 127.0.0.1:9000 closed",
     "http://cart:8080/api/cart?user=17",
     "http://cart:8080/path/a@b/c",
-    "https://registry.npmjs.org/@scope/pkg/-/pkg-1.2.3.tgz",
+    "https://packages.example.com/@scope/pkg/-/pkg-1.2.3.tgz",
     "postgres://db.internal:5432/shop",
     "getty@tty1.service: Succeeded.",
     "icon@2x.png not found",

@@ -102,7 +102,7 @@ SHAPES: dict[str, Draw] = {
     "npm token": joined("npm_", chars(ALNUM, 36)),
     "PyPI token": joined("pypi-AgEIcHlwaS5vcmc", chars(URLSAFE, 120)),
     "RubyGems key": joined("rubygems_", chars(HEX, 48)),
-    "crates.io token": joined("cio", chars(ALNUM, 32)),
+    "Cargo token": joined("cio", chars(ALNUM, 32)),
     "NuGet key": joined("oy2", chars(LOWER + DIGITS, 43)),
     "Docker token": joined("dckr_pat_", chars(URLSAFE, 27)),
     "DigitalOcean token": joined("dop_v1_", chars(HEX, 64)),
