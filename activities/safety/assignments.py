@@ -598,7 +598,7 @@ def _strength(text: str) -> int:
 
 _BLOCK = re.compile(
     r"-----BEGIN[ +][A-Z0-9 +]{0,60}(?:PRIVATE[ +]KEY|PGP[ +]MESSAGE|SECRET[ +]KEY)(?:[ +]BLOCK)?-----"
-    r"[\s\S]{0,16384}?(?:-----END[ +][A-Z0-9 +]{0,60}-----|\Z)"
+    r"[\s\S]{0,65536}?(?:-----END[ +][A-Z0-9 +]{0,60}-----|\Z)"
 )
 _PUTTY = re.compile(r"PuTTY-User-Key-File-\d: [\s\S]{0,8192}?(?:Private-MAC: [0-9a-f]{40,64}|\Z)")
 _KEY_ENCODED = re.compile(r"LS0tLS1CRUdJTi[A-Za-z0-9+/=\r\n]{40,65536}")

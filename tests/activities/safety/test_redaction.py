@@ -139,3 +139,9 @@ def test_no_text_takes_long() -> None:
     assert len(clean) == len(texts)
     assert clean[HOSTILE.index("a")] == texts[HOSTILE.index("a")]
     assert clean[HOSTILE.index("cookie: a=b; ")].count("[secret:") == 100_000 // len("cookie: a=b; ")
+
+
+def test_a_long_key_block_is_cut_whole() -> None:
+    body = "\n".join("A1b2C3d4E5f6G7h8" * 4 for _ in range(700))
+    name = "PGP " + "PRIVATE KEY BLOCK"
+    assert REDACTOR.redact(f"before -----BEGIN {name}-----\n{body}\n-----END {name}----- after").count("A1b2") == 0
