@@ -86,30 +86,30 @@ def run_step(store: Store, step: Step[Output], given: StepInput, work: Work) -> 
             LOG.warning("step.refused", reason=str(error))
             raise ApplicationError(str(error), type=type(error).__name__, non_retryable=True) from None
         except (InterfaceError, SqlTimeoutError, BackendUnavailableError, StepInterruptedError) as error:
-            raise _interrupted(error) from None
+            raise _interrupted(ledger, error) from None
         except DBAPIError as error:
             if _is_outage(error):
-                raise _interrupted(error) from None
+                raise _interrupted(ledger, error) from None
             raise _defect(ledger, step.name, error) from None
         except Exception as error:  # noqa: BLE001 - whatever it is, it is a defect of ours and ends in a report
             raise _defect(ledger, step.name, error) from None
 
 
-def _interrupted(error: Exception) -> ApplicationError:
+def _interrupted(ledger: Ledger, error: Exception) -> ApplicationError:
     """Something is away for a while: tried again for as long as it takes."""
     LOG.warning("step.interrupted", attempt=activity.info().attempt, reason=type(error).__name__)
-    return ApplicationError(_one_line(error), type=type(error).__name__)
+    return ApplicationError(_one_line(ledger, error), type=type(error).__name__)
 
 
 def _defect(ledger: Ledger, step: str, error: Exception) -> ApplicationError:
     """An error of our own: tried a few times, then final. Its cause stays out of the workflow's history."""
     LOG.error("step.failed", attempt=activity.info().attempt, exc_info=error)
     try:
-        failures = ledger.record_failure(f"defect:{step}", sentence=_one_line(error), at=datetime.now(UTC))
+        failures = ledger.record_failure(f"defect:{step}", sentence=_one_line(ledger, error), at=datetime.now(UTC))
     except DBAPIError:
         failures = 0
     final = failures >= ATTEMPTS_OF_A_DEFECT
-    return ApplicationError(_one_line(error), type=StepDefectError.__name__ if final else "StepError")
+    return ApplicationError(_one_line(ledger, error), type=StepDefectError.__name__ if final else "StepError")
 
 
 def _is_outage(error: DBAPIError) -> bool:
@@ -118,8 +118,9 @@ def _is_outage(error: DBAPIError) -> bool:
     return isinstance(error, OperationalError) or (state is not None and state[:2] in OUTAGE_CLASSES)
 
 
-def _one_line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"[:500]
+def _one_line(ledger: Ledger, error: BaseException) -> str:
+    """What may be told to Temporal, which stores failures as they are."""
+    return ledger.redactor.redact(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"[:500])
 
 
 @contextmanager

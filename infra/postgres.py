@@ -67,6 +67,7 @@ def start_postgres(folder: Path, socket_folder: Path) -> PostgresServer:
     log, data, password_file = folder / "postgres.log", folder / "pgdata", folder / "superuser-password"
     if not (data / "PG_VERSION").exists():
         _create_cluster(data, password_file, log)
+    _wait_for_predecessor(data)
     password = password_file.read_text()
     command: list[str | Path] = [
         binaries() / "postgres",
@@ -85,6 +86,20 @@ def start_postgres(folder: Path, socket_folder: Path) -> PostgresServer:
     server = PostgresServer(process=process, socket_folder=socket_folder, password=password)
     _wait_until_ready(server, log)
     return server
+
+
+def _wait_for_predecessor(data: Path) -> None:
+    """A server whose supervisor was killed writes its last pages and goes; until then it holds the data."""
+    deadline = time.monotonic() + START_LIMIT_S
+    while time.monotonic() < deadline:
+        try:
+            process_id = int((data / "postmaster.pid").read_text().partition("\n")[0])
+            program = Path(f"/proc/{process_id}/comm").read_text()
+        except (OSError, ValueError):
+            return
+        if program.strip() != "postgres":
+            return
+        time.sleep(0.05)
 
 
 def _create_cluster(data: Path, password_file: Path, log: Path) -> None:

@@ -4,10 +4,10 @@ import os
 import re
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import platformdirs
-from pydantic import AfterValidator, Field, PositiveInt, SecretStr
+from pydantic import AfterValidator, Field, PositiveInt, SecretStr, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -15,7 +15,8 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-HIGHEST_PORT = 65_535
+from infra.ports import HIGHEST_PORT
+
 _ADDRESS = re.compile(r"(?:[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\]):(\d{1,5})")
 
 
@@ -59,8 +60,29 @@ class Settings(BaseSettings):
     retention: timedelta = timedelta(days=30)
     """How long the embedded Temporal keeps closed workflows."""
 
-    temporal_ui_port: Annotated[int, Field(ge=0, le=HIGHEST_PORT)] = 0
-    """Port of the embedded server's web page; 0 picks a free one."""
+    temporal_tls: bool = False
+    """Speak TLS with the Temporal cluster; any of the next settings, and an API key, turn it on."""
+
+    temporal_tls_ca: Path | None = None
+    """PEM file of the authorities that may sign the cluster's certificate. Not set: the system's."""
+
+    temporal_tls_cert: Path | None = None
+    """PEM file of this process's own certificate, for a cluster that wants one (mTLS)."""
+
+    temporal_tls_key: Path | None = None
+    """PEM file of that certificate's key; only its owner should read it."""
+
+    temporal_tls_server_name: str | None = None
+    """The name in the cluster's certificate, where it is not the address's."""
+
+    temporal_api_key: SecretStr | None = None
+    """API key of the Temporal cluster."""
+
+    temporal_encryption: Literal["contents", "everything", "off"] = "contents"
+    """What Temporal stores encrypted: arguments and results; also summaries, details and failures; or nothing."""
+
+    temporal_ui_port: Annotated[int, Field(ge=0, le=HIGHEST_PORT)] | None = None
+    """Port of the embedded server's web page, which asks for no password; 0 picks a free one. Not set: no page."""
 
     tenant: str = "default"
     """Whose data this process reads and writes."""
@@ -88,6 +110,20 @@ class Settings(BaseSettings):
 
     log_level: Literal["debug", "info", "warning", "error"] = "warning"
     """Least severe log line that is written to standard error."""
+
+    @model_validator(mode="after")
+    def _tls_is_whole(self) -> Self:
+        if (self.temporal_tls_cert is None) != (self.temporal_tls_key is None):
+            raise ValueError("temporal_tls_cert and temporal_tls_key belong together: set both or none")
+        if self.temporal_address is None and self.uses_tls:
+            raise ValueError("TLS and API keys are for a cluster: set temporal_address")
+        return self
+
+    @property
+    def uses_tls(self) -> bool:
+        """Whether the Temporal cluster is spoken to over TLS."""
+        files = (self.temporal_tls_ca, self.temporal_tls_cert, self.temporal_tls_server_name, self.temporal_api_key)
+        return self.temporal_tls or any(item is not None for item in files)
 
     @classmethod
     def settings_customise_sources(

@@ -8,7 +8,10 @@ import stat
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -28,6 +31,78 @@ class StackError(RuntimeError):
     """The embedded stack could not be started; the message says what to do."""
 
 
+Lost = Callable[[StackError], None]
+
+
+class Lease:
+    """A claim on the embedded servers: while it is held they run. When their supervisor dies it is started again."""
+
+    def __init__(self, plan: Plan) -> None:
+        """Start the servers or join them.
+
+        Raises:
+            StackError: no supervisor answers.
+        """
+        self._plan = plan
+        self._connection, self.endpoints = _acquire(plan)
+        self._lock = threading.Lock()
+        self._released = False
+        self._lost: StackError | None = None
+        self._listeners: list[Lost] = []
+        self._watch = threading.Thread(target=self._keep, name="lease", daemon=True)
+        self._watch.start()
+
+    def release(self) -> None:
+        """Give it back."""
+        with self._lock:
+            self._released = True
+            with suppress(OSError):
+                self._connection.shutdown(socket.SHUT_RDWR)
+            self._connection.close()
+
+    def on_loss(self, listener: Lost) -> None:
+        """Call `listener`, from another thread, if the servers are gone and do not come back."""
+        with self._lock:
+            self._listeners.append(listener)
+            lost = self._lost
+        if lost is not None:
+            listener(lost)
+
+    def _keep(self) -> None:
+        while self._held():
+            try:
+                connection, endpoints = _acquire(self._plan)
+            except StackError as error:
+                self._lose(error)
+                return
+            with self._lock:
+                if self._released:
+                    connection.close()
+                    return
+                self._connection.close()
+                self._connection = connection
+            if endpoints.error is not None:
+                self._lose(StackError(endpoints.error))
+                return
+            if endpoints.addresses != self.endpoints.addresses:
+                self._lose(StackError("the embedded servers came back at another address: run the command again"))
+                return
+
+    def _held(self) -> bool:
+        """Wait for the supervisor's end; False when the lease was released before."""
+        with suppress(OSError):
+            while self._connection.recv(64):
+                pass
+        return not self._released
+
+    def _lose(self, error: StackError) -> None:
+        with self._lock:
+            self._lost = error
+            listeners = list(self._listeners)
+        for listener in listeners:
+            listener(error)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Stack:
     """The two servers' addresses, held by a lease while they are embedded. A context manager."""
@@ -39,7 +114,7 @@ class Stack:
     ui_address: str | None
     embedded_database: bool
     data_dir: Path
-    lease: socket.socket | None = None
+    lease: Lease | None = None
     supervisor_pid: int | None = None
 
     def __enter__(self) -> Self:
@@ -53,7 +128,7 @@ class Stack:
     def release(self) -> None:
         """Give the lease back; with the last one the embedded servers stop."""
         if self.lease is not None:
-            self.lease.close()
+            self.lease.release()
 
 
 def wait_until_stopped(data_dir: Path, *, limit_s: float = 30.0) -> None:
@@ -113,14 +188,15 @@ def hold_stack(settings: Settings) -> Stack:
         namespace=settings.temporal_namespace,
         ui_port=settings.temporal_ui_port,
     )
-    lease, endpoints = _acquire(plan)
+    lease = Lease(plan)
+    endpoints = lease.endpoints
     if endpoints.error is not None:
-        lease.close()
+        lease.release()
         raise StackError(endpoints.error)
     temporal_address = settings.temporal_address or endpoints.temporal_address
     database_url = external_database or endpoints.database_url
     if temporal_address is None or database_url is None:
-        lease.close()
+        lease.release()
         raise StackError(
             f"the stack in {data_dir} was started with other settings and lacks a server: end its other users first"
         )
@@ -166,6 +242,7 @@ def _acquire(plan: Plan) -> tuple[socket.socket, Endpoints]:
         except OSError:
             answer = b""
         if answer:
+            lease.settimeout(None)
             return lease, Endpoints.model_validate_json(answer)
         lease.close()
         if time.monotonic() > deadline:
@@ -185,7 +262,9 @@ def _with_rooms(path: str | None) -> str:
 def _start_supervisor(plan: Plan) -> None:
     """Start a supervisor that is nobody's child; it ends at once when another one holds the folder."""
     try:
-        log = (plan.data_dir / "supervisor.log").open("ab")
+        path = plan.data_dir / "supervisor.log"
+        path.touch(mode=0o600)
+        log = path.open("ab")
     except OSError as error:
         raise StackError(f"cannot write to {plan.data_dir} ({error.strerror}): set INQUEST_DATA_DIR") from error
     with log:

@@ -36,7 +36,8 @@ class Plan(BaseModel):
     temporal: bool
     postgres: bool
     namespace: str
-    ui_port: int
+    ui_port: int | None
+    """None: no page."""
 
 
 class Endpoints(BaseModel):
@@ -47,6 +48,11 @@ class Endpoints(BaseModel):
     ui_address: str | None = None
     database_url: str | None = None
     error: str | None = None
+
+    @property
+    def addresses(self) -> tuple[str | None, str | None]:
+        """Where Temporal and Postgres are."""
+        return self.temporal_address, self.database_url
 
 
 class Supervisor:
@@ -77,12 +83,14 @@ class Supervisor:
             if plan.postgres:
                 self._postgres = start_postgres(plan.data_dir / "postgres", plan.runtime_dir)
             if plan.temporal:
-                self._temporal = start_temporal(
-                    plan.data_dir / "temporal", namespace=plan.namespace, ui_port=plan.ui_port
-                )
+                self._temporal = self._new_temporal()
         except (PostgresStartError, TemporalStartError, UserNamespaceError, OSError) as error:
             return str(error)
         return None
+
+    def _new_temporal(self) -> TemporalServer:
+        plan = self._plan
+        return start_temporal(plan.data_dir / "temporal", namespace=plan.namespace, ui_port=plan.ui_port)
 
     def _stop_servers(self) -> None:
         if self._temporal is not None:
@@ -148,12 +156,9 @@ class Supervisor:
         if self._postgres is not None and self._postgres.process.poll() is not None:
             self._postgres = start_postgres(self._plan.data_dir / "postgres", self._plan.runtime_dir)
         if self._temporal is not None and self._temporal.process.poll() is not None:
-            self._temporal = start_temporal(
-                self._plan.data_dir / "temporal",
-                namespace=self._plan.namespace,
-                ui_port=int(self._temporal.ui_address.rpartition(":")[2]),
-                port=int(self._temporal.address.rpartition(":")[2]),
-            )
+            before = self._temporal.address
+            self._temporal = self._new_temporal()
+            self._ending = self._ending or self._temporal.address != before  # nobody would find it there
 
 
 def _still_held(lease: socket.socket) -> bool:
@@ -172,12 +177,20 @@ def _listen(path: Path) -> socket.socket:
     return listener
 
 
+def _close_to_others(data_dir: Path) -> None:
+    """What an earlier version left open; Postgres looks after its own folder."""
+    for path in (*data_dir.iterdir(), *(data_dir / "temporal").glob("*"), *(data_dir / "reports").glob("*")):
+        if path.lstat().st_mode & 0o077 and not path.is_symlink():
+            path.chmod(path.stat().st_mode & 0o700)
+
+
 def main() -> None:
     """Leave the starter's process tree and run one supervisor, unless another holds the folder's lock."""
     plan = Plan.model_validate_json(sys.stdin.read())
     if os.fork():
         os._exit(0)
     os.setsid()
+    os.umask(0o077)
     plan.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     plan.runtime_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     with (plan.data_dir / "supervisor.lock").open("w") as lock:
@@ -186,6 +199,7 @@ def main() -> None:
         except BlockingIOError:
             return
         shutil.rmtree(plan.data_dir / "scratch", ignore_errors=True)  # what a killed process left behind
+        _close_to_others(plan.data_dir)
         Supervisor(plan).run()
 
 

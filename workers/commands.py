@@ -56,7 +56,7 @@ def investigate(
     )
     _check(opened, settings)
     with open_installation(settings) as installation:
-        report = run(_investigate(installation, opened, budget, quiet=as_json))
+        report = run(installation.guarded(_investigate(installation, opened, budget, quiet=as_json)))
     if as_json:
         sys.stdout.write(report.model_dump_json() + "\n")
         sys.stdout.flush()
@@ -72,7 +72,7 @@ def up() -> None:
     """Run the embedded stack and the workers until interrupted."""
     settings = read_settings()
     with open_installation(settings) as installation:
-        run(_serve(installation))
+        run(installation.guarded(_serve(installation)))
 
 
 @handle_known_errors
@@ -198,7 +198,7 @@ async def _investigate(installation: Installation, bundle: Bundle, budget: Budge
         ledger = installation.ledger(investigation_id)
         if not quiet:
             ui = installation.stack.ui_address
-            where = f", watch it at {ui}/namespaces/{installation.settings.temporal_namespace}" if ui else ""
+            where = f", watch it at {ui}/namespaces/{client.namespace}" if ui else ""
             OUT.print(Text(f"investigation {investigation_id}{where}", style="dim"))
         async for update in follow(client, ledger, investigation_id):
             if quiet:
@@ -219,7 +219,7 @@ async def _serve(installation: Installation) -> None:
         resumed = await installation.alert_ingestion(client).resume()
         OUT.print(Text(f"workers are running, {resumed} open investigations resumed"))
         if installation.stack.ui_address:
-            OUT.print(Text(f"Temporal's page: {installation.stack.ui_address}"))
+            OUT.print(Text(f"Temporal's page: {installation.stack.ui_address} (inquest codec decrypts it)"))
         await asyncio.Event().wait()
 
 

@@ -3,21 +3,27 @@
 import asyncio
 import os
 import shutil
+import socket
+import ssl
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
 from sqlalchemy import text
-from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
 
 from infra.database import DatabaseError
+from infra.keys import KeyFileError
 from infra.postgres import PostgresStartError, binaries
 from infra.settings import Settings
 from infra.stack import StackError
-from infra.temporal import SEARCH_ATTRIBUTES
-from workers.connect import TemporalUnreachableError
+from workers.connect import TemporalSetupError, TemporalUnreachableError
 from workers.installation import Installation, open_installation
 
 ROOM_NEEDED_BYTES = 500_000_000
+TLS_LIMIT_S = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,12 +38,12 @@ class Check:
 
 def examine(settings: Settings) -> list[Check]:
     """Every check that makes sense with these settings; none raises."""
-    checks = [_folder(settings.data_dir), _binaries(settings)]
+    checks = [_folder(settings.data_dir), _binaries(settings), *_tls(settings)]
     if all(check.fine for check in checks):
         try:
             with open_installation(settings) as installation:
-                checks += [_database(installation), *asyncio.run(_temporal(installation))]
-        except (StackError, DatabaseError) as error:
+                checks += [_database(installation), asyncio.run(_temporal(installation))]
+        except (StackError, DatabaseError, KeyFileError) as error:
             checks.append(Check(name="servers", fine=False, detail="do not run", remedy=str(error)))
     return checks
 
@@ -89,23 +95,84 @@ def _database(installation: Installation) -> Check:
     return Check(name="database", fine=True, detail=f"Postgres {version}, pgvector {vector}, append-only")
 
 
-async def _temporal(installation: Installation) -> list[Check]:
+def _tls(settings: Settings) -> list[Check]:
+    """What is wrong with the certificate and key that this process shows to the cluster, and with the cluster's own."""
+    if not settings.uses_tls:
+        return []
+    checks = []
+    if settings.temporal_tls_cert is not None and settings.temporal_tls_key is not None:
+        checks.append(_own_certificate(settings.temporal_tls_cert, settings.temporal_tls_key))
+    if all(check.fine for check in checks):
+        checks.append(_handshake(settings))
+    return checks
+
+
+def _own_certificate(certificate: Path, key: Path) -> Check:
     try:
-        client = await installation.client()
+        found = x509.load_pem_x509_certificate(certificate.read_bytes())
+        private = serialization.load_pem_private_key(key.read_bytes(), password=None)
+        others_read = bool(key.stat().st_mode & 0o077)
+    except OSError as error:
+        return _certificate(f"cannot read {error.filename} ({error.strerror})", "give its owner the right to read it")
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        return _certificate(f"{certificate} or {key} is no usable PEM file ({error})", "neither may need a password")
+    if found.public_key() != private.public_key():
+        return _certificate(f"{key} is not the key of {certificate}", "set INQUEST_TEMPORAL_TLS_KEY to its key")
+    if not found.not_valid_before_utc <= datetime.now(UTC) <= found.not_valid_after_utc:
+        span = f"from {found.not_valid_before_utc:%Y-%m-%d %H:%M} to {found.not_valid_after_utc:%Y-%m-%d %H:%M} UTC"
+        return _certificate(f"{certificate} is valid {span} only", "renew it, or set this machine's clock")
+    if others_read:
+        return _certificate(f"others may read {key}", f"chmod 600 {key}")
+    return Check(name="certificate", fine=True, detail=f"{certificate}, until {found.not_valid_after_utc:%Y-%m-%d}")
+
+
+def _certificate(detail: str, remedy: str) -> Check:
+    return Check(name="certificate", fine=False, detail=detail, remedy=remedy)
+
+
+def _handshake(settings: Settings) -> Check:
+    """Whether the cluster's certificate is one that we trust, in the words of the TLS library."""
+    host, _, port = (settings.temporal_address or "").rpartition(":")
+    host = host.strip("[]")
+    try:
+        context = ssl.create_default_context(cafile=settings.temporal_tls_ca)
+        if settings.temporal_tls_cert is not None:
+            context.load_cert_chain(settings.temporal_tls_cert, settings.temporal_tls_key)
+        context.set_alpn_protocols(["h2"])
+        with (
+            socket.create_connection((host, int(port)), timeout=TLS_LIMIT_S) as plain,
+            context.wrap_socket(plain, server_hostname=settings.temporal_tls_server_name or host) as secured,
+        ):
+            version = secured.version()
+    except ssl.SSLCertVerificationError as error:
+        remedy = "set INQUEST_TEMPORAL_TLS_CA to the authority that signed it"
+        if "match" in error.verify_message:
+            remedy = "set INQUEST_TEMPORAL_TLS_SERVER_NAME to the name in it"
+        return Check(name="tls", fine=False, detail=f"the cluster's certificate: {error.verify_message}", remedy=remedy)
+    except ssl.SSLError as error:
+        return Check(
+            name="tls",
+            fine=False,
+            detail=f"no TLS at {settings.temporal_address} ({error.reason or error})",
+            remedy="if the cluster speaks in clear, leave the TLS settings out; if it wants a certificate, set it",
+        )
+    except OSError as error:
+        return Check(
+            name="tls",
+            fine=False,
+            detail=f"{settings.temporal_address} does not answer ({error})",
+            remedy="check INQUEST_TEMPORAL_ADDRESS, the firewall and INQUEST_TEMPORAL_TLS_CA",
+        )
+    return Check(name="tls", fine=True, detail=f"{version} with {settings.temporal_address}")
+
+
+async def _temporal(installation: Installation) -> Check:
+    try:
+        await installation.client()
     except TemporalUnreachableError as error:
-        return [Check(name="temporal", fine=False, detail="not reachable", remedy=str(error))]
-    namespace = installation.settings.temporal_namespace
-    answer = await client.operator_service.list_search_attributes(ListSearchAttributesRequest(namespace=namespace))
-    missing = [name for name in SEARCH_ATTRIBUTES if name not in answer.custom_attributes]
-    if missing:
-        commands = " ".join(f"--name {name} --type Keyword" for name in missing)
-        return [
-            Check(
-                name="temporal",
-                fine=False,
-                detail=f"search attributes are missing: {', '.join(missing)}",
-                remedy=f"temporal operator search-attribute create --namespace {namespace} {commands}",
-            )
-        ]
-    address = installation.stack.temporal_address
-    return [Check(name="temporal", fine=True, detail=f"{address}, namespace {namespace}")]
+        return Check(name="temporal", fine=False, detail="not reachable", remedy=str(error))
+    except TemporalSetupError as error:
+        detail, _, remedy = str(error).partition(": ")
+        return Check(name="temporal", fine=False, detail=detail, remedy=remedy)
+    where = f"{installation.stack.temporal_address}, namespace {installation.settings.temporal_namespace}"
+    return Check(name="temporal", fine=True, detail=where)

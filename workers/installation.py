@@ -1,14 +1,16 @@
 """Everything a process needs, opened from the settings and closed in order."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import TypeVar
 
 from sqlalchemy import Engine
 from temporalio.client import Client
+from temporalio.service import RPCError
 
 from activities.memory.incidents import Incidents
 from activities.memory.ledger import Ledger
@@ -20,10 +22,9 @@ from activities.telemetry.recorded import Bundle, CapturedBackend, RecordedBacke
 from infra.database import prepare_database
 from infra.keys import read_keys
 from infra.settings import Settings
-from infra.stack import Stack, hold_stack
-from infra.temporal import set_retention
+from infra.stack import Stack, StackError, hold_stack
 from workers.alert_ingestion import AlertIngestion
-from workers.connect import TemporalUnreachableError, connect
+from workers.connect import TemporalUnreachableError, connect, require_setup, set_retention
 from workers.worker import running_workers
 from workflows.contracts.identifiers import InvestigationId, Tenant
 from workflows.contracts.investigation import InvestigationRequest
@@ -31,6 +32,7 @@ from workflows.contracts.investigation import InvestigationRequest
 RECORDED = "recorded"
 SCRATCH = "scratch"
 KEYS = "keys"
+Result = TypeVar("Result")
 EMBEDDED_TRIES, EMBEDDED_PAUSE_S = 20, 0.5
 
 
@@ -61,20 +63,52 @@ class Installation:
         return self.store.incidents(self.tenant)
 
     async def client(self) -> Client:
-        """A Temporal client."""
-        client = await self._connected()
-        if self.settings.temporal_address is None:
-            await set_retention(client, self.settings.temporal_namespace, self.settings.retention)
-        return client
+        """A Temporal client.
+
+        Raises:
+            TemporalUnreachableError: Temporal does not answer.
+            TemporalSetupError: a cluster of the user's lacks the namespace or search attributes.
+        """
+        tries = 1 if self.settings.temporal_address is not None else EMBEDDED_TRIES
+        for _ in range(tries - 1):  # our own server may just be brought back by its supervisor
+            with suppress(TemporalUnreachableError):
+                return await self._connected()
+            await asyncio.sleep(EMBEDDED_PAUSE_S)
+        return await self._connected()
 
     async def _connected(self) -> Client:
-        """Our own server may just be brought back by its supervisor: then it is tried again for a while."""
-        tries = 1 if self.settings.temporal_address is not None else EMBEDDED_TRIES
-        for _ in range(tries - 1):
-            with suppress(TemporalUnreachableError):
-                return await connect(self.stack.temporal_address, namespace=self.settings.temporal_namespace)
-            await asyncio.sleep(EMBEDDED_PAUSE_S)
-        return await connect(self.stack.temporal_address, namespace=self.settings.temporal_namespace)
+        client = await connect(self.stack.temporal_address, self.settings, self.store.keys)
+        if self.settings.temporal_address is not None:
+            await require_setup(client, self.settings.temporal_address)
+        else:
+            try:
+                await set_retention(client, self.settings.retention)
+            except RPCError as error:
+                raise TemporalUnreachableError(f"the embedded Temporal does not answer ({error})") from error
+        return client
+
+    async def guarded(self, work: Coroutine[None, None, Result]) -> Result:
+        """Do `work` as long as there are servers.
+
+        Raises:
+            StackError: the embedded servers are gone and do not come back.
+        """
+        task, loop = asyncio.ensure_future(work), asyncio.get_running_loop()
+        losses: list[StackError] = []
+
+        def end(error: StackError) -> None:
+            losses.append(error)
+            with suppress(RuntimeError):  # the loop has just been closed: the work is over
+                loop.call_soon_threadsafe(task.cancel)
+
+        if self.stack.lease is not None:
+            self.stack.lease.on_loss(end)
+        try:
+            return await task
+        except asyncio.CancelledError:
+            if losses:
+                raise losses[0] from None
+            raise
 
     def alert_ingestion(self, client: Client, *, quiet_time: timedelta | None = None) -> AlertIngestion:
         """The door for alerts, with the settings' quiet time unless another is given."""

@@ -21,7 +21,7 @@ from infra.database import DatabaseError
 from infra.keys import KeyFileError
 from infra.settings import Settings
 from infra.stack import StackError
-from workers.connect import TemporalUnreachableError
+from workers.connect import TemporalSetupError, TemporalUnreachableError
 from workers.follow import InvestigationEndedError
 from workers.installation import Installation
 from workers.log import configure_logging
@@ -39,6 +39,7 @@ _KNOWN_ERRORS = (
     InvestigationEndedError,
     KeyFileError,
     StackError,
+    TemporalSetupError,
     TemporalUnreachableError,
 )
 

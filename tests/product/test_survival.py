@@ -133,7 +133,7 @@ def child_of(parent: int, name: str) -> int:
     raise LookupError(f"process {parent} has no child {name}")
 
 
-@pytest.mark.parametrize("server", ["temporal", "postgres"])
+@pytest.mark.parametrize("server", ["temporal", "postgres", "supervisor"])
 async def test_server_killed_in_the_middle(own_installation: Installation, tmp_path: Path, server: str) -> None:
     expected = await undisturbed(own_installation)
     client = await own_installation.client()
@@ -145,7 +145,7 @@ async def test_server_killed_in_the_middle(own_installation: Installation, tmp_p
         while not (tmp_path / "queries").exists() or len((tmp_path / "queries").read_text().splitlines()) < 10:
             assert time.monotonic() < deadline
             await asyncio.sleep(0.02)
-        os.kill(child_of(supervisor, server), signal.SIGKILL)
+        os.kill(supervisor if server == "supervisor" else child_of(supervisor, server), signal.SIGKILL)
         async with asyncio.timeout(120):
             while report_of(own_installation, investigation_id) is None:
                 await asyncio.sleep(0.2)
@@ -162,6 +162,34 @@ def report_of(installation: Installation, investigation_id: InvestigationId) -> 
         return installation.ledger(investigation_id).report()
     except DBAPIError:
         return None
+
+
+def test_a_command_whose_servers_do_not_come_back_ends_and_says_why(tmp_path: Path) -> None:
+    with own_data_dir() as folder:
+        environment = {**os.environ, "INQUEST_DATA_DIR": str(folder), "PYTHONUNBUFFERED": "1", "COLUMNS": "160"}
+        up = subprocess.Popen(
+            [str(Path(sys.executable).parent / "inquest"), "up"],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            assert up.stdout is not None
+            assert "workers are running" in up.stdout.readline()
+            with open_installation(Settings(data_dir=folder)) as opened:
+                supervisor = opened.stack.supervisor_pid
+            assert supervisor is not None
+            os.kill(supervisor, signal.SIGSTOP)
+            (folder / "postgres" / "pgdata" / "global" / "pg_control").write_bytes(b"damaged")
+            os.kill(supervisor, signal.SIGKILL)
+            _, errors = up.communicate(timeout=120)
+        finally:
+            up.kill()
+            up.wait()
+        assert up.returncode == 1
+        assert "Postgres did not come up" in errors
+        assert "Traceback" not in errors
 
 
 def test_no_process_outlives_the_last_lease() -> None:

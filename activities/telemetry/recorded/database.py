@@ -38,7 +38,7 @@ class BundleDatabase:
         query_seconds: float = DEFAULT_QUERY_S,
     ) -> None:
         if scratch is not None:
-            scratch.mkdir(parents=True, exist_ok=True)
+            scratch.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._scratch = tempfile.TemporaryDirectory(prefix="inquest-bundle-", dir=scratch)
         self._folder = folder
         self._memory_mb = memory_mb
