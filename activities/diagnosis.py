@@ -1,4 +1,7 @@
-"""The activities of the analysis queue: thin steps that load answers, calculate, and store what came out."""
+"""The activities of the analysis queue: thin steps that load answers, calculate, and store what came out.
+
+What another version of the engine computed is computed anew, in a round of its own, and never mixed with ours.
+"""
 
 from collections import Counter
 
@@ -11,10 +14,9 @@ from activities.evidence_loading import load_context, load_evidence
 from activities.memory.ledger import Ledger
 from activities.memory.ledger_batch import LedgerBatch
 from activities.memory.store import Store
+from activities.progress import progressed
 from activities.reporting import describe
-from activities.step import Outcome, run_step
-from workflows.contracts.claim import Claim
-from workflows.contracts.finding import Finding
+from activities.step import Outcome, finished, run_step
 from workflows.contracts.investigation import ConcludeResult, FindingsResult, RankResult, StepInput
 from workflows.contracts.version import ENGINE_VERSION
 from workflows.steps import CONCLUDE, FINDINGS, RANK
@@ -43,7 +45,7 @@ class DiagnosisActivities:
 
     def _findings(self, ledger: Ledger, given: StepInput) -> Outcome:
         evidence = load_evidence(ledger, given)
-        found = find(evidence)
+        found = find(evidence, progressed=progressed)
         claims = claims_of(found, evidence.frames())
         holding = verified(found, claims)
         return Outcome(
@@ -58,7 +60,8 @@ class DiagnosisActivities:
         )
 
     def _rank(self, ledger: Ledger, given: StepInput) -> Outcome:
-        holding, claims = self._holding(ledger, given)
+        finished(ledger, FINDINGS, given, self._findings)
+        holding = verified(ledger.findings(given.round), ledger.claims(given.round))
         hypotheses = rank(holding, load_context(ledger, given))
         top = hypotheses[0]
         return Outcome(
@@ -68,10 +71,11 @@ class DiagnosisActivities:
                 fault_kind=top.fault_kind.value,
                 probability=top.probability,
             ),
-            LedgerBatch(in_round=given.round).hypotheses(hypotheses, engine_version=ENGINE_VERSION).claims(claims),
+            LedgerBatch(in_round=given.round).hypotheses(hypotheses, engine_version=ENGINE_VERSION),
         )
 
     def _conclude(self, ledger: Ledger, given: StepInput) -> Outcome:
+        finished(ledger, RANK, given, self._rank)
         claims = ledger.claims(given.round)
         holding = verified(ledger.findings(given.round), claims)
         body = describe(holding, claims, ledger.hypotheses(given.round), load_context(ledger, given))
@@ -85,11 +89,3 @@ class DiagnosisActivities:
             ),
             LedgerBatch(in_round=given.round).conclusion(body),
         )
-
-    def _holding(self, ledger: Ledger, given: StepInput) -> tuple[list[Finding], list[Claim]]:
-        """The findings that hold, and claims that were evaluated only now: of findings that 0.4 or older stored."""
-        findings, claims = ledger.findings(given.round), ledger.claims(given.round)
-        if findings and not claims:
-            claims = claims_of(findings, load_evidence(ledger, given).frames())
-            return verified(findings, claims), claims
-        return verified(findings, claims), []

@@ -1,11 +1,7 @@
 """What every activity of an investigation does around its work: repeat nothing, beat, time, store."""
 
-import contextvars
-import functools
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -18,6 +14,7 @@ from temporalio.exceptions import ApplicationError
 from activities.memory.ledger import Ledger
 from activities.memory.ledger_batch import LedgerBatch
 from activities.memory.store import ForgedRequestError, Store
+from activities.progress import StandstillError, beating, longest_standstill, stood_still
 from activities.telemetry.backend import BackendUnavailableError
 from workflows.contracts.contract import Contract
 from workflows.contracts.investigation import StepInput
@@ -30,8 +27,6 @@ ATTEMPTS_OF_A_DEFECT = 3
 
 OUTAGE_CLASSES = frozenset(("08", "25", "53", "57", "58"))
 """SQLSTATE classes: connection, transaction state (read-only), resources, operator, system."""
-
-BEATS_PER_TIMEOUT = 4
 
 
 class StepInterruptedError(Exception):
@@ -61,27 +56,20 @@ def run_step(store: Store, step: Step[Output], given: StepInput, work: Work) -> 
     """
     request = given.request
     ledger = store.ledger(request.tenant, request.investigation_id)
-    key = f"{step.name}:{given.round}"
     with (
-        structlog.contextvars.bound_contextvars(investigation_id=request.investigation_id, step=key),
-        _heartbeats(),
+        structlog.contextvars.bound_contextvars(investigation_id=request.investigation_id, step=step.name),
+        beating(),
     ):
-        started = time.monotonic()
         try:
             store.require_recorded(request)
-            stored = ledger.step(key, step.output)
-            if stored is not None:
-                return stored
-            outcome = work(ledger, given)
-            return ledger.finish_step(
-                key,
-                step.output.model_validate(outcome.output.model_dump()),
-                attempt=activity.info().attempt,
-                seconds=time.monotonic() - started,
-                engine_version=ENGINE_VERSION,
-                at=datetime.now(UTC),
-                batch=outcome.batch,
-            )
+            _count_standstill(ledger, step.name)
+            if step.computed:
+                given = given.model_copy(update={"round": ledger.computed_round(given.round, ENGINE_VERSION)})
+            return finished(ledger, step, given, work)
+        except ApplicationError:
+            raise
+        except StandstillError as error:
+            raise _interrupted(ledger, error) from None
         except ForgedRequestError as error:
             LOG.warning("step.refused", reason=str(error))
             raise ApplicationError(str(error), type=type(error).__name__, non_retryable=True) from None
@@ -93,6 +81,39 @@ def run_step(store: Store, step: Step[Output], given: StepInput, work: Work) -> 
             raise _defect(ledger, step.name, error) from None
         except Exception as error:  # noqa: BLE001 - whatever it is, it is a defect of ours and ends in a report
             raise _defect(ledger, step.name, error) from None
+
+
+def finished(ledger: Ledger, step: Step[Output], given: StepInput, work: Work) -> Output:
+    """What the step returned in this round; it is done now when it has not been."""
+    started, key = time.monotonic(), f"{step.name}:{given.round}"
+    stored = ledger.step(key, step.output)
+    if stored is not None:
+        return stored
+    outcome = work(ledger, given)
+    return ledger.finish_step(
+        key,
+        step.output.model_validate(outcome.output.model_dump()),
+        attempt=activity.info().attempt,
+        seconds=time.monotonic() - started,
+        engine_version=ENGINE_VERSION,
+        at=datetime.now(UTC),
+        batch=outcome.batch,
+    )
+
+
+def _count_standstill(ledger: Ledger, step: str) -> None:
+    """An attempt that hung is a defect like any other: a few of them are final.
+
+    Raises:
+        ApplicationError: there were too many.
+    """
+    if not stood_still():
+        return
+    sentence = f"it made no progress for {longest_standstill().total_seconds():.0f} s and was begun again"
+    failures = ledger.record_failure(f"defect:{step}", sentence=sentence, at=datetime.now(UTC))
+    LOG.error("step.stood_still", failures=failures)
+    if failures >= ATTEMPTS_OF_A_DEFECT:
+        raise ApplicationError(sentence, type=StepDefectError.__name__)
 
 
 def _interrupted(ledger: Ledger, error: Exception) -> ApplicationError:
@@ -121,26 +142,3 @@ def _is_outage(error: DBAPIError) -> bool:
 def _one_line(ledger: Ledger, error: BaseException) -> str:
     """What may be told to Temporal, which stores failures as they are."""
     return ledger.redactor.redact(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"[:500])
-
-
-@contextmanager
-def _heartbeats() -> Iterator[None]:
-    """Beat from a thread for as long as the work runs, so that a dead worker is noticed and a busy one is not."""
-    timeout = activity.info().heartbeat_timeout
-    if timeout is None:
-        yield
-        return
-    ended = threading.Event()
-    context = contextvars.copy_context()
-
-    def beat() -> None:
-        while not ended.wait(timeout.total_seconds() / BEATS_PER_TIMEOUT):
-            activity.heartbeat()
-
-    thread = threading.Thread(target=functools.partial(context.run, beat), name="heartbeat", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()

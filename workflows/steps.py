@@ -65,6 +65,9 @@ class Step(Generic[Output]):
     begins: bool = False
     """Whether it is the first step of an investigation on its queue: it waits until what has begun is finished."""
 
+    computed: bool = False
+    """Whether its result follows from stored answers alone, so that another version of the engine computes it anew."""
+
     def priority(self, request: InvestigationRequest) -> Priority:
         """Severe incidents first; of equally severe ones those that have begun; services take turns."""
         level = URGENCY.get(request.severity, 1)
@@ -91,6 +94,9 @@ class Step(Generic[Output]):
 TELEMETRY_TRIES = 6
 """Times that a telemetry step tries an unreachable backend; then every unanswered probe gets a status."""
 
+LONGEST_INVESTIGATION = timedelta(days=7)
+"""From start to end, outages and weekends included: after a week nobody waits for the answer."""
+
 LONGEST_WORK = timedelta(hours=2)
 """Of one attempt, far above what the budgets allow; a worker that dies is noticed by its heartbeats, not by this."""
 
@@ -105,9 +111,11 @@ COLLECT = Step(
 COLLECT_BEFORE_0_5 = replace(COLLECT, name="sweep")
 """Under which name investigations that began under 0.4 or older have scheduled it."""
 
-FINDINGS = Step(name="findings", output=FindingsResult, queue=ANALYSIS, start_to_close=LONGEST_WORK, begins=True)
-RANK = Step(name="rank", output=RankResult, queue=ANALYSIS, start_to_close=LONGEST_WORK)
-CONCLUDE = Step(name="conclude", output=ConcludeResult, queue=ANALYSIS, start_to_close=LONGEST_WORK)
+FINDINGS = Step(
+    name="findings", output=FindingsResult, queue=ANALYSIS, start_to_close=LONGEST_WORK, begins=True, computed=True
+)
+RANK = Step(name="rank", output=RankResult, queue=ANALYSIS, start_to_close=LONGEST_WORK, computed=True)
+CONCLUDE = Step(name="conclude", output=ConcludeResult, queue=ANALYSIS, start_to_close=LONGEST_WORK, computed=True)
 PUBLISH = Step(name="publish", output=PublishResult, queue=MEMORY, start_to_close=timedelta(minutes=10))
 REMEMBER = Step(name="remember", output=RememberResult, queue=MEMORY, start_to_close=timedelta(minutes=10))
 

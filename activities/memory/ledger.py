@@ -38,11 +38,15 @@ from workflows.contracts.observation import Observation
 from workflows.contracts.probe import PROBE as PROBE_ADAPTER
 from workflows.contracts.probe import Probe, entity_of
 from workflows.contracts.report import ObservationSummary, Report, ReportFindings, ReportRun
+from workflows.steps import FINDINGS
 
 ARTIFACT_LIMIT = 8 * 1024 * 1024
 """Largest stored artifact, compressed; beyond it an answer is truncated where the data is."""
 
 LIST_LIMIT = 200_000
+ANEW = 1_000
+"""Between the numbers of a round and of the same answers computed anew; workflows number rounds from 0."""
+
 Result = TypeVar("Result", bound=Contract)
 
 
@@ -330,6 +334,29 @@ class Ledger:
         return rows
 
     # Findings, hypotheses, claims, report
+
+    def computed_round(self, number: int, engine_version: str) -> int:
+        """In which round this version computes what follows from the answers of round `number`.
+
+        In that round itself, unless another version has begun there: then in the next one that is `ANEW` later.
+        """
+        query = (
+            select(STEP.c.step_key, STEP.c.engine_version)
+            .where(*self._of(STEP), STEP.c.step_key.like(f"{FINDINGS.name}:%"))
+            .limit(LIST_LIMIT)
+        )
+        with self._engine.connect() as connection:
+            versions = {int(row.step_key.rpartition(":")[2]): row.engine_version for row in connection.execute(query)}
+        begun = [found for found in sorted(versions) if found % ANEW == number % ANEW]
+        ours = [found for found in begun if versions[found] == engine_version]
+        if ours:
+            return ours[-1]
+        return begun[-1] + ANEW if begun else number
+
+    def concluded_round(self, number: int) -> int:
+        """The last round in which anything was computed from the answers of round `number`."""
+        rounds = [int(key.rpartition(":")[2]) for key, _, _ in self.steps() if key.startswith(f"{FINDINGS.name}:")]
+        return max((found for found in rounds if found % ANEW == number % ANEW), default=number)
 
     def last_round(self) -> int:
         """The number of the last round in which any step has finished; 0 before."""

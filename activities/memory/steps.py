@@ -54,7 +54,7 @@ class MemoryActivities:
         )
 
     def _publish(self, ledger: Ledger, given: StepInput) -> Outcome:
-        body = ledger.conclusion(given.round)
+        body = ledger.conclusion(ledger.concluded_round(given.round))
         if body is None:
             body = _incomplete(ledger, given)
         elif given.failed_steps:  # only publishing itself came after the conclusion: what was concluded stands
@@ -121,13 +121,14 @@ def _incomplete(ledger: Ledger, given: StepInput) -> ReportFindings:
     failures = _failures(ledger, failed)
     if PUBLISH.name in failed:
         return without_conclusion(failures, least_context(ledger, given))
-    claims = ledger.claims(given.round)
+    computed = ledger.concluded_round(given.round)
+    claims = ledger.claims(computed)
     return without_conclusion(
         failures,
-        load_context(ledger, given),
-        findings=verified(ledger.findings(given.round), claims),
+        load_context(ledger, given.model_copy(update={"round": computed})),
+        findings=verified(ledger.findings(computed), claims),
         claims=claims,
-        hypotheses=ledger.hypotheses(given.round),
+        hypotheses=ledger.hypotheses(computed),
     )
 
 

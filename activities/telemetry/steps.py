@@ -14,6 +14,7 @@ from activities.answers import decode
 from activities.memory.ledger import Ledger, observation_statuses
 from activities.memory.ledger_batch import LedgerBatch
 from activities.memory.store import Store
+from activities.progress import progressed
 from activities.step import Outcome, StepInterruptedError, run_step
 from activities.telemetry.backend import Answer, BackendUnavailableError, TelemetryBackend
 from activities.telemetry.observe import commit, observe
@@ -189,6 +190,7 @@ def _in_parallel(
                 running.add(pool.submit(work, waiting.popleft()))
             done, running = wait(running, timeout=LOOK_EVERY_S, return_when=FIRST_COMPLETED)
             for item in done:
+                progressed()
                 try:
                     item.result()
                     in_a_row = 0

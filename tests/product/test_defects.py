@@ -1,6 +1,9 @@
 """An error of our own ends in a report that says so, and a database that is away only delays."""
 
+import threading
+import time
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +15,19 @@ import activities.analysis.findings
 import activities.diagnosis
 import activities.evidence_loading
 import activities.memory.steps
+import activities.progress
+import activities.step
 import workers.commands
 from activities.analysis.evidence import Evidence
 from activities.analysis.findings import find
+from activities.analysis.ranking import rank
+from activities.memory.ledger import ANEW
 from tests.conftest import recorded
 from tests.running import finish, start
 from workers.installation import Installation
 from workflows.contracts.finding import Finding
 from workflows.contracts.report import Outcome, Report
+from workflows.contracts.version import ENGINE_VERSION
 
 
 def broken(*_args: Any, **_kwargs: Any) -> Any:
@@ -95,12 +103,12 @@ async def test_an_outage_of_the_database_only_delays(
 ) -> None:
     failures = 8
 
-    def interrupted(evidence: Evidence) -> list[Finding]:
+    def interrupted(evidence: Evidence, **kwargs: Any) -> list[Finding]:
         nonlocal failures
         failures -= 1
         if failures >= 0:
             raise OperationalError("SELECT 1", {"body": "telemetry text"}, Exception("connection refused"))
-        return find(evidence)
+        return find(evidence, **kwargs)
 
     monkeypatch.setattr(activities.diagnosis, "find", interrupted)
     client: Client = await installation.client()
@@ -110,3 +118,59 @@ async def test_an_outage_of_the_database_only_delays(
     assert report.findings.verdict.entity == "database:shopdb"
     history = (await client.get_workflow_handle(f"inv-{investigation_id}").fetch_history()).to_json()
     assert "telemetry text" not in history
+
+
+async def test_work_that_hangs_is_begun_again_and_reported_when_it_hangs_for_good(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its process lives and its thread beats; what tells is that nothing gets finished."""
+    released, entered = threading.Event(), list[int]()
+
+    def hanging(evidence: Evidence, **kwargs: Any) -> list[Finding]:
+        entered.append(len(entered))
+        while not released.is_set():
+            time.sleep(0.01)
+        return find(evidence, **kwargs)
+
+    monkeypatch.setattr(activities.diagnosis, "find", hanging)
+    monkeypatch.setattr(activities.progress, "STANDSTILL_TIMEOUTS", 2)
+    client = await installation.client()
+    async with installation.workers(client):
+        investigation_id = await start(installation, client, recorded("row_lock"), heartbeat=timedelta(seconds=1))
+        report = await finish(installation, client, investigation_id)
+        released.set()
+    assert len(entered) == 3, "the fourth attempt knows better"
+    [gap] = [item for item in report.findings.data_gaps if item.tool == "findings"]
+    assert "made no progress for 2 s" in gap.reason
+
+
+async def test_what_another_version_computed_is_computed_anew(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An upgrade between two steps mixes nothing: the new version starts from the answers."""
+    undisturbed = await investigated(installation)
+    client = await installation.client()
+    investigation_id = await start(installation, client, recorded("row_lock"))
+    ledger = installation.ledger(investigation_id)
+
+    def upgraded(*args: Any, **kwargs: Any) -> Any:
+        for module in (activities.step, activities.diagnosis):
+            monkeypatch.setattr(module, "ENGINE_VERSION", ENGINE_VERSION)
+        monkeypatch.setattr(activities.diagnosis, "rank", rank)
+        monkeypatch.setattr(activities.diagnosis, "find", find)
+        raise OperationalError("SELECT 1", {}, Exception("the old worker is stopped here"))
+
+    def worse(*args: Any, **kwargs: Any) -> list[Finding]:
+        return find(*args, **kwargs)[:1]
+
+    for module in (activities.step, activities.diagnosis):
+        monkeypatch.setattr(module, "ENGINE_VERSION", "0.0.1")
+    monkeypatch.setattr(activities.diagnosis, "find", worse)
+    monkeypatch.setattr(activities.diagnosis, "rank", upgraded)
+    async with installation.workers(client):
+        report = await finish(installation, client, investigation_id)
+    assert report.findings_sha256 == undisturbed.findings_sha256
+    assert len(ledger.findings(0)) == 1
+    assert ledger.concluded_round(0) == ANEW
+    assert ledger.hypotheses(0) == []
+    assert {item.engine_version for item in [report.findings]} == {ENGINE_VERSION}
