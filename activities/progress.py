@@ -1,8 +1,8 @@
 """Heartbeats that say that work goes on, not merely that its process lives.
 
 A worker that dies stops beating at once. Work that hangs stops it when nothing has been finished for
-`STANDSTILL_TIMEOUTS` heartbeat time-outs: the last beat says so, the next attempt finds it, and the thread that hangs is
-told to give up (which it does unless it hangs inside of a library).
+`STANDSTILL_TIMEOUTS` heartbeat time-outs: the last beat says so, the next attempt finds it, and the thread that hangs
+is told to give up (which it does unless it hangs inside of a library).
 """
 
 import contextvars
