@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import structlog
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as SqlTimeoutError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from activities.memory.ledger import Ledger
 from activities.memory.ledger_batch import LedgerBatch
+from activities.memory.session import is_outage
 from activities.memory.store import ForgedRequestError, Store
 from activities.progress import StandstillError, beating, longest_standstill, stood_still
 from activities.telemetry.backend import BackendUnavailableError
@@ -24,9 +24,6 @@ from workflows.steps import Output, Step
 LOG = structlog.stdlib.get_logger(__name__)
 ATTEMPTS_OF_A_DEFECT = 3
 """An error that is neither the database's nor a backend's is our own; it is tried this often."""
-
-OUTAGE_CLASSES = frozenset(("08", "25", "53", "57", "58"))
-"""SQLSTATE classes: connection, transaction state (read-only), resources, operator, system."""
 
 
 class StepInterruptedError(Exception):
@@ -73,10 +70,10 @@ def run_step(store: Store, step: Step[Output], given: StepInput, work: Work) -> 
         except ForgedRequestError as error:
             LOG.warning("step.refused", reason=str(error))
             raise ApplicationError(str(error), type=type(error).__name__, non_retryable=True) from None
-        except (InterfaceError, SqlTimeoutError, BackendUnavailableError, StepInterruptedError) as error:
+        except (BackendUnavailableError, StepInterruptedError) as error:
             raise _interrupted(ledger, error) from None
-        except DBAPIError as error:
-            if _is_outage(error):
+        except SQLAlchemyError as error:
+            if is_outage(error):
                 raise _interrupted(ledger, error) from None
             raise _defect(ledger, step.name, error) from None
         except Exception as error:  # noqa: BLE001 - whatever it is, it is a defect of ours and ends in a report
@@ -131,12 +128,6 @@ def _defect(ledger: Ledger, step: str, error: Exception) -> ApplicationError:
         failures = 0
     final = failures >= ATTEMPTS_OF_A_DEFECT
     return ApplicationError(_one_line(ledger, error), type=StepDefectError.__name__ if final else "StepError")
-
-
-def _is_outage(error: DBAPIError) -> bool:
-    """Whether the database is away, starting, stopping, full or read-only, rather than offended by a statement."""
-    state = getattr(error.orig, "sqlstate", None)
-    return isinstance(error, OperationalError) or (state is not None and state[:2] in OUTAGE_CLASSES)
 
 
 def _one_line(ledger: Ledger, error: BaseException) -> str:

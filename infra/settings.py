@@ -84,7 +84,7 @@ class Settings(BaseSettings):
     temporal_ui_port: Annotated[int, Field(ge=0, le=HIGHEST_PORT)] | None = None
     """Port of the embedded server's web page, which asks for no password; 0 picks a free one. Not set: no page."""
 
-    tenant: str = "default"
+    tenant: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")] = "default"
     """Whose data this process reads and writes."""
 
     quiet_time: timedelta = timedelta(minutes=10)
@@ -102,6 +102,9 @@ class Settings(BaseSettings):
     investigations_at_once: PositiveInt = Field(default_factory=lambda: max(1, (os.cpu_count() or 1) // 2))
     """Investigations that one worker process collects for, and analyses, at once; the others wait their turn."""
 
+    worker_build: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")] | None = None
+    """Build id of this process's workers in the deployment `inquest` of a cluster. Not set: unversioned."""
+
     analysis_threads: PositiveInt = 2
     """Threads of one query to a recorded bundle."""
 
@@ -112,11 +115,13 @@ class Settings(BaseSettings):
     """Least severe log line that is written to standard error."""
 
     @model_validator(mode="after")
-    def _tls_is_whole(self) -> Self:
+    def _is_whole(self) -> Self:
         if (self.temporal_tls_cert is None) != (self.temporal_tls_key is None):
             raise ValueError("temporal_tls_cert and temporal_tls_key belong together: set both or none")
         if self.temporal_address is None and self.uses_tls:
             raise ValueError("TLS and API keys are for a cluster: set temporal_address")
+        if self.temporal_address is None and self.worker_build is not None:
+            raise ValueError("worker_build is for a cluster: the embedded server's workers are unversioned")
         return self
 
     @property

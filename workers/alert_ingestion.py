@@ -1,9 +1,10 @@
 """The one door for alerts: redact, record, open or join the investigation, start its workflow."""
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
+import structlog
 from temporalio.client import Client
 from temporalio.common import (
     SearchAttributeKey,
@@ -19,13 +20,16 @@ from activities.memory.incidents import Incidents, OpenedInvestigation, redacted
 from activities.memory.store import signed
 from activities.safety.keys import Keys
 from workflows.contracts.alert import Alert
-from workflows.contracts.identifiers import IncidentId, InvestigationId, Tenant, workflow_id_of
+from workflows.contracts.identifiers import IncidentId, InvestigationId, Tenant, investigation_id_of, workflow_id_of
 from workflows.contracts.investigation import Budget, InvestigationRequest, Purpose
 from workflows.contracts.version import ENGINE_VERSION
 from workflows.investigation import Investigation
-from workflows.steps import INVESTIGATIONS
+from workflows.steps import INVESTIGATIONS, LONGEST_INVESTIGATION
 
+LOG = structlog.stdlib.get_logger(__name__)
 LIVE_SCOPE = "live"
+TERMINATED = "terminated"
+RPC_LIMIT = timedelta(seconds=10)
 LONGEST_ATTRIBUTE = 200
 
 
@@ -66,6 +70,7 @@ class AlertIngestion:
         self._keys = keys
         self._quiet_time = quiet_time
         self._task_timeout = task_timeout
+        self._unsignalled: dict[InvestigationId, int] = {}
 
     async def receive(self, alert: Alert, options: InvestigationOptions) -> OpenedInvestigation:
         """Take one delivery of an alert; delivering again only counts.
@@ -73,36 +78,61 @@ class AlertIngestion:
         The incident and its investigation are committed before the workflow starts, and starting twice is
         starting once, so that a crash in between is mended by the next delivery or by `resume`.
         """
-        clean = redacted_alert(alert, self._incidents.redactor)
-        opened = await self._record(clean, options)
-        if opened.open and not await self._start(opened.request, clean):
-            await self._mark_lost(opened.request)
-            opened = await self._record(clean, options)
-            await self._start(opened.request, clean)
-        if opened.open and opened.joined == "new_alert":
-            handle = self._client.get_workflow_handle_for(
-                Investigation.run, workflow_id_of(opened.request.investigation_id)
-            )
-            try:
-                await handle.signal(Investigation.alert_joined, opened.alert_number)
-            except RPCError as error:
-                if error.status is not RPCStatusCode.NOT_FOUND:
-                    raise  # a workflow that closed just now needs no further alert
+        return await self.begin(await self.record(alert, options), alert, options)
+
+    async def begin(
+        self, opened: OpenedInvestigation, alert: Alert, options: InvestigationOptions
+    ) -> OpenedInvestigation:
+        """Start the workflow of a recorded alert, or tell the running one; what Temporal does not take comes later."""
+        try:
+            if opened.open and not await self._start(opened.request, opened.title):
+                await self._mark_ended(opened.request, await self._how_it_closed(opened.request.investigation_id))
+                opened = await self.record(alert, options)
+                await self._start(opened.request, opened.title)
+            if opened.open and opened.joined == "new_alert":
+                await self._signal(opened.request.investigation_id, opened.alert_number)
+        except RPCError as error:
+            LOG.warning("alert.not_started", investigation_id=opened.request.investigation_id, reason=str(error))
+            return replace(opened, not_started=str(error))
         return opened
 
     async def resume(self) -> int:
         """Start the workflows of open investigations that have none; returns how many were open.
 
-        An investigation whose workflow was ended from outside (a terminate) is marked so.
+        One whose workflow is closed was ended from outside, and is marked so.
         """
+        for investigation_id, number in list(self._unsignalled.items()):
+            await self._signal(investigation_id, number)
         requests = await asyncio.to_thread(self._incidents.open_investigations)
+        running = await self._running() if requests else frozenset()
         for request in requests:
-            if not await self._start(request, None):
-                await self._mark_lost(request)
+            if request.investigation_id not in running and not await self._start(request, ""):
+                await self._mark_ended(request, await self._how_it_closed(request.investigation_id))
         return len(requests)
 
-    async def _record(self, alert: Alert, options: InvestigationOptions) -> OpenedInvestigation:
-        received_at = datetime.now(UTC)
+    async def _signal(self, investigation_id: InvestigationId, number: int) -> None:
+        """Tell the workflow of a further alert; what Temporal does not take now is told by the next sweep."""
+        self._unsignalled[investigation_id] = max(number, self._unsignalled.get(investigation_id, 0))
+        handle = self._client.get_workflow_handle_for(Investigation.run, workflow_id_of(investigation_id))
+        try:
+            await handle.signal(Investigation.alert_joined, self._unsignalled[investigation_id], rpc_timeout=RPC_LIMIT)
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise  # a workflow that closed just now needs no further alert
+        self._unsignalled.pop(investigation_id, None)
+
+    async def _running(self) -> frozenset[InvestigationId]:
+        """Investigations whose workflow runs, as far as visibility knows: it may be a second behind."""
+        query = f"WorkflowType = 'investigation' AND ExecutionStatus = 'Running' AND Tenant = '{self._tenant}'"
+        return frozenset([investigation_id_of(item.id) async for item in self._client.list_workflows(query)])
+
+    async def _how_it_closed(self, investigation_id: InvestigationId) -> str:
+        status = (await self._client.get_workflow_handle(workflow_id_of(investigation_id)).describe()).status
+        return status.name.lower() if status is not None else TERMINATED
+
+    async def record(self, alert: Alert, options: InvestigationOptions) -> OpenedInvestigation:
+        """Redact and commit one delivery, and nothing else."""
+        alert, received_at = redacted_alert(alert, self._incidents.redactor), datetime.now(UTC)
 
         def request_for(incident_id: IncidentId, investigation_id: InvestigationId) -> InvestigationRequest:
             request = InvestigationRequest(
@@ -133,7 +163,7 @@ class AlertIngestion:
             request_for=request_for,
         )
 
-    async def _start(self, request: InvestigationRequest, alert: Alert | None) -> bool:
+    async def _start(self, request: InvestigationRequest, title: str) -> bool:
         """Start the workflow or find it running; False when it ran before and is closed."""
         attributes = {
             "Tenant": request.tenant,
@@ -149,9 +179,11 @@ class AlertIngestion:
                 id=workflow_id_of(request.investigation_id),
                 task_queue=INVESTIGATIONS,
                 task_timeout=self._task_timeout,
+                execution_timeout=LONGEST_INVESTIGATION,
                 id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
                 id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-                static_summary=alert.title[:LONGEST_ATTRIBUTE] if alert else None,
+                static_summary=title[:LONGEST_ATTRIBUTE] or None,
+                rpc_timeout=RPC_LIMIT,
                 search_attributes=TypedSearchAttributes(
                     [
                         SearchAttributePair(SearchAttributeKey.for_keyword(name), value)
@@ -164,11 +196,9 @@ class AlertIngestion:
             return False
         return True
 
-    async def _mark_lost(self, request: InvestigationRequest) -> None:
+    async def _mark_ended(self, request: InvestigationRequest, how: str) -> None:
         """The workflow is closed; unless its report was just published, it was ended from outside."""
-        await asyncio.to_thread(
-            self._incidents.end, request.investigation_id, how="terminated", ended_at=datetime.now(UTC)
-        )
+        await asyncio.to_thread(self._incidents.end, request.investigation_id, how=how, ended_at=datetime.now(UTC))
 
 
 def _label(alert: Alert, *names: str) -> str:

@@ -4,7 +4,7 @@ import asyncio
 import math
 import sys
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -12,15 +12,20 @@ from typing import Annotated
 import typer
 from rich.table import Table
 from rich.text import Text
+from sqlalchemy.exc import DBAPIError
+from temporalio.client import Client, WorkflowFailureError
+from temporalio.service import RPCError
 
 from activities.answers import decode
 from activities.memory.listing import Wanted, list_investigations
 from activities.memory.uuid7 import uuid7
 from activities.telemetry.recorded import Bundle, open_bundle
 from infra.settings import Settings, settings_file
+from workers.codec import EncryptingCodec
+from workers.connect import TemporalUnreachableError
 from workers.doctor import examine
 from workers.follow import follow
-from workers.installation import Installation, backend_over, open_installation
+from workers.installation import RECORDED, Installation, backend_over, open_installation
 from workers.invocation import ERR, OUT, find_investigation, handle_known_errors, read_settings, run
 from workers.rendering.listing import json_line, listing_line, span_of
 from workers.rendering.markdown_report import render_markdown
@@ -28,11 +33,13 @@ from workers.rendering.page import render_page
 from workers.rendering.plain_text import one_line
 from workers.rendering.terminal import finding_line, print_report, probe_line
 from workers.replaying import replay
-from workflows.contracts.identifiers import ProbeKey
+from workers.sweeper import readable_history, unattended
+from workflows.contracts.identifiers import InvestigationId, ProbeKey, workflow_id_of
 from workflows.contracts.investigation import Budget, Purpose
 from workflows.contracts.report import Report
 
 FINDINGS_SHOWN = 5
+CLOSE_LIMIT_S = 30.0
 
 
 @handle_known_errors
@@ -120,11 +127,22 @@ def list_(
     wanted = Wanted(service=service, opened_after=opened_after, live=not replays)
     with open_installation(read_settings()) as installation:
         rows = list_investigations(installation.engine, installation.tenant, limit=limit, wanted=wanted)
+        waiting = asyncio.run(_unattended(installation)) if any(row.ended is None for row in rows) else []
     for row in rows:
-        OUT.print(json_line(row) if as_json else listing_line(row, OUT.width), soft_wrap=True, highlight=False)
+        line = json_line(row, waiting=bool(waiting)) if as_json else listing_line(row, OUT.width, waiting=bool(waiting))
+        OUT.print(line, soft_wrap=True, highlight=False)
+    if waiting:
+        ERR.print(Text(f"no worker listens on {', '.join(waiting)}: run inquest up", style="yellow"))
     if not rows and not as_json:
         other = "live ones: inquest list" if replays else "replays: inquest list --replays"
         ERR.print(Text(f"there are none; {other}", style="dim"))
+
+
+async def _unattended(installation: Installation) -> list[str]:
+    try:
+        return await unattended(await installation.client(), [RECORDED])
+    except (TemporalUnreachableError, RPCError):
+        return [f"Temporal at {installation.stack.temporal_address}, which does not answer"]
 
 
 @handle_known_errors
@@ -171,6 +189,20 @@ def evidence(
             OUT.print(Text(f"{answer.height} rows, sha256 {chosen.artifact}", style="dim"))
 
 
+@handle_known_errors
+def history(
+    investigation_id: Annotated[str, typer.Argument(help="Id, or the beginning of one.")],
+) -> None:
+    """Print what Temporal wrote down of a closed investigation, decrypted, as JSON that its tools replay."""
+    with open_installation(read_settings()) as installation:
+        content = installation.ledger(find_investigation(installation, investigation_id)).history()
+        if content is None:
+            ERR.print(Text("it is not kept yet: inquest up keeps it soon after the end", style="yellow"))
+            raise typer.Exit(1)
+        sys.stdout.write(asyncio.run(readable_history(content, EncryptingCodec(installation.store.keys, texts=True))))
+        sys.stdout.write("\n")
+
+
 def _meaning(name: str) -> str:
     return one_line(Settings.model_fields[name].description or "", 200)
 
@@ -195,6 +227,8 @@ async def _investigate(installation: Installation, bundle: Bundle, budget: Budge
             installation, client, bundle, scope=f"replay:{uuid7()}", purpose=Purpose.REPLAY, budget=budget
         )
         investigation_id = opened.request.investigation_id
+        if opened.not_started:
+            ERR.print(Text(f"recorded, but Temporal does not start it yet: {one_line(opened.not_started)}", "yellow"))
         ledger = installation.ledger(investigation_id)
         if not quiet:
             ui = installation.stack.ui_address
@@ -209,15 +243,25 @@ async def _investigate(installation: Installation, bundle: Bundle, budget: Budge
                 OUT.print(finding_line(finding))
         report = await asyncio.to_thread(ledger.report)
         assert report is not None
+        await _leave_nothing_behind(installation, client, investigation_id)
         return report
+
+
+async def _leave_nothing_behind(installation: Installation, client: Client, investigation_id: InvestigationId) -> None:
+    """Wait until the outcome is remembered and the workflow closed; whoever sweeps next does what takes too long."""
+    handle = client.get_workflow_handle(workflow_id_of(investigation_id))
+    with suppress(TimeoutError, RPCError, DBAPIError, WorkflowFailureError):
+        async with asyncio.timeout(CLOSE_LIMIT_S):
+            await handle.result()
+            await installation.sweeper(client).keep_history(investigation_id)
 
 
 async def _serve(installation: Installation) -> None:
     client = await installation.client()
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(installation.workers(client))
-        resumed = await installation.alert_ingestion(client).resume()
-        OUT.print(Text(f"workers are running, {resumed} open investigations resumed"))
+        still_open = await asyncio.to_thread(installation.incidents().open_investigations)
+        OUT.print(Text(f"workers are running, {len(still_open)} open investigations go on"))
         if installation.stack.ui_address:
             OUT.print(Text(f"Temporal's page: {installation.stack.ui_address} (inquest codec decrypts it)"))
         await asyncio.Event().wait()

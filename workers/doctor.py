@@ -13,6 +13,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from sqlalchemy import text
+from temporalio.client import Client
 
 from infra.database import DatabaseError
 from infra.keys import KeyFileError
@@ -20,7 +21,8 @@ from infra.postgres import PostgresStartError, binaries
 from infra.settings import Settings
 from infra.stack import StackError
 from workers.connect import TemporalSetupError, TemporalUnreachableError
-from workers.installation import Installation, open_installation
+from workers.installation import RECORDED, Installation, open_installation
+from workers.sweeper import unattended
 
 ROOM_NEEDED_BYTES = 500_000_000
 TLS_LIMIT_S = 5.0
@@ -42,7 +44,7 @@ def examine(settings: Settings) -> list[Check]:
     if all(check.fine for check in checks):
         try:
             with open_installation(settings) as installation:
-                checks += [_database(installation), asyncio.run(_temporal(installation))]
+                checks += [_database(installation), *asyncio.run(_temporal(installation))]
         except (StackError, DatabaseError, KeyFileError) as error:
             checks.append(Check(name="servers", fine=False, detail="do not run", remedy=str(error)))
     return checks
@@ -166,13 +168,24 @@ def _handshake(settings: Settings) -> Check:
     return Check(name="tls", fine=True, detail=f"{version} with {settings.temporal_address}")
 
 
-async def _temporal(installation: Installation) -> Check:
+async def _temporal(installation: Installation) -> list[Check]:
     try:
-        await installation.client()
+        client = await installation.client()
     except TemporalUnreachableError as error:
-        return Check(name="temporal", fine=False, detail="not reachable", remedy=str(error))
+        return [Check(name="temporal", fine=False, detail="not reachable", remedy=str(error))]
     except TemporalSetupError as error:
         detail, _, remedy = str(error).partition(": ")
-        return Check(name="temporal", fine=False, detail=detail, remedy=remedy)
-    where = f"{installation.stack.temporal_address}, namespace {installation.settings.temporal_namespace}"
-    return Check(name="temporal", fine=True, detail=where)
+        return [Check(name="temporal", fine=False, detail=detail, remedy=remedy)]
+    where = f"{installation.stack.temporal_address}, namespace {client.namespace}"
+    return [Check(name="temporal", fine=True, detail=where), await _workers(installation, client)]
+
+
+async def _workers(installation: Installation, client: Client) -> Check:
+    """Whether what is open can go on; with nothing open nobody has to listen."""
+    still_open = len(await asyncio.to_thread(installation.incidents().open_investigations))
+    waiting = await unattended(client, [RECORDED])
+    if still_open and waiting:
+        detail = f"{still_open} open investigations, and no worker listens on {', '.join(waiting)}"
+        return Check(name="workers", fine=False, detail=detail, remedy="run inquest up, or inquest worker")
+    listening = "none runs" if waiting else "one listens on every queue"
+    return Check(name="workers", fine=True, detail=f"{listening}, {still_open} open investigations")

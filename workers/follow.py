@@ -1,20 +1,22 @@
 """Following one investigation: its workflow's state, and its probes and findings as they are committed."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import RPCError
 
 from activities.memory.incidents import Incidents
 from activities.memory.ledger import Ledger
+from activities.memory.session import is_outage
 from workflows.contracts.finding import Finding
 from workflows.contracts.identifiers import InvestigationId, ProbeKey, workflow_id_of
 from workflows.contracts.report import ObservationSummary
 
 EVERY_S = 0.2
+AWAY_S = 1.0
 _CLOSED_BADLY = frozenset(
     (
         WorkflowExecutionStatus.FAILED,
@@ -53,7 +55,13 @@ async def follow(
     found: set[str] = set()
     looks = 0
     while True:
-        update = await asyncio.to_thread(_look, ledger, seen, found)
+        try:
+            update = await asyncio.to_thread(_look, ledger, seen, found)
+        except SQLAlchemyError as error:
+            if not is_outage(error):
+                raise
+            await asyncio.sleep(AWAY_S)  # the database is away for a moment; the next look shows
+            continue
         seen.update(item.probe_key for item in update.probes)
         found.update(item.key for item in update.findings)
         yield update
@@ -68,8 +76,15 @@ async def follow(
 class ReportListener:
     """Waits for the reports of any number of investigations of one tenant, with one query at a time for all of them."""
 
-    def __init__(self, client: Client, incidents: Incidents) -> None:
-        """Ask `incidents` for reports, and `client` for workflows that ended without one."""
+    def __init__(self, client: Client, incidents: Incidents, require_open: Callable[[], None]) -> None:
+        """Ask `incidents` for reports, and `client` for workflows that ended without one.
+
+        Args:
+            client: connected to Temporal.
+            incidents: of the tenant.
+            require_open: raises when there will be no answer any more; who waits gets that error.
+        """
+        self._require_open = require_open
         self._client = client
         self._incidents = incidents
         self._waiting: dict[InvestigationId, list[asyncio.Future[None]]] = {}
@@ -96,19 +111,26 @@ class ReportListener:
 
     async def _listen(self) -> None:
         looks = 0
-        while self._waiting:
-            for investigation_id in await self._published():
-                self._resolve(investigation_id, None)
-            looks += 1
-            if looks % ASK_TEMPORAL_EVERY == 0:
-                await self._resolve_ended()
-            await asyncio.sleep(EVERY_S)
+        try:
+            while self._waiting:
+                self._require_open()
+                for investigation_id in await self._published():
+                    self._resolve(investigation_id, None)
+                looks += 1
+                if looks % ASK_TEMPORAL_EVERY == 0:
+                    await self._resolve_ended()
+                await asyncio.sleep(EVERY_S)
+        except Exception as error:  # noqa: BLE001 - whoever waits is told, whatever it is
+            for investigation_id in list(self._waiting):
+                self._resolve(investigation_id, error)
 
     async def _published(self) -> set[InvestigationId]:
         try:
             return await asyncio.to_thread(self._incidents.published_among, list(self._waiting))
-        except DBAPIError:
-            return set()  # Postgres is away for a moment; the next look shows
+        except SQLAlchemyError as error:
+            if not is_outage(error):
+                raise
+            return set()  # the database is away for a moment; the next look shows
 
     async def _resolve_ended(self) -> None:
         for investigation_id in list(self._waiting):
@@ -116,7 +138,7 @@ class ReportListener:
             if status in _CLOSED_BADLY and investigation_id not in await self._published():
                 self._resolve(investigation_id, _ended(investigation_id, status))
 
-    def _resolve(self, investigation_id: InvestigationId, error: InvestigationEndedError | None) -> None:
+    def _resolve(self, investigation_id: InvestigationId, error: Exception | None) -> None:
         for future in self._waiting.pop(investigation_id, []):
             if future.done():
                 continue

@@ -25,6 +25,7 @@ from infra.settings import Settings
 from infra.stack import Stack, StackError, hold_stack
 from workers.alert_ingestion import AlertIngestion
 from workers.connect import TemporalUnreachableError, connect, require_setup, set_retention
+from workers.sweeper import Sweeper
 from workers.worker import running_workers
 from workflows.contracts.identifiers import InvestigationId, Tenant
 from workflows.contracts.investigation import InvestigationRequest
@@ -119,15 +120,31 @@ class Installation:
         """The backend over the bundle a request names."""
         return backend_over(open_bundle(Path(request.source)), self.settings)
 
-    @asynccontextmanager
-    async def workers(self, client: Client) -> AsyncIterator[None]:
-        """Workers for every queue, in this process."""
-        async with running_workers(
+    def sweeper(self, client: Client) -> Sweeper:
+        """Looks after open and closed investigations."""
+        ingestion = self.alert_ingestion(client)
+        return Sweeper(
             client,
             self.store,
-            backends={RECORDED: self.recorded_backend},
-            threads=self.settings.worker_threads,
-            at_once=self.settings.investigations_at_once,
+            self.tenant,
+            ingestion,
+            backends=[RECORDED],
+            retention=self.settings.retention,
+        )
+
+    @asynccontextmanager
+    async def workers(self, client: Client) -> AsyncIterator[None]:
+        """Workers for every queue, and a sweeper, in this process."""
+        async with (
+            running_workers(
+                client,
+                self.store,
+                backends={RECORDED: self.recorded_backend},
+                threads=self.settings.worker_threads,
+                at_once=self.settings.investigations_at_once,
+                build=self.settings.worker_build,
+            ),
+            self.sweeper(client).running(),
         ):
             yield
 

@@ -6,7 +6,8 @@ from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from datetime import timedelta
 
 from temporalio.client import Client
-from temporalio.worker import Interceptor, Worker
+from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
+from temporalio.worker import Interceptor, Worker, WorkerDeploymentConfig
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from activities.diagnosis import DiagnosisActivities
@@ -20,6 +21,7 @@ from workflows.steps import ANALYSIS, INVESTIGATIONS, MEMORY, telemetry_queue
 
 BackendFor = Callable[[InvestigationRequest], TelemetryBackend]
 GRACE = timedelta(seconds=5)
+DEPLOYMENT = "inquest"
 PASSED_THROUGH = ("workflows", "pydantic", "pydantic_core", "annotated_types")
 
 
@@ -32,6 +34,7 @@ async def running_workers(
     threads: int,
     at_once: int | None = None,
     interceptors: Sequence[Interceptor] = (),
+    build: str | None = None,
 ) -> AsyncIterator[None]:
     """Run workers for every queue in this process until the context ends.
 
@@ -42,6 +45,8 @@ async def running_workers(
         threads: activities that each queue runs at once.
         at_once: of those that compute, on the queues of the analysis and of the backends; None: as many.
         interceptors: passed to every worker.
+        build: build id in the deployment `inquest`; None is unversioned. Open investigations go on with the current
+            version: what changes in their commands is patched, so that every version replays all of them.
     """
     memory, diagnosis = MemoryActivities(store), DiagnosisActivities(store)
     queues: dict[str, list[Callable[..., object]]] = {
@@ -51,6 +56,13 @@ async def running_workers(
     for name, backend_for in backends.items():
         telemetry = TelemetryActivities(store, backend_for)
         queues[telemetry_queue(name)] = [telemetry.scope, telemetry.collect, telemetry.collect_before_0_5]
+    deployment = None
+    if build is not None:
+        deployment = WorkerDeploymentConfig(
+            version=WorkerDeploymentVersion(deployment_name=DEPLOYMENT, build_id=build),
+            use_worker_versioning=True,
+            default_versioning_behavior=VersioningBehavior.AUTO_UPGRADE,
+        )
     restrictions = SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH)
     with ExitStack() as pools:
         async with AsyncExitStack() as running:
@@ -62,6 +74,7 @@ async def running_workers(
                     workflow_runner=SandboxedWorkflowRunner(restrictions=restrictions),
                     interceptors=interceptors,
                     graceful_shutdown_timeout=GRACE,
+                    deployment_config=deployment,
                 )
             )
             for queue, activities in queues.items():
@@ -77,6 +90,7 @@ async def running_workers(
                         max_concurrent_activities=most,
                         interceptors=interceptors,
                         graceful_shutdown_timeout=GRACE,
+                        deployment_config=deployment,
                     )
                 )
             yield

@@ -35,6 +35,10 @@ Result = TypeVar("Result")
 ROOT_CAUSE = SearchAttributeKey.for_keyword("RootCause")
 VERDICT = SearchAttributeKey.for_keyword("Verdict")
 LONGEST_ATTRIBUTE = 200
+MOST_HINTS = 100
+TOO_LATE, TOO_MANY = "TooLate", "TooMany"
+"""Types of the errors with which updates are rejected."""
+
 COLLECT_RENAMED = "collect"
 """Patch of 0.5: the step that 0.4 and older called `sweep`."""
 
@@ -238,7 +242,9 @@ class Investigation:
     @add_hint.validator
     def _can_take_hint(self, hint: HintRef) -> None:  # noqa: ARG002 - the update's own signature
         if not self._collecting:
-            raise ApplicationError("too late for a hint: the conclusion is being drawn")
+            raise ApplicationError("too late for a hint: the conclusion is being drawn", type=TOO_LATE)
+        if len(self._hints) >= MOST_HINTS:
+            raise ApplicationError(f"an investigation takes at most {MOST_HINTS} hints", type=TOO_MANY)
 
     @workflow.update
     def stop(self) -> bool:
@@ -249,4 +255,6 @@ class Investigation:
     @stop.validator
     def _can_stop(self) -> None:
         if not self._collecting:
-            raise ApplicationError("nothing to stop: everything was queried and the conclusion is being drawn")
+            raise ApplicationError(
+                "nothing to stop: everything was queried and the conclusion is being drawn", type=TOO_LATE
+            )

@@ -13,6 +13,7 @@ from sqlalchemy.dialects.postgresql import insert
 from activities.memory.tables import (
     ALERT,
     DELIVERY,
+    HISTORY,
     INCIDENT,
     INVESTIGATION,
     INVESTIGATION_END,
@@ -31,6 +32,7 @@ Joined = Literal["opened", "new_alert", "repeat"]
 RequestFor = Callable[[IncidentId, InvestigationId], InvestigationRequest]
 PUBLISHED = "published"
 EXCERPT_LIMIT = 4_000
+REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,20 +49,35 @@ class OpenedInvestigation:
     alert_number: int
     """The alert's number within the investigation, starting at 1."""
 
+    title: str = ""
+    """Of the alert, redacted."""
+
+    not_started: str = ""
+    """Why its workflow does not run yet although the alert is recorded; it is started when Temporal takes it."""
+
 
 def redacted_alert(alert: Alert, redactor: Redactor) -> Alert:
     """The alert as it may be stored: nothing in it holds a secret or personal datum, and it is within its bounds."""
     return Alert.model_validate(
         {
             **alert.model_dump(),
-            "title": redactor.redact(alert.title)[:1024],
-            "labels": _bounded(redactor.redact_mapping(alert.labels)),
-            "annotations": _bounded(redactor.redact_mapping(alert.annotations)),
-            "entity": redactor.redact(alert.entity)[:1024] if alert.entity else None,
-            "fingerprint": _identity(alert.fingerprint, redactor),
-            "group_key": _identity(alert.group_key, redactor) if alert.group_key else None,
+            "title": redactor.redact(storable(alert.title))[:1024],
+            "labels": _bounded(redactor.redact_mapping(_storable_values(alert.labels))),
+            "annotations": _bounded(redactor.redact_mapping(_storable_values(alert.annotations))),
+            "entity": redactor.redact(storable(alert.entity))[:1024] if alert.entity else None,
+            "fingerprint": _identity(storable(alert.fingerprint), redactor),
+            "group_key": _identity(storable(alert.group_key), redactor) if alert.group_key else None,
         }
     )
+
+
+def storable(text: str) -> str:
+    """The text without what no database and no protocol takes: NUL characters and half surrogates are replaced."""
+    return text.replace("\x00", REPLACEMENT).encode("utf-8", "replace").decode()
+
+
+def _storable_values(values: dict[str, str]) -> dict[str, str]:
+    return {storable(key): storable(value) for key, value in values.items()}
 
 
 def _bounded(values: dict[str, str]) -> dict[str, str]:
@@ -108,12 +125,18 @@ class Incidents:
                 if quiet_until is None or received_at < quiet_until:
                     joined, number = self._deliver(connection, alert, latest.investigation_id, received_at)
                     return OpenedInvestigation(
-                        request=latest, joined=joined, open=quiet_until is None, alert_number=number
+                        request=latest,
+                        joined=joined,
+                        open=quiet_until is None,
+                        alert_number=number,
+                        title=alert.title,
                     )
             request = request_for(incident_id, InvestigationId(uuid7()))
             self._open(connection, request, latest, engine_version, received_at)
             _, number = self._deliver(connection, alert, request.investigation_id, received_at)
-            return OpenedInvestigation(request=request, joined="opened", open=True, alert_number=number)
+            return OpenedInvestigation(
+                request=request, joined="opened", open=True, alert_number=number, title=alert.title
+            )
 
     def end(self, investigation_id: InvestigationId, *, how: str, ended_at: datetime) -> None:
         """Mark an investigation ended; the first mark stays."""
@@ -144,18 +167,35 @@ class Incidents:
         with self._engine.connect() as connection:
             return [InvestigationRequest.model_validate(row.request) for row in connection.execute(query)]
 
+    def without_history(self, *, ended_after: datetime, limit: int = 100) -> list[InvestigationId]:
+        """Investigations that ended since then and whose history is not kept yet, the oldest first."""
+        kept = (
+            select(HISTORY.c.investigation_id)
+            .where(
+                HISTORY.c.tenant == INVESTIGATION_END.c.tenant,
+                HISTORY.c.investigation_id == INVESTIGATION_END.c.investigation_id,
+            )
+            .exists()
+        )
+        query = (
+            select(INVESTIGATION_END.c.investigation_id)
+            .where(INVESTIGATION_END.c.tenant == self._tenant, INVESTIGATION_END.c.ended_at >= ended_after, ~kept)
+            .order_by(INVESTIGATION_END.c.ended_at)
+            .limit(limit)
+        )
+        with self._engine.connect() as connection:
+            return [InvestigationId(str(found)) for found in connection.scalars(query)]
+
     def reject(self, *, source: str, reason: str, content: bytes, received_at: datetime) -> None:
         """Keep and count an input that could not be used; its excerpt is bounded and redacted."""
-        excerpt = self.redactor.redact(
-            content[:EXCERPT_LIMIT].decode(errors="replace").replace("\x00", "\N{REPLACEMENT CHARACTER}")
-        )
+        excerpt = self.redactor.redact(storable(content[:EXCERPT_LIMIT].decode(errors="replace")))
         with self._engine.begin() as connection:
             connection.execute(
                 insert(REJECTED).values(
                     tenant=self._tenant,
                     rejected_id=uuid7(),
                     source=source,
-                    reason=self.redactor.redact(reason),
+                    reason=self.redactor.redact(storable(reason)),
                     size=len(content),
                     excerpt=excerpt,
                     received_at=received_at,

@@ -1,12 +1,14 @@
 """One investigation's append-only record. Every write is keyed, so that writing again changes nothing."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
 
 import zstandard
 from sqlalchemy import ColumnElement, Connection, Engine, Select, Table, func, select
+from sqlalchemy import text as text_of
 from sqlalchemy.dialects.postgresql import insert
 
 from activities.memory.ledger_batch import LedgerBatch
@@ -19,6 +21,7 @@ from activities.memory.tables import (
     DELIVERY,
     FINDING,
     HINT,
+    HISTORY,
     HYPOTHESIS,
     INVESTIGATION,
     OBSERVATION,
@@ -44,6 +47,9 @@ ARTIFACT_LIMIT = 8 * 1024 * 1024
 """Largest stored artifact, compressed; beyond it an answer is truncated where the data is."""
 
 LIST_LIMIT = 200_000
+LONGEST_OFFER_S = 30
+"""Seconds that Temporal may take to accept a hint; then the offer is withdrawn."""
+
 ANEW = 1_000
 """Between the numbers of a round and of the same answers computed anew; workflows number rounds from 0."""
 
@@ -150,10 +156,15 @@ class Ledger:
                 for row in connection.execute(query)
             ]
 
-    def add_hint(self, text: str, *, author: str, at: datetime) -> int:
-        """Store what a person said, redacted, and return its number."""
+    @contextmanager
+    def offered_hint(self, text: str, *, author: str, at: datetime) -> Iterator[int]:
+        """A hint whose number is known and whose text is stored when the context ends well, and not otherwise.
+
+        Meanwhile who reads the hints of this investigation waits; a process that never comes back is cut off.
+        """
         with self._engine.begin() as connection:
-            connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(str(self._key), 1))))
+            connection.execute(text_of(f"SET LOCAL idle_in_transaction_session_timeout = '{LONGEST_OFFER_S}s'"))
+            connection.execute(select(func.pg_advisory_xact_lock(self._hint_lock)))
             number = int(
                 connection.scalar(select(func.coalesce(func.max(HINT.c.number), 0) + 1).where(*self._of(HINT))) or 1
             )
@@ -165,13 +176,20 @@ class Ledger:
                 "given_at": at,
             }
             connection.execute(insert(HINT).values(row))
-        return number
+            yield number
 
     def hints(self, numbers: Sequence[int]) -> list[str]:
         """The texts of these hints, in order; a number without a text is left out."""
+        if not numbers:
+            return []
         query = select(HINT.c.text).where(*self._of(HINT), HINT.c.number.in_(numbers)).order_by(HINT.c.number)
-        with self._engine.connect() as connection:
+        with self._engine.begin() as connection:
+            connection.execute(select(func.pg_advisory_xact_lock_shared(self._hint_lock)))
             return list(connection.scalars(query))
+
+    @property
+    def _hint_lock(self) -> ColumnElement[int]:
+        return func.hashtextextended(str(self._key), 1)
 
     def decide(self, key: str, *, kind: str, sentence: str, at: datetime) -> None:
         """Record a decision (a budget that ran out, a stop) once."""
@@ -437,6 +455,37 @@ class Ledger:
         stored = self.report()
         assert stored is not None
         return stored
+
+    def store_history(self, content: bytes, *, at: datetime) -> None:
+        """Keep what Temporal wrote down, once; one that is too large is noted as such."""
+        with self._engine.begin() as connection:
+            row: dict[str, object] = {**self._key, "artifact": digest_of(content), "detail": "", "stored_at": at}
+            try:
+                self._store_artifact(connection, content, at)
+            except ArtifactTooLargeError as error:
+                row |= {"artifact": None, "detail": str(error)}
+            connection.execute(insert(HISTORY).values(row).on_conflict_do_nothing())
+
+    def history_is_gone(self, detail: str, *, at: datetime) -> None:
+        """Note once that there is nothing to keep, and why."""
+        row = {**self._key, "artifact": None, "detail": detail, "stored_at": at}
+        with self._engine.begin() as connection:
+            connection.execute(insert(HISTORY).values(row).on_conflict_do_nothing())
+
+    def history(self) -> bytes | None:
+        """What Temporal wrote down of the closed workflow, as JSON; None while it is not kept.
+
+        Raises:
+            ArtifactLostError: it is not in the store any more, or never could be; the message says why.
+        """
+        query = select(HISTORY.c.artifact, HISTORY.c.detail).where(*self._of(HISTORY))
+        with self._engine.connect() as connection:
+            row = connection.execute(query).first()
+        if row is None:
+            return None
+        if row.artifact is None:
+            raise ArtifactLostError(row.detail)
+        return self.artifact(Digest(row.artifact))
 
     def previous_id(self) -> InvestigationId | None:
         """The investigation of the same incident before this one."""

@@ -2,12 +2,16 @@
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as SqlTimeoutError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from workflows.contracts.identifiers import Tenant
 
 LEDGER_ROLE = "inquest_ledger"
 TENANT_OPTION = "inquest_tenant"
+OUTAGE_CLASSES = frozenset(("08", "25", "53", "57", "58"))
+"""SQLSTATE classes: connection, transaction state (read-only), resources, operator, system."""
 
 
 def ledger_engine(url: URL, *, pool_size: int = 10) -> Engine:
@@ -43,3 +47,11 @@ def ledger_engine(url: URL, *, pool_size: int = 10) -> Engine:
 def of_tenant(engine: Engine, tenant: Tenant) -> Engine:
     """The same connections; every transaction sees and writes the rows of this tenant only."""
     return engine.execution_options(**{TENANT_OPTION: tenant})
+
+
+def is_outage(error: SQLAlchemyError) -> bool:
+    """Whether the database is away, starting, stopping, full or read-only, rather than offended by a statement."""
+    if isinstance(error, InterfaceError | SqlTimeoutError | OperationalError):
+        return True
+    state = getattr(error.orig, "sqlstate", None) if isinstance(error, DBAPIError) else None
+    return state is not None and state[:2] in OUTAGE_CLASSES

@@ -175,6 +175,9 @@ REPORT = _table(
     _key(_OF_INVESTIGATION, _UUID),
     *_columns(findings_sha256=Text, findings=Text, run=JSONB, published_at=_WHEN),
 )
+HISTORY = _table(
+    "history", "ledger", _key(_OF_INVESTIGATION, _UUID), *_columns(artifact=Text, detail=Text, stored_at=_WHEN)
+)
 HINT = _table(
     "hint",
     "ledger",

@@ -63,7 +63,8 @@ async def spoken_to(installation: Installation, bundle: Path) -> str:
     client = await installation.client()
     investigation_id = await start(installation, client, bundle)
     handle = client.get_workflow_handle_for(Investigation.run, f"inv-{investigation_id}")
-    installation.ledger(investigation_id).add_hint("look at payment", author="recorder", at=datetime.now(UTC))
+    with installation.ledger(investigation_id).offered_hint("look at payment", author="recorder", at=datetime.now(UTC)):
+        pass
     await handle.signal(Investigation.alert_joined, 2)
     hint = asyncio.ensure_future(handle.execute_update(Investigation.add_hint, HintRef(number=1)))
     stop = asyncio.ensure_future(handle.execute_update(Investigation.stop))

@@ -81,7 +81,7 @@ async def test_a_terminated_investigation_does_not_block_its_incident(installati
 async def test_a_crash_between_commit_and_start_is_mended_by_resume(installation: Installation) -> None:
     client = await installation.client()
     ingestion, options = quick_ingestion(installation, client), options_for(recorded("bad_deploy"))
-    opened = await ingestion._record(an_alert(), options)
+    opened = await ingestion.record(an_alert(), options)
     assert await ingestion.resume() >= 1
     async with installation.workers(client):
         await finish(installation, client, opened.request.investigation_id)

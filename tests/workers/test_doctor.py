@@ -16,11 +16,13 @@ import trustme
 
 from infra.database import DATABASE
 from infra.settings import Settings
+from infra.temporal import SEARCH_ATTRIBUTES
 from tests.conftest import recorded
 from tests.running import finish, start
 from workers.connect import tls_of
 from workers.doctor import examine
 from workers.installation import Installation, open_installation
+from workflows.contracts.investigation import Budget
 
 COMMAND = str(Path(sys.executable).parent / "inquest")
 NAME = "temporal.internal"
@@ -194,3 +196,54 @@ def test_commands_print_what_creates_what_is_missing(
     assert incomplete.returncode == 1
     assert "temporal operator search-attribute create" in " ".join(incomplete.stderr.split())
     assert "Traceback" not in incomplete.stderr
+
+
+async def test_a_versioned_worker_runs_what_is_current(installation: Installation, tmp_path: Path) -> None:
+    """Two builds on a cluster: an investigation that began under one goes on under the next current one."""
+    namespace, temporal = "versioned", str(Path(sys.executable).parent / "temporal")
+    address = installation.stack.temporal_address
+
+    def operate(*arguments: str) -> None:
+        subprocess.run([temporal, *arguments, "--address", address], check=True, capture_output=True, timeout=60)
+
+    operate("operator", "namespace", "create", "--namespace", namespace)
+    attributes = [part for name in SEARCH_ATTRIBUTES for part in ("--name", name, "--type", "Keyword")]
+    operate("operator", "search-attribute", "create", "--namespace", namespace, *attributes)
+    given = {
+        "data_dir": tmp_path,
+        "temporal_address": address,
+        "temporal_namespace": namespace,
+        "database_url": installation.stack.database_url.replace("/postgres?", f"/{DATABASE}?"),
+        "keys_dir": installation.settings.data_dir / "keys",
+    }
+    investigation_id, builds = None, []
+    for build in ("one", "two"):
+        with open_installation(Settings.model_validate({**given, "worker_build": build})) as opened:
+            client = await opened.client()
+            async with opened.workers(client):
+                for _ in range(100):
+                    try:
+                        current = ("--deployment-name", "inquest", "--build-id", build, "--yes")
+                        await asyncio.to_thread(
+                            operate,
+                            *("worker", "deployment", "set-current-version", "--namespace", namespace, *current),
+                        )
+                        break
+                    except subprocess.CalledProcessError:
+                        await asyncio.sleep(0.2)
+                if build == "one":
+                    patience = Budget(probes=5_000, seconds=600)
+                    investigation_id = await start(opened, client, recorded("row_lock"), budget=patience)
+                    while not opened.ledger(investigation_id).answered_keys(0):
+                        await asyncio.sleep(0.02)
+                else:
+                    assert investigation_id is not None
+                    report = await asyncio.wait_for(finish(opened, client, investigation_id), 120)
+                    assert report.findings.verdict.entity
+                    history = await client.get_workflow_handle(f"inv-{investigation_id}").fetch_history()
+                    for event in history.events:
+                        completed = event.workflow_task_completed_event_attributes
+                        if completed.deployment_version.build_id:
+                            builds.append(completed.deployment_version.build_id)
+    assert builds[0] == "one"
+    assert builds[-1] == "two"

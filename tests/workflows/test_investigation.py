@@ -98,9 +98,9 @@ async def test_hint_is_redacted_and_weighed(installation: Installation) -> None:
     plain_id = await start(installation, client, recorded("bad_deploy"))
     hinted_id = await start(installation, client, recorded("bad_deploy"))
     ledger = installation.ledger(hinted_id)
-    number = await asyncio.to_thread(
-        ledger.add_hint, "look at shipping, password=hunter2hunter2", author="ann", at=datetime.now(UTC)
-    )
+    text = "look at shipping, password=hunter2hunter2"
+    with ledger.offered_hint(text, author="ann", at=datetime.now(UTC)) as number:
+        pass
     handle = client.get_workflow_handle_for(Investigation.run, f"inv-{hinted_id}")
     hinting = asyncio.ensure_future(handle.execute_update(Investigation.add_hint, HintRef(number=number)))
     await asyncio.sleep(0.5)

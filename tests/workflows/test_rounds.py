@@ -65,7 +65,7 @@ async def test_a_second_round_changes_the_ranking_and_keeps_the_first(installati
     client = await installation.client()
     folder = recorded("bad_deploy")
     request = (
-        await quick_ingestion(installation, client)._record(open_bundle(folder).alert, options_for(folder))
+        await quick_ingestion(installation, client).record(open_bundle(folder).alert, options_for(folder))
     ).request
     store = installation.store
     telemetry, memory = TelemetryActivities(store, installation.recorded_backend), MemoryActivities(store)

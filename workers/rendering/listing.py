@@ -15,15 +15,25 @@ _SPAN = re.compile(r"(\d{1,6})([smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
-def listing_line(row: InvestigationRow, width: int) -> Text:
-    """Id, when, state and verdict (else the alert), on one line of the terminal, 80 columns at least."""
-    state = row.ended or "open"
+def _state(row: InvestigationRow, *, waiting: bool) -> str:
+    return row.ended or ("waiting" if waiting else "open")
+
+
+def listing_line(row: InvestigationRow, width: int, *, waiting: bool = False) -> Text:
+    """Id, when, state and verdict (else the alert), on one line of the terminal, 80 columns at least.
+
+    Args:
+        row: the investigation.
+        width: of the terminal, in columns.
+        waiting: whether what is open waits for a worker.
+    """
+    state = _state(row, waiting=waiting)
     head = f"{row.investigation_id[:18]}  {row.opened_at:%m-%d %H:%M}  {state:<9} "
     outcome = one_line(row.sentence or row.title, max(WIDTH, width) - len(head))
     return Text.assemble((head, "dim"), outcome)
 
 
-def json_line(row: InvestigationRow) -> Text:
+def json_line(row: InvestigationRow, *, waiting: bool = False) -> Text:
     """The same for programs."""
     return Text(
         json.dumps(
@@ -31,7 +41,7 @@ def json_line(row: InvestigationRow) -> Text:
                 "investigation_id": row.investigation_id,
                 "incident_id": row.incident_id,
                 "opened_at": row.opened_at.isoformat(),
-                "state": row.ended or "open",
+                "state": _state(row, waiting=waiting),
                 "service": row.service,
                 "severity": row.severity,
                 "title": row.title,

@@ -37,3 +37,8 @@ Name = Annotated[str, StringConstraints(min_length=1, max_length=512, pattern=r"
 def workflow_id_of(investigation_id: InvestigationId) -> str:
     """The Temporal workflow id of an investigation."""
     return f"inv-{investigation_id}"
+
+
+def investigation_id_of(workflow_id: str) -> InvestigationId:
+    """The investigation of a Temporal workflow id."""
+    return InvestigationId(workflow_id.removeprefix("inv-"))

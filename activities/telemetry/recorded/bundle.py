@@ -152,9 +152,18 @@ def open_bundle(folder: Path) -> Bundle:
     Raises:
         BundleError: no folder, no manifest, or something in it is not as the format says.
     """
-    if folder.is_file():
+    try:
+        is_file, is_folder = stat.S_ISREG(folder.stat().st_mode), folder.is_dir()
+    except FileNotFoundError:
+        is_file = is_folder = False
+    except (OSError, ValueError) as error:
+        short = Path(str(folder).encode("utf-8", "replace").decode()[:100])
+        raise BundleError(
+            short, f"cannot be opened ({error.__class__.__name__})", "Name the folder of a bundle."
+        ) from None
+    if is_file:
         raise BundleError(folder, "is a file", "A bundle is a folder with a manifest.json; unpack archives first.")
-    if not folder.is_dir():
+    if not is_folder:
         raise BundleError(folder, "does not exist", "Name the folder of a bundle.")
     folder = folder.resolve()
     if not os.path.lexists(folder / MANIFEST):

@@ -13,28 +13,34 @@ from typing import TYPE_CHECKING
 import inquest._path
 
 if TYPE_CHECKING:
-    from inquest.alertmanager import PayloadError, alerts_from_alertmanager
-    from inquest.client import (
-        Inquest,
-        Investigation,
-        InvestigationEndedError,
+    from inquest.alertmanager import alerts_from_alertmanager
+    from inquest.client import Inquest, Investigation, InvestigationEndedError
+    from inquest.exceptions import (
+        InquestError,
         InvestigationNotFoundError,
         OutsideRecordingError,
+        PayloadError,
+        RejectedError,
         TooLateError,
+        TooManyHintsError,
+        UnavailableError,
     )
     from workflows.contracts.alert import Alert, AlertStatus, Severity
     from workflows.contracts.investigation import Budget, Phase, Progress
     from workflows.contracts.report import Report
 
 _PLACES = {
-    "inquest.alertmanager": ("PayloadError", "alerts_from_alertmanager"),
-    "inquest.client": (
-        "Inquest",
-        "Investigation",
-        "InvestigationEndedError",
+    "inquest.alertmanager": ("alerts_from_alertmanager",),
+    "inquest.client": ("Inquest", "Investigation", "InvestigationEndedError"),
+    "inquest.exceptions": (
+        "InquestError",
         "InvestigationNotFoundError",
         "OutsideRecordingError",
+        "PayloadError",
+        "RejectedError",
         "TooLateError",
+        "TooManyHintsError",
+        "UnavailableError",
     ),
     "workflows.contracts.alert": ("Alert", "AlertStatus", "Severity"),
     "workflows.contracts.investigation": ("Budget", "Phase", "Progress"),
@@ -55,6 +61,7 @@ __all__ = [
     "AlertStatus",
     "Budget",
     "Inquest",
+    "InquestError",
     "Investigation",
     "InvestigationEndedError",
     "InvestigationNotFoundError",
@@ -62,8 +69,11 @@ __all__ = [
     "PayloadError",
     "Phase",
     "Progress",
+    "RejectedError",
     "Report",
     "Severity",
     "TooLateError",
+    "TooManyHintsError",
+    "UnavailableError",
     "alerts_from_alertmanager",
 ]

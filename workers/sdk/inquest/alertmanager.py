@@ -5,15 +5,12 @@ from collections.abc import Mapping
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
+from inquest.exceptions import PayloadError
 from workflows.contracts.alert import Alert, AlertStatus, Severity
 from workflows.contracts.identifiers import EntityId
 
 SIZE_LIMIT = 1024 * 1024
 ALERT_LIMIT = 1_000
-
-
-class PayloadError(ValueError):
-    """The payload cannot be used; the message says why and what to send instead."""
 
 
 class _Alert(BaseModel):
