@@ -30,8 +30,8 @@ check: $(VENV)/.dev ## format, lint, types, import rules
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/.dev ## speed and memory, with figures
-	$(BIN)/python -m evals.bench
+bench: $(VENV)/.dev ## speed and memory, with figures (ONLY=burst for one of them)
+	$(BIN)/python -m evals.bench $(ONLY)
 
 lab: $(VENV)/.dev ## record the shipped incidents anew
 	$(BIN)/python -m evals.lab evals/recordings

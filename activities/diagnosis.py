@@ -17,6 +17,7 @@ from activities.memory.store import Store
 from activities.progress import progressed
 from activities.reporting import describe
 from activities.step import Outcome, finished, run_step
+from activities.turns import Turns
 from workflows.contracts.investigation import ConcludeResult, FindingsResult, RankResult, StepInput
 from workflows.contracts.version import ENGINE_VERSION
 from workflows.steps import CONCLUDE, FINDINGS, RANK
@@ -25,13 +26,14 @@ from workflows.steps import CONCLUDE, FINDINGS, RANK
 class DiagnosisActivities:
     """Findings, ranking and conclusion."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, turns: Turns | None = None) -> None:
         self._store = store
+        self._turns = turns
 
     @activity.defn(name=FINDINGS.name, no_thread_cancel_exception=True)
     def findings(self, given: StepInput) -> FindingsResult:
         """What the answers say, every statement evaluated again; the one step that decodes telemetry."""
-        return run_step(self._store, FINDINGS, given, self._findings)
+        return run_step(self._store, FINDINGS, given, self._findings, turns=self._turns)
 
     @activity.defn(name=RANK.name, no_thread_cancel_exception=True)
     def rank(self, given: StepInput) -> RankResult:

@@ -14,8 +14,9 @@ from activities.memory.ledger import Ledger
 from activities.memory.ledger_batch import LedgerBatch
 from activities.memory.session import is_outage
 from activities.memory.store import ForgedRequestError, Store
-from activities.progress import StandstillError, beating, longest_standstill, stood_still
+from activities.progress import StandstillError, beating, longest_standstill, progressed, stood_still
 from activities.telemetry.backend import BackendUnavailableError
+from activities.turns import Turns
 from workflows.contracts.contract import Contract
 from workflows.contracts.investigation import StepInput
 from workflows.contracts.version import ENGINE_VERSION
@@ -45,8 +46,15 @@ class Outcome:
 Work = Callable[[Ledger, StepInput], Outcome]
 
 
-def run_step(store: Store, step: Step[Output], given: StepInput, work: Work) -> Output:
+def run_step(store: Store, step: Step[Output], given: StepInput, work: Work, *, turns: Turns | None = None) -> Output:
     """Run `work` once per investigation and step: a finished step answers from the ledger.
+
+    Args:
+        store: the ledger's.
+        step: which one.
+        given: its input.
+        work: what it does.
+        turns: where it lines up before it computes; None: it does not compute much.
 
     Raises:
         ApplicationError: the work failed; retryable unless it is a defect of ours.
@@ -62,7 +70,11 @@ def run_step(store: Store, step: Step[Output], given: StepInput, work: Work) -> 
             _count_standstill(ledger, step.name)
             if step.computed:
                 given = given.model_copy(update={"round": ledger.computed_round(given.round, ENGINE_VERSION)})
-            return finished(ledger, step, given, work)
+            if turns is None:
+                return finished(ledger, step, given, work)
+            urgency = (step.priority(request).priority_key or 0, -step.stage, request.investigation_id)
+            with turns.turn(urgency, _still_wanted):
+                return finished(ledger, step, given, work)
         except ApplicationError:
             raise
         except StandstillError as error:
@@ -78,6 +90,18 @@ def run_step(store: Store, step: Step[Output], given: StepInput, work: Work) -> 
             raise _defect(ledger, step.name, error) from None
         except Exception as error:  # noqa: BLE001 - whatever it is, it is a defect of ours and ends in a report
             raise _defect(ledger, step.name, error) from None
+
+
+def _still_wanted() -> None:
+    """Waiting for a turn is no standstill, unless this worker goes away.
+
+    Raises:
+        StepInterruptedError: it does.
+    """
+    progressed()
+    details = activity.cancellation_details()
+    if activity.is_worker_shutdown() or (activity.is_cancelled() and not (details and details.cancel_requested)):
+        raise StepInterruptedError("this worker is going away; another one takes it")
 
 
 def finished(ledger: Ledger, step: Step[Output], given: StepInput, work: Work) -> Output:

@@ -4,8 +4,11 @@ Machines are shared and noisy: compare figures of one run, never of two days.
 """
 
 import asyncio
+import os
 import resource
 import shutil
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -51,6 +54,7 @@ LARGE = (50, 720, 5_000, 5_000)
 """Metrics, points a metric, log lines and spans per service."""
 
 BURST, CROWD = 60, 24
+WARM_UP = 4
 SMALL_BYTES = 400_000
 LARGE_SERVICES = (10, 100, 1_000)
 NAMES = (
@@ -297,11 +301,13 @@ async def timed(inquest: Inquest, folder: Path, *, severity: Severity = Severity
 
 async def burst(data_dir: Path, folders: list[Path]) -> tuple[float, list[float], float]:
     """Seconds of one investigation alone, of each of `BURST` at once by when they end, and of a critical one that comes
-    four seconds after `CROWD` others."""
-    async with Inquest.connect(Settings(data_dir=data_dir), workers=True) as inquest:
-        await timed(inquest, folders[0])
-        begun, ended = await timed(inquest, folders[0])
-        alone = ended - begun
+    four seconds after `CROWD` others; with `inquest up` beside."""
+    async with Inquest.connect(Settings(data_dir=data_dir)) as inquest:
+        for _ in range(WARM_UP):
+            await timed(inquest, folders[0])
+        alone = float(
+            np.median([ended - begun for begun, ended in [await timed(inquest, folders[0]) for _ in range(3)]])
+        )
         many = await asyncio.gather(*(timed(inquest, folders[n % len(folders)]) for n in range(BURST)))
         first = min(begun for begun, _ in many)
         crowd = [asyncio.create_task(timed(inquest, folders[n % len(folders)])) for n in range(CROWD)]
@@ -311,12 +317,38 @@ async def burst(data_dir: Path, folders: list[Path]) -> tuple[float, list[float]
         return alone, sorted(end - first for _, end in many), ended - begun
 
 
+def command(*arguments: str, data_dir: Path, stdout: int) -> subprocess.Popen[bytes]:
+    """`inquest` on a data folder."""
+    program = Path(sys.executable).parent / "inquest"
+    environment = {**os.environ, "INQUEST_DATA_DIR": str(data_dir), "PYTHONUNBUFFERED": "1"}
+    return subprocess.Popen(  # noqa: S603 - our own command
+        [program, *arguments], env=environment, stdout=stdout, stderr=subprocess.DEVNULL
+    )
+
+
+def bench_command() -> None:
+    """Seconds of the whole command that a newcomer runs: the first time, and again."""
+    bundle = RECORDINGS / "bundles" / (RECORDINGS / "DEFAULT").read_text().strip()
+    table = Table("inquest investigate", "s")
+    with scratch() as data_dir:
+        for name in ("first time", "second", "third"):
+            began = time.monotonic()
+            command("investigate", str(bundle), data_dir=data_dir, stdout=subprocess.DEVNULL).wait()
+            table.add_row(name, f"{time.monotonic() - began:.1f}")
+            wait_until_stopped(data_dir)
+    OUT.print(table)
+
+
 def bench_burst() -> None:
     """Many alerts at once, and a critical one among them."""
     bundles = sorted((RECORDINGS / "bundles").iterdir(), key=lambda path: (path / "logs.parquet").exists())
     small = [path for path in bundles if sum(item.stat().st_size for item in path.iterdir()) < SMALL_BYTES]
     with scratch() as data_dir:
-        alone, ends, critical = asyncio.run(burst(data_dir, small))
+        with command("up", data_dir=data_dir, stdout=subprocess.PIPE) as up:
+            assert up.stdout is not None
+            up.stdout.readline()
+            alone, ends, critical = asyncio.run(burst(data_dir, small))
+            up.terminate()
         wait_until_stopped(data_dir)
     table = Table(title=f"{BURST} alerts at once; a critical one {CROWD} others later")
     for name in ("alone, s", "first of all, s", "half, s", "last, s", "a minute", "critical, s"):
@@ -343,7 +375,12 @@ def bench_investigation() -> None:
 
 
 if __name__ == "__main__":
-    bench_investigation()
-    bench_burst()
-    bench_growth()
-    bench_large()
+    benches = {
+        "investigation": bench_investigation,
+        "command": bench_command,
+        "burst": bench_burst,
+        "growth": bench_growth,
+        "large": bench_large,
+    }
+    for chosen in sys.argv[1:] or benches:
+        benches[chosen]()

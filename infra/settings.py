@@ -99,8 +99,11 @@ class Settings(BaseSettings):
     worker_threads: PositiveInt = 8
     """Activities that each queue of one worker process runs at once."""
 
+    worker_processes: PositiveInt = Field(default_factory=lambda: os.cpu_count() or 1)
+    """Processes in which `inquest up` and `inquest worker` collect and analyse; 1: in the command's own."""
+
     investigations_at_once: PositiveInt = Field(default_factory=lambda: max(1, (os.cpu_count() or 1) // 2))
-    """Investigations that one worker process collects for, and analyses, at once; the others wait their turn."""
+    """Investigations that one such process collects for, and analyses, at once; the others wait their turn."""
 
     worker_build: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")] | None = None
     """Build id of this process's workers in the deployment `inquest` of a cluster. Not set: unversioned."""
@@ -108,8 +111,8 @@ class Settings(BaseSettings):
     analysis_threads: PositiveInt = 2
     """Threads of one query to a recorded bundle."""
 
-    memory_limit_mb: PositiveInt = 768
-    """Memory that reading a recorded bundle may take, in megabytes."""
+    memory_limit_mb: PositiveInt = 1_536
+    """Memory that reading recorded bundles may take in all processes of a command together, in megabytes."""
 
     log_level: Literal["debug", "info", "warning", "error"] = "warning"
     """Least severe log line that is written to standard error."""

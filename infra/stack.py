@@ -253,7 +253,7 @@ def _acquire(plan: Plan) -> tuple[socket.socket, Endpoints]:
         time.sleep(0.05)
 
 
-def _with_rooms(path: str | None) -> str:
+def modules_path(path: str | None) -> str:
     """The module path of a process that must find the rooms of this program, wherever they lie."""
     rooms = str(Path(__file__).parents[1])
     return f"{path}{os.pathsep}{rooms}" if path else rooms
@@ -274,6 +274,6 @@ def _start_supervisor(plan: Plan) -> None:
             stdout=log,
             stderr=log,
             cwd="/",
-            env={**os.environ, "PYTHONPATH": _with_rooms(os.environ.get("PYTHONPATH"))},
+            env={**os.environ, "PYTHONPATH": modules_path(os.environ.get("PYTHONPATH"))},
             check=True,
         )

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 import structlog
+from sqlalchemy.exc import SQLAlchemyError
 from temporalio.client import Client
 from temporalio.common import (
     SearchAttributeKey,
@@ -91,7 +92,7 @@ class AlertIngestion:
                 await self._start(opened.request, opened.title)
             if opened.open and opened.joined == "new_alert":
                 await self._signal(opened.request.investigation_id, opened.alert_number)
-        except RPCError as error:
+        except (RPCError, SQLAlchemyError) as error:
             LOG.warning("alert.not_started", investigation_id=opened.request.investigation_id, reason=str(error))
             return replace(opened, not_started=str(error))
         return opened

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -25,8 +25,9 @@ from infra.settings import Settings
 from infra.stack import Stack, StackError, hold_stack
 from workers.alert_ingestion import AlertIngestion
 from workers.connect import TemporalUnreachableError, connect, require_setup, set_retention
+from workers.processes import worker_processes
 from workers.sweeper import Sweeper
-from workers.worker import running_workers
+from workers.worker import Work, running_workers
 from workflows.contracts.identifiers import InvestigationId, Tenant
 from workflows.contracts.investigation import InvestigationRequest
 
@@ -34,6 +35,7 @@ RECORDED = "recorded"
 SCRATCH = "scratch"
 KEYS = "keys"
 Result = TypeVar("Result")
+LEAST_MEMORY_MB = 128
 EMBEDDED_TRIES, EMBEDDED_PAUSE_S = 20, 0.5
 
 
@@ -133,31 +135,65 @@ class Installation:
         )
 
     @asynccontextmanager
-    async def workers(self, client: Client) -> AsyncIterator[None]:
-        """Workers for every queue, and a sweeper, in this process."""
+    async def workers(self, client: Client, *, work: Work = Work.ALL, processes: int = 1) -> AsyncIterator[None]:
+        """Workers for every queue, and a sweeper, in this process.
+
+        Args:
+            client: connected to Temporal.
+            work: the part of the work that this process does.
+            processes: how many processes share the heavy part with this one, itself included.
+        """
+        share = self.settings.investigations_at_once * processes
+
+        def recorded_backend(request: InvestigationRequest) -> RecordedBackend | CapturedBackend:
+            return backend_over(open_bundle(Path(request.source)), self.settings, share=share, processes=processes)
+
         async with (
             running_workers(
                 client,
                 self.store,
-                backends={RECORDED: self.recorded_backend},
+                backends={RECORDED: recorded_backend},
                 threads=self.settings.worker_threads,
                 at_once=self.settings.investigations_at_once,
                 build=self.settings.worker_build,
+                work=work,
             ),
-            self.sweeper(client).running(),
+            AsyncExitStack() as beside,
         ):
+            if work is not Work.HEAVY:
+                await beside.enter_async_context(self.sweeper(client).running())
             yield
 
+    @asynccontextmanager
+    async def all_workers(self, client: Client) -> AsyncIterator[None]:
+        """Workers for every queue, the heavy part in as many processes as the settings say."""
+        count = self.settings.worker_processes
+        if count == 1:
+            async with self.workers(client):
+                yield
+        else:
+            async with self.workers(client, work=Work.LIGHT), worker_processes(count):
+                yield
 
-def backend_over(bundle: Bundle, settings: Settings) -> RecordedBackend | CapturedBackend:
-    """The backend that answers from a bundle: from its telemetry, or from captured answers."""
+
+def backend_over(
+    bundle: Bundle, settings: Settings, *, share: int = 1, processes: int = 1
+) -> RecordedBackend | CapturedBackend:
+    """The backend that answers from a bundle: from its telemetry, or from captured answers.
+
+    Args:
+        bundle: open.
+        settings: with the limits.
+        share: how many backends may be open at once in all processes: they share the memory.
+        processes: which share the cores.
+    """
     if bundle.manifest.answers is not None:
         return CapturedBackend(bundle)
     return RecordedBackend(
         bundle,
         scratch=settings.data_dir / SCRATCH,
-        threads=settings.analysis_threads,
-        memory_mb=settings.memory_limit_mb,
+        threads=max(1, settings.analysis_threads // processes),
+        memory_mb=max(LEAST_MEMORY_MB, settings.memory_limit_mb // share),
     )
 
 

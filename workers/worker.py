@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from datetime import timedelta
+from enum import Enum
 
 from temporalio.client import Client
 from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
@@ -15,6 +16,7 @@ from activities.memory.steps import MemoryActivities
 from activities.memory.store import Store
 from activities.telemetry.backend import TelemetryBackend
 from activities.telemetry.steps import TelemetryActivities
+from activities.turns import Turns
 from workflows.contracts.investigation import InvestigationRequest
 from workflows.investigation import Investigation
 from workflows.steps import ANALYSIS, INVESTIGATIONS, MEMORY, telemetry_queue
@@ -23,6 +25,17 @@ BackendFor = Callable[[InvestigationRequest], TelemetryBackend]
 GRACE = timedelta(seconds=5)
 DEPLOYMENT = "inquest"
 PASSED_THROUGH = ("workflows", "pydantic", "pydantic_core", "annotated_types")
+
+
+class Work(Enum):
+    """What a worker process does."""
+
+    ALL = "all"
+    LIGHT = "light"
+    """Workflows and the memory steps: they wait more than they compute."""
+
+    HEAVY = "heavy"
+    """Collection and analysis: what keeps a core busy."""
 
 
 @asynccontextmanager
@@ -35,27 +48,32 @@ async def running_workers(
     at_once: int | None = None,
     interceptors: Sequence[Interceptor] = (),
     build: str | None = None,
+    work: Work = Work.ALL,
 ) -> AsyncIterator[None]:
-    """Run workers for every queue in this process until the context ends.
+    """Run workers in this process until the context ends.
 
     Args:
         client: connected to Temporal.
         store: the ledger's database and the keys.
         backends: configured telemetry backends by name; each has a queue of its own.
-        threads: activities that each queue runs at once.
-        at_once: of those that compute, on the queues of the analysis and of the backends; None: as many.
+        threads: activities that each queue holds at once.
+        at_once: how many of those of the analysis and of the backends compute at once; None: all of them.
         interceptors: passed to every worker.
         build: build id in the deployment `inquest`; None is unversioned. Open investigations go on with the current
             version: what changes in their commands is patched, so that every version replays all of them.
+        work: which part of it this process does.
     """
-    memory, diagnosis = MemoryActivities(store), DiagnosisActivities(store)
-    queues: dict[str, list[Callable[..., object]]] = {
-        MEMORY: [memory.recall, memory.publish, memory.remember],
-        ANALYSIS: [diagnosis.findings, diagnosis.rank, diagnosis.conclude],
-    }
-    for name, backend_for in backends.items():
-        telemetry = TelemetryActivities(store, backend_for)
-        queues[telemetry_queue(name)] = [telemetry.scope, telemetry.collect, telemetry.collect_before_0_5]
+    turns = None if at_once is None else Turns(at_once)
+    queues: dict[str, list[Callable[..., object]]] = {}
+    if work is not Work.HEAVY:
+        memory = MemoryActivities(store)
+        queues[MEMORY] = [memory.recall, memory.publish, memory.remember]
+    if work is not Work.LIGHT:
+        diagnosis = DiagnosisActivities(store, turns)
+        queues[ANALYSIS] = [diagnosis.findings, diagnosis.rank, diagnosis.conclude]
+        for name, backend_for in backends.items():
+            telemetry = TelemetryActivities(store, backend_for, turns)
+            queues[telemetry_queue(name)] = [telemetry.scope, telemetry.collect, telemetry.collect_before_0_5]
     deployment = None
     if build is not None:
         deployment = WorkerDeploymentConfig(
@@ -66,28 +84,28 @@ async def running_workers(
     restrictions = SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH)
     with ExitStack() as pools:
         async with AsyncExitStack() as running:
-            await running.enter_async_context(
-                Worker(
-                    client,
-                    task_queue=INVESTIGATIONS,
-                    workflows=[Investigation],
-                    workflow_runner=SandboxedWorkflowRunner(restrictions=restrictions),
-                    interceptors=interceptors,
-                    graceful_shutdown_timeout=GRACE,
-                    deployment_config=deployment,
+            if work is not Work.HEAVY:
+                await running.enter_async_context(
+                    Worker(
+                        client,
+                        task_queue=INVESTIGATIONS,
+                        workflows=[Investigation],
+                        workflow_runner=SandboxedWorkflowRunner(restrictions=restrictions),
+                        interceptors=interceptors,
+                        graceful_shutdown_timeout=GRACE,
+                        deployment_config=deployment,
+                    )
                 )
-            )
             for queue, activities in queues.items():
-                most = threads if queue == MEMORY or at_once is None else min(threads, at_once)
                 # A pool of its own: a slow queue must not keep the tasks of another waiting without a heartbeat.
-                pool = pools.enter_context(ThreadPoolExecutor(most, thread_name_prefix=queue))
+                pool = pools.enter_context(ThreadPoolExecutor(threads, thread_name_prefix=queue))
                 await running.enter_async_context(
                     Worker(
                         client,
                         task_queue=queue,
                         activities=activities,
                         activity_executor=pool,
-                        max_concurrent_activities=most,
+                        max_concurrent_activities=threads,
                         interceptors=interceptors,
                         graceful_shutdown_timeout=GRACE,
                         deployment_config=deployment,

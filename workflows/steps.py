@@ -65,6 +65,9 @@ class Step(Generic[Output]):
     begins: bool = False
     """Whether it is the first step of an investigation on its queue: it waits until what has begun is finished."""
 
+    stage: int = 0
+    """How far an investigation is that gets here."""
+
     computed: bool = False
     """Whether its result follows from stored answers alone, so that another version of the engine computes it anew."""
 
@@ -102,20 +105,17 @@ LONGEST_WORK = timedelta(hours=2)
 
 SCOPE = Step(name="scope", output=ScopeResult, queue=None, start_to_close=LONGEST_WORK, begins=True)
 RECALL = Step(name="recall", output=RecallResult, queue=MEMORY, start_to_close=timedelta(minutes=10))
-COLLECT = Step(
-    name="collect",
-    output=CollectResult,
-    queue=None,
-    start_to_close=LONGEST_WORK,
-)
+COLLECT = Step(name="collect", output=CollectResult, queue=None, start_to_close=LONGEST_WORK, stage=1)
 COLLECT_BEFORE_0_5 = replace(COLLECT, name="sweep")
 """Under which name investigations that began under 0.4 or older have scheduled it."""
 
 FINDINGS = Step(
-    name="findings", output=FindingsResult, queue=ANALYSIS, start_to_close=LONGEST_WORK, begins=True, computed=True
+    name="findings", output=FindingsResult, queue=ANALYSIS, start_to_close=LONGEST_WORK, stage=2, computed=True
 )
-RANK = Step(name="rank", output=RankResult, queue=ANALYSIS, start_to_close=LONGEST_WORK, computed=True)
-CONCLUDE = Step(name="conclude", output=ConcludeResult, queue=ANALYSIS, start_to_close=LONGEST_WORK, computed=True)
+RANK = Step(name="rank", output=RankResult, queue=ANALYSIS, start_to_close=LONGEST_WORK, stage=3, computed=True)
+CONCLUDE = Step(
+    name="conclude", output=ConcludeResult, queue=ANALYSIS, start_to_close=LONGEST_WORK, stage=4, computed=True
+)
 PUBLISH = Step(name="publish", output=PublishResult, queue=MEMORY, start_to_close=timedelta(minutes=10))
 REMEMBER = Step(name="remember", output=RememberResult, queue=MEMORY, start_to_close=timedelta(minutes=10))
 

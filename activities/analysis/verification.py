@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from activities.analysis.change_points import micros
 from workflows.contracts.canonical import digest_of
 from workflows.contracts.claim import Claim, ClaimState
 from workflows.contracts.finding import Finding
@@ -28,6 +29,21 @@ _REDUCERS: Mapping[Statistic, Callable[[NDArray[np.float64]], np.float64]] = {
 
 class UnsupportedClaimError(ValueError):
     """The evidence a predicate names cannot be evaluated: it is missing, or lacks a column or any value."""
+
+
+class _InOrder:
+    """Rows by time, so that a window is a slice of them."""
+
+    def __init__(self, rows: pl.DataFrame) -> None:
+        _require(rows, "ts")
+        self._rows = rows.drop_nulls("ts").sort("ts", maintain_order=True)
+        self._at = self._rows["ts"].dt.epoch("us").to_numpy()
+
+    def values(self, column: str, window: Window) -> NDArray[np.float64]:
+        """The numbers of a column within the window, its end not included."""
+        _require(self._rows, column)
+        begin, end = np.searchsorted(self._at, [micros(window.start), micros(window.end)])
+        return self._rows[column][int(begin) : int(end)].cast(pl.Float64).to_numpy()
 
 
 def evaluate(predicate: Predicate, answers: Mapping[ProbeKey, pl.DataFrame]) -> tuple[ClaimState, str]:
@@ -86,7 +102,7 @@ def _problem(predicate: Predicate, answers: Mapping[ProbeKey, pl.DataFrame]) -> 
 
 
 def _shift_problem(predicate: SeriesShift, answers: Mapping[ProbeKey, pl.DataFrame]) -> str | None:
-    rows = _selected(predicate.probe_key, predicate.select, answers)
+    rows = _InOrder(_selected(predicate.probe_key, predicate.select, answers))
     before = _statistic(rows, predicate.before, predicate.column, predicate.per, predicate.before_statistic)
     after = _statistic(rows, predicate.after, predicate.column, predicate.per, predicate.statistic)
     if after is None or before is None:
@@ -100,7 +116,7 @@ def _shift_problem(predicate: SeriesShift, answers: Mapping[ProbeKey, pl.DataFra
 
 
 def _level_problem(predicate: SeriesLevel, answers: Mapping[ProbeKey, pl.DataFrame]) -> str | None:
-    rows = _selected(predicate.probe_key, predicate.select, answers)
+    rows = _InOrder(_selected(predicate.probe_key, predicate.select, answers))
     level = _statistic(rows, predicate.window, predicate.column, None, "median")
     if level is None:
         raise UnsupportedClaimError("the window holds no value")
@@ -147,17 +163,14 @@ def _within(rows: pl.DataFrame, window: Window) -> pl.DataFrame:
     return rows.filter(pl.col("ts") >= window.start, pl.col("ts") < window.end)
 
 
-def _statistic(rows: pl.DataFrame, window: Window, column: str, per: str | None, statistic: Statistic) -> float | None:
-    _require(rows, column)
-    chosen = _within(rows, window).sort("ts")
-    if chosen.is_empty():
+def _statistic(rows: _InOrder, window: Window, column: str, per: str | None, statistic: Statistic) -> float | None:
+    values = rows.values(column, window)
+    if not values.size:
         return None
     if per is not None:
-        _require(rows, per)
-        whole = float(chosen[per].sum())
-        return None if whole == 0 else float(chosen[column].sum()) / whole
-    values = chosen[column].cast(pl.Float64)
-    return float(_REDUCERS[statistic](values.to_numpy()))
+        whole = float(np.nansum(rows.values(per, window)))
+        return None if whole == 0 else float(np.nansum(values)) / whole
+    return float(_REDUCERS[statistic](values))
 
 
 def _reaches(value: float, bound: float, *, up: bool) -> bool:

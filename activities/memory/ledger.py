@@ -9,7 +9,7 @@ from typing import TypeVar
 import zstandard
 from sqlalchemy import ColumnElement, Connection, Engine, Select, Table, func, select
 from sqlalchemy import text as text_of
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import Insert, insert
 
 from activities.memory.ledger_batch import LedgerBatch
 from activities.memory.tables import (
@@ -247,11 +247,11 @@ class Ledger:
             ArtifactTooLargeError: the compressed answer exceeds `ARTIFACT_LIMIT`.
         """
         stored_at = observation.observed_at
+        kept = [] if content is None else [self._artifact_row(content, stored_at).cte("kept")]
         with self._engine.begin() as connection:
-            if content is not None:
-                self._store_artifact(connection, content, stored_at)
             body = connection.scalar(
                 insert(OBSERVATION)
+                .add_cte(*kept)
                 .values(
                     **self._key,
                     round=in_round,
@@ -274,13 +274,18 @@ class Ledger:
             )
         return Observation.model_validate(body)
 
-    def _store_artifact(self, connection: Connection, content: bytes, at: datetime) -> None:
+    def _artifact_row(self, content: bytes, at: datetime) -> Insert:
+        """The statement that stores an artifact, unless it is there.
+
+        Raises:
+            ArtifactTooLargeError: compressed it exceeds `ARTIFACT_LIMIT`.
+        """
         packed = zstandard.ZstdCompressor(level=3).compress(content)
         if len(packed) > ARTIFACT_LIMIT:
             raise ArtifactTooLargeError(
                 f"an answer of {len(packed)} compressed bytes exceeds {ARTIFACT_LIMIT}: query less at once"
             )
-        connection.execute(
+        return (
             insert(ARTIFACT)
             .values(
                 tenant=self._key["tenant"],
@@ -461,7 +466,7 @@ class Ledger:
         with self._engine.begin() as connection:
             row: dict[str, object] = {**self._key, "artifact": digest_of(content), "detail": "", "stored_at": at}
             try:
-                self._store_artifact(connection, content, at)
+                connection.execute(self._artifact_row(content, at))
             except ArtifactTooLargeError as error:
                 row |= {"artifact": None, "detail": str(error)}
             connection.execute(insert(HISTORY).values(row).on_conflict_do_nothing())

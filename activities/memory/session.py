@@ -17,15 +17,16 @@ OUTAGE_CLASSES = frozenset(("08", "25", "53", "57", "58"))
 def ledger_engine(url: URL, *, pool_size: int = 10) -> Engine:
     """An engine whose every session acts as the role that may read and insert, whatever its login may do.
 
-    Its transactions name no tenant, and see no row: `of_tenant` makes an engine whose transactions do.
+    Its transactions name no tenant, and see no row: `of_tenant` makes an engine whose transactions do. A session is
+    told the tenant when it is another one than in its transaction before, so that most need no word of it.
     """
     engine = create_engine(
         url,
         pool_size=pool_size,
         max_overflow=pool_size,
-        pool_pre_ping=True,
         hide_parameters=True,
         connect_args={"connect_timeout": 10, "application_name": "inquest"},
+        # No ping: whatever meets a connection that broke is tried again, and the first one empties the pool.
     )
 
     @event.listens_for(engine, "connect")
@@ -37,9 +38,11 @@ def ledger_engine(url: URL, *, pool_size: int = 10) -> Engine:
 
     @event.listens_for(engine, "begin")
     def name_tenant(connection: Connection) -> None:
-        tenant = connection.get_execution_options().get(TENANT_OPTION)
-        if tenant is not None:
-            connection.exec_driver_sql("SELECT set_config('inquest.tenant', %s, true)", (tenant,))
+        tenant = connection.get_execution_options().get(TENANT_OPTION, "")
+        if connection.info.get(TENANT_OPTION, "") != tenant:
+            connection.exec_driver_sql("SELECT set_config('inquest.tenant', %s, false)", (tenant,))
+            connection.connection.commit()  # so that no rollback undoes it
+            connection.info[TENANT_OPTION] = tenant
 
     return engine
 

@@ -32,13 +32,14 @@ def rates(samples: pl.DataFrame, counters: frozenset[str]) -> pl.DataFrame:
 
 def with_ratios(series: pl.DataFrame) -> pl.DataFrame:
     """Add mean durations (`_sum` over `_count`) and error ratios (status 5xx over all), where both sides exist."""
-    names = series["metric"].unique().sort().to_list()
+    parts = {str(key[0]): rows for key, rows in series.partition_by("metric", as_dict=True).items()}
+    names = sorted(parts)
     extra = [
-        _quotient(series, [f"rate({base}_sum{labels})"], [f"rate({base}_count{labels})"], f"{base}_mean{labels}")
+        _quotient(parts, [f"rate({base}_sum{labels})"], [f"rate({base}_count{labels})"], f"{base}_mean{labels}")
         for base, labels in _summaries(names)
     ]
     for base, (failed, every) in _by_status(names).items():
-        extra.append(_quotient(series, failed, every, f"{base}_error_ratio", absent=0.0))
+        extra.append(_quotient(parts, failed, every, f"{base}_error_ratio", absent=0.0))
     return pl.concat([series, *extra]).sort("metric", "ts")
 
 
@@ -74,14 +75,23 @@ def _by_status(names: list[str]) -> dict[str, tuple[list[str], list[str]]]:
     return groups
 
 
-def _quotient(
-    series: pl.DataFrame, numerator: list[str], denominator: list[str], name: str, absent: float | None = None
-) -> pl.DataFrame:
-    def total(names: list[str]) -> pl.DataFrame:
-        chosen = series.filter(pl.col("metric").is_in(names)).sort("ts", "metric")
-        return chosen.group_by("ts", maintain_order=True).agg(pl.col("value").sum())
+def _total(series: dict[str, pl.DataFrame], names: list[str]) -> pl.DataFrame:
+    """The sum of several series at each moment that any of them has."""
+    chosen = [series[name] for name in names]
+    if len(chosen) == 1 and not chosen[0]["ts"].is_duplicated().any():
+        return chosen[0].select("ts", "value")
+    together = pl.concat(chosen).sort("ts", "metric") if chosen else next(iter(series.values())).clear()
+    return together.group_by("ts", maintain_order=True).agg(pl.col("value").sum())
 
-    joined = total(denominator).join(total(numerator), on="ts", how="left", suffix="_part")
+
+def _quotient(
+    series: dict[str, pl.DataFrame],
+    numerator: list[str],
+    denominator: list[str],
+    name: str,
+    absent: float | None = None,
+) -> pl.DataFrame:
+    joined = _total(series, denominator).join(_total(series, numerator), on="ts", how="left", suffix="_part")
     if absent is not None:
         joined = joined.with_columns(pl.col("value_part").fill_null(absent))
     return (

@@ -20,6 +20,7 @@ from activities.telemetry.backend import Answer, BackendUnavailableError, Teleme
 from activities.telemetry.observe import commit, observe
 from activities.telemetry.plan import plan_probes, topology_probe
 from activities.telemetry.recorded.bundle import BundleError
+from activities.turns import Turns
 from workflows.contracts.identifiers import EntityId
 from workflows.contracts.investigation import (
     CollectResult,
@@ -43,24 +44,25 @@ AT_ONCE = 4
 class TelemetryActivities:
     """Scope and collect against one backend, which is opened for each attempt and closed after it."""
 
-    def __init__(self, store: Store, backend_for: BackendFor) -> None:
+    def __init__(self, store: Store, backend_for: BackendFor, turns: Turns | None = None) -> None:
         self._store = store
+        self._turns = turns
         self._backend_for = backend_for
 
     @activity.defn(name=SCOPE.name, no_thread_cancel_exception=True)
     def scope(self, given: StepInput) -> ScopeResult:
         """Query what exists, and plan what to query about it."""
-        return run_step(self._store, SCOPE, given, self._scope)
+        return run_step(self._store, SCOPE, given, self._scope, turns=self._turns)
 
     @activity.defn(name=COLLECT.name, no_thread_cancel_exception=True)
     def collect(self, given: StepInput) -> CollectResult:
         """Run every planned query of the round that has no answer yet; each answer is committed as it comes."""
-        return run_step(self._store, COLLECT, given, self._collect)
+        return run_step(self._store, COLLECT, given, self._collect, turns=self._turns)
 
     @activity.defn(name=COLLECT_BEFORE_0_5.name, no_thread_cancel_exception=True)
     def collect_before_0_5(self, given: StepInput) -> CollectResult:
         """The same for investigations that began under an earlier version."""
-        return run_step(self._store, COLLECT_BEFORE_0_5, given, self._collect)
+        return run_step(self._store, COLLECT_BEFORE_0_5, given, self._collect, turns=self._turns)
 
     def _scope(self, ledger: Ledger, given: StepInput) -> Outcome:
         request = given.request

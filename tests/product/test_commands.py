@@ -1,17 +1,23 @@
 """The command as a person uses it: one process after another on one data folder."""
 
+import asyncio
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import polars as pl
 import pytest
+from inquest import Inquest
 
+from activities.telemetry.recorded import open_bundle
 from infra.database import DATABASE
+from infra.settings import Settings
 from tests.conftest import PROJECT, RECORDINGS, own_data_dir, recorded
 from workers.installation import Installation
 from workflows.contracts.report import Report
@@ -263,3 +269,54 @@ def test_help_loads_nothing_heavy() -> None:
     helped = subprocess.run([sys.executable, "-c", script, "--help"], capture_output=True, text=True, check=False)
     for name in ("bundle", "capture", "doctor", "eval", "evidence", "list", "settings", "show", "up", "worker"):
         assert f" {name} " in helped.stdout
+
+
+def test_up_computes_in_processes_that_are_started_again_and_end_with_it() -> None:
+    with own_data_dir() as folder:
+        environment = {
+            **os.environ,
+            "INQUEST_DATA_DIR": str(folder),
+            "INQUEST_WORKER_PROCESSES": "2",
+            "PYTHONUNBUFFERED": "1",
+            "COLUMNS": "160",
+        }
+        up = subprocess.Popen(
+            [*COMMAND, "up"], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        try:
+            assert up.stdout is not None
+            assert "workers are running" in up.stdout.readline()
+            first = worker_processes_of(up.pid, 2)
+            os.kill(first.pop(), signal.SIGKILL)
+            second = worker_processes_of(up.pid, 2)
+            assert first < second
+            report = asyncio.run(investigated_elsewhere(folder))
+            assert report.findings.verdict.entity == "service:payment"
+        finally:
+            up.kill()
+            _, errors = up.communicate(timeout=60)
+        deadline = time.monotonic() + 60
+        while any(Path(f"/proc/{pid}").exists() for pid in second):
+            assert time.monotonic() < deadline, "a worker process outlived its command"
+            time.sleep(0.1)
+        assert "Traceback" not in errors
+
+
+def worker_processes_of(parent: int, count: int) -> set[int]:
+    """The worker processes of a command, once there are so many and they serve their queues."""
+    deadline = time.monotonic() + 60
+    while True:
+        children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+        found = {int(pid) for pid in children if b"workers.worker_process" in Path(f"/proc/{pid}/cmdline").read_bytes()}
+        if len(found) == count:
+            return found
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+async def investigated_elsewhere(folder: Path) -> Report:
+    """By whoever serves the queues: this process only asks."""
+    bundle = default_bundle()
+    async with Inquest.connect(Settings(data_dir=folder)) as inquest:
+        investigation = await inquest.start(open_bundle(bundle).alert, bundle=bundle, memory_scope="elsewhere")
+        return await investigation.report(timeout=timedelta(seconds=120))

@@ -5,7 +5,7 @@ import pytest
 from activities.memory.uuid7 import uuid7
 from workflows.contracts.alert import Severity
 from workflows.contracts.investigation import InvestigationRequest
-from workflows.steps import COLLECT, CONCLUDE, FINDINGS, PUBLISH, SCOPE
+from workflows.steps import COLLECT, FINDINGS, PUBLISH, SCOPE
 
 
 def request(severity: Severity, service: str = "checkout") -> InvestigationRequest:
@@ -25,7 +25,7 @@ def request(severity: Severity, service: str = "checkout") -> InvestigationReque
 
 def test_what_has_begun_is_finished_before_others_begin() -> None:
     for severity in (Severity.CRITICAL, Severity.WARNING, Severity.UNKNOWN):
-        for begins, later in ((SCOPE, COLLECT), (FINDINGS, CONCLUDE), (SCOPE, PUBLISH)):
+        for begins, later in ((SCOPE, COLLECT), (SCOPE, FINDINGS), (SCOPE, PUBLISH)):
             first = begins.priority(request(severity)).priority_key
             then = later.priority(request(severity)).priority_key
             assert first is not None

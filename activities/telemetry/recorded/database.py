@@ -2,6 +2,7 @@
 
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -15,6 +16,7 @@ Parameters = dict[str, str | int | datetime]
 Row = Sequence[object]
 SCRATCH_LIMIT = "8GB"
 DEFAULT_QUERY_S = 60.0
+LOOK_EVERY_S = 0.5
 
 
 class BundleDatabase:
@@ -44,7 +46,11 @@ class BundleDatabase:
         self._memory_mb = memory_mb
         self._query_seconds = query_seconds
         self._alone = threading.Lock()
-        self._running: set[duckdb.DuckDBPyConnection] = set()
+        self._running: dict[duckdb.DuckDBPyConnection, float] = {}
+        """Queries that run, with the moment at which their time is up."""
+
+        self._watch: threading.Thread | None = None
+        self._closed = threading.Event()
         self._guard = threading.Lock()
         self._database = duckdb.connect(
             config={
@@ -63,6 +69,9 @@ class BundleDatabase:
 
     def close(self) -> None:
         """Release memory and scratch files."""
+        self._closed.set()
+        if self._watch is not None:
+            self._watch.join()
         self._database.close()
         self._scratch.cleanup()
 
@@ -110,14 +119,21 @@ class BundleDatabase:
 
     @contextmanager
     def _bounded(self, cursor: duckdb.DuckDBPyConnection) -> Iterator[None]:
-        timer = threading.Timer(self._query_seconds, cursor.interrupt)
-        timer.daemon = True
         with self._guard:
-            self._running.add(cursor)
-        timer.start()
+            self._running[cursor] = time.monotonic() + self._query_seconds
+            if self._watch is None:
+                self._watch = threading.Thread(target=self._watch_queries, name="bundle-watch", daemon=True)
+                self._watch.start()
         try:
             yield
         finally:
-            timer.cancel()
             with self._guard:
-                self._running.discard(cursor)
+                del self._running[cursor]
+
+    def _watch_queries(self) -> None:
+        """Interrupt queries whose time is up, until the database is closed."""
+        while not self._closed.wait(min(LOOK_EVERY_S, self._query_seconds / 2)):
+            with self._guard:
+                for cursor, deadline in self._running.items():
+                    if time.monotonic() > deadline:
+                        cursor.interrupt()
