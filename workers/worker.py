@@ -24,6 +24,9 @@ from workflows.steps import ANALYSIS, INVESTIGATIONS, MEMORY, telemetry_queue
 BackendFor = Callable[[InvestigationRequest], TelemetryBackend]
 GRACE = timedelta(seconds=5)
 DEPLOYMENT = "inquest"
+HELD_PER_THREAD = 4
+"""Tasks that line up for a turn in this process, per thread: if none waits elsewhere, none is overtaken there."""
+
 PASSED_THROUGH = ("workflows", "pydantic", "pydantic_core", "annotated_types")
 
 
@@ -56,7 +59,7 @@ async def running_workers(
         client: connected to Temporal.
         store: the ledger's database and the keys.
         backends: configured telemetry backends by name; each has a queue of its own.
-        threads: activities that each queue holds at once.
+        threads: activities that each queue runs at once; of those that line up for a turn it holds some more.
         at_once: how many of those of the analysis and of the backends compute at once; None: all of them.
         interceptors: passed to every worker.
         build: build id in the deployment `inquest`; None is unversioned. Open investigations go on with the current
@@ -98,14 +101,15 @@ async def running_workers(
                 )
             for queue, activities in queues.items():
                 # A pool of its own: a slow queue must not keep the tasks of another waiting without a heartbeat.
-                pool = pools.enter_context(ThreadPoolExecutor(threads, thread_name_prefix=queue))
+                held = threads if queue == MEMORY or turns is None else HELD_PER_THREAD * threads
+                pool = pools.enter_context(ThreadPoolExecutor(held, thread_name_prefix=queue))
                 await running.enter_async_context(
                     Worker(
                         client,
                         task_queue=queue,
                         activities=activities,
                         activity_executor=pool,
-                        max_concurrent_activities=threads,
+                        max_concurrent_activities=held,
                         interceptors=interceptors,
                         graceful_shutdown_timeout=GRACE,
                         deployment_config=deployment,
