@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points, version
 from importlib.util import find_spec
@@ -107,13 +107,24 @@ def _quiet_interrupts() -> Iterator[None]:
 
 
 def main() -> None:
-    """Run the command."""
-    with _quiet_interrupts():
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
-        if any(not char.isprintable() for argument in sys.argv[1:] for char in argument):
-            print("error: an argument has a control character", file=sys.stderr)
-            sys.exit(2)
-        APP()
+    """Run the command, and end the process when it is done.
+
+    All is closed by then. What libraries do when an interpreter ends (their threads call into it, they take stock of
+    what was not collected) would only abort the process or write to the terminal.
+    """
+    try:
+        with _quiet_interrupts():
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
+            if any(not char.isprintable() for argument in sys.argv[1:] for char in argument):
+                print("error: an argument has a control character", file=sys.stderr)
+                sys.exit(2)
+            APP()
+    except SystemExit as ended:
+        code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):  # a pipe whose reader has gone
+                stream.flush()
+        os._exit(code)
 
 
 if __name__ == "__main__":
