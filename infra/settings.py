@@ -133,6 +133,19 @@ class Settings(BaseSettings):
         files = (self.temporal_tls_ca, self.temporal_tls_cert, self.temporal_tls_server_name, self.temporal_api_key)
         return self.temporal_tls or any(item is not None for item in files)
 
+    def environment(self) -> dict[str, str]:
+        """The variables with which another process reads these settings. It holds the secrets among them."""
+        given = {}
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            if isinstance(value, SecretStr):
+                given[f"INQUEST_{name.upper()}"] = value.get_secret_value()
+            elif isinstance(value, timedelta):
+                given[f"INQUEST_{name.upper()}"] = f"{value.total_seconds():g}"
+            elif value is not None:
+                given[f"INQUEST_{name.upper()}"] = str(value)
+        return given
+
     @classmethod
     def settings_customise_sources(
         cls,

@@ -167,12 +167,11 @@ class Installation:
     @asynccontextmanager
     async def all_workers(self, client: Client) -> AsyncIterator[None]:
         """Workers for every queue, the heavy part in as many processes as the settings say."""
-        count = self.settings.worker_processes
-        if count == 1:
+        if self.settings.worker_processes == 1:
             async with self.workers(client):
                 yield
         else:
-            async with self.workers(client, work=Work.LIGHT), worker_processes(count):
+            async with self.workers(client, work=Work.LIGHT), worker_processes(self.settings):
                 yield
 
 

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 import structlog
 
+from infra.settings import Settings
 from infra.stack import modules_path
 
 LOG = structlog.stdlib.get_logger(__name__)
@@ -16,10 +17,11 @@ PAUSE_S = 1.0
 
 
 @asynccontextmanager
-async def worker_processes(count: int) -> AsyncIterator[None]:
-    """Keep `count` processes running until the context ends; they have this process's settings."""
+async def worker_processes(settings: Settings) -> AsyncIterator[None]:
+    """Keep as many processes running as these settings say, until the context ends."""
     ending = asyncio.Event()
-    keepers = [asyncio.create_task(_keep(count, ending)) for _ in range(count)]
+    count = settings.worker_processes
+    keepers = [asyncio.create_task(_keep(count, _environment(settings, count), ending)) for _ in range(count)]
     try:
         yield
     finally:
@@ -27,7 +29,7 @@ async def worker_processes(count: int) -> AsyncIterator[None]:
         await asyncio.gather(*keepers)
 
 
-async def _keep(count: int, ending: asyncio.Event) -> None:
+async def _keep(count: int, environment: dict[str, str], ending: asyncio.Event) -> None:
     stopping = asyncio.create_task(ending.wait())
     while not ending.is_set():
         process = await asyncio.create_subprocess_exec(
@@ -35,7 +37,7 @@ async def _keep(count: int, ending: asyncio.Event) -> None:
             *("-m", "workers.worker_process", str(count)),
             stdin=asyncio.subprocess.PIPE,
             cwd="/",
-            env=_environment(count),
+            env=environment,
         )
         assert process.stdin is not None
         waiting = asyncio.create_task(process.wait())
@@ -47,8 +49,9 @@ async def _keep(count: int, ending: asyncio.Event) -> None:
             await asyncio.wait({stopping}, timeout=PAUSE_S)
 
 
-def _environment(count: int) -> dict[str, str]:
+def _environment(settings: Settings, count: int) -> dict[str, str]:
     """Of one of `count` processes: they share the cores."""
     threads = str(max(1, (os.cpu_count() or 1) // count))
     rooms = modules_path(os.environ.get("PYTHONPATH"))
-    return {"POLARS_MAX_THREADS": threads, "OMP_NUM_THREADS": threads, **os.environ, "PYTHONPATH": rooms}
+    few = {"POLARS_MAX_THREADS": threads, "OMP_NUM_THREADS": threads}
+    return {**few, **os.environ, **settings.environment(), "PYTHONPATH": rooms}

@@ -17,8 +17,8 @@ from stdnum.fr import nir as fr_nir
 from stdnum.it import codicefiscale as it_cf
 from stdnum.us import ssn as us_ssn
 
-from activities.safety.assignments import value_at
 from activities.safety.rule import TOKEN, Rule, Span, whole
+from activities.safety.values import value_at
 from activities.safety.words import words
 
 

@@ -15,12 +15,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
 
-from activities.safety.assignments import assignment_rules, spans_of_field
+from activities.safety.assignments import assignment_rules
 from activities.safety.encoded import base64_rule, line_ends
 from activities.safety.formats import format_rules
 from activities.safety.personal import AddressPolicy, personal_rules
 from activities.safety.rule import TOKEN, Rule, Span
 from activities.safety.scanner import Scanner
+from activities.safety.values import spans_of_field
 
 REDACTION_VERSION = "2"
 """Changes whenever a rule does; stored with every row that was redacted."""

@@ -24,6 +24,10 @@ VALUES = st.one_of(
 ARGUMENTS = st.one_of(
     st.tuples(st.just("list"), st.sampled_from(["--limit", "--service", "--since"]), VALUES),
     st.tuples(st.just("show"), VALUES),
+    st.tuples(st.just("history"), VALUES),
+    st.tuples(st.sampled_from(["settings", "--version", "--help"])),
+    st.tuples(st.just("codec"), st.just("--port"), st.sampled_from(["0", "-1", "70000", "x", ""])),
+    st.tuples(st.just("bundle"), st.just("import"), VALUES, st.just("--root"), VALUES, st.just("/proc/nowhere")),
     st.tuples(st.just("evidence"), VALUES, VALUES),
     st.tuples(st.just("investigate"), VALUES, st.sampled_from(["--seconds", "--probes", "--out"]), VALUES),
     st.tuples(st.just("bundle"), st.just("check"), VALUES),

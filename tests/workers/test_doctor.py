@@ -167,6 +167,23 @@ def test_half_a_certificate_and_tls_without_a_cluster_are_refused() -> None:
         Settings(temporal_tls=True)
 
 
+def test_another_process_reads_the_same_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = Settings.model_validate(
+        {
+            "data_dir": tmp_path,
+            "temporal_address": "a:1",
+            "temporal_api_key": "secret-word",
+            "database_url": "postgresql://u:p@h/x",
+            "retention": timedelta(hours=36),
+            "investigations_at_once": 3,
+            "temporal_tls": True,
+        }
+    )
+    for name, value in given.environment().items():
+        monkeypatch.setenv(name, value)
+    assert Settings() == given
+
+
 def test_an_api_key_turns_tls_on_and_is_not_shown() -> None:
     settings = Settings.model_validate({"temporal_address": "a:1", "temporal_api_key": "secret-word"})
     assert tls_of(settings) is not None
