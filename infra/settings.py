@@ -141,7 +141,7 @@ class Settings(BaseSettings):
             if isinstance(value, SecretStr):
                 given[f"INQUEST_{name.upper()}"] = value.get_secret_value()
             elif isinstance(value, timedelta):
-                given[f"INQUEST_{name.upper()}"] = f"{value.total_seconds():g}"
+                given[f"INQUEST_{name.upper()}"] = f"PT{value.total_seconds():.6f}S"
             elif value is not None:
                 given[f"INQUEST_{name.upper()}"] = str(value)
         return given

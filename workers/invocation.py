@@ -25,6 +25,7 @@ from workers.connect import TemporalSetupError, TemporalUnreachableError
 from workers.follow import InvestigationEndedError
 from workers.installation import Installation
 from workers.log import configure_logging
+from workers.processes import WorkerProcessError
 from workers.rendering.plain_text import one_line
 from workflows.contracts.identifiers import InvestigationId
 
@@ -41,6 +42,7 @@ _KNOWN_ERRORS = (
     StackError,
     TemporalSetupError,
     TemporalUnreachableError,
+    WorkerProcessError,
 )
 
 

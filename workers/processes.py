@@ -12,24 +12,40 @@ from infra.settings import Settings
 from infra.stack import modules_path
 
 LOG = structlog.stdlib.get_logger(__name__)
+MOST_ENDS = 3
+"""Times in a row that a process may end by itself."""
+
 PAUSE_S = 1.0
 """Before a process that died is started again."""
 
 
+class WorkerProcessError(RuntimeError):
+    """Worker processes end as soon as they begin; the message says how, and they have said why."""
+
+
 @asynccontextmanager
 async def worker_processes(settings: Settings) -> AsyncIterator[None]:
-    """Keep as many processes running as these settings say, until the context ends."""
+    """Keep as many processes running as these settings say, until the context ends.
+
+    Raises:
+        WorkerProcessError: one ends by itself again and again.
+    """
     ending = asyncio.Event()
     count = settings.worker_processes
-    keepers = [asyncio.create_task(_keep(count, _environment(settings, count), ending)) for _ in range(count)]
     try:
-        yield
-    finally:
-        ending.set()
-        await asyncio.gather(*keepers)
+        async with asyncio.TaskGroup() as keepers:
+            for _ in range(count):
+                keepers.create_task(_keep(count, _environment(settings, count), ending))
+            try:
+                yield
+            finally:
+                ending.set()
+    except* WorkerProcessError as errors:
+        raise errors.exceptions[0] from None
 
 
 async def _keep(count: int, environment: dict[str, str], ending: asyncio.Event) -> None:
+    ended_by_itself = 0
     stopping = asyncio.create_task(ending.wait())
     while not ending.is_set():
         process = await asyncio.create_subprocess_exec(
@@ -41,12 +57,18 @@ async def _keep(count: int, environment: dict[str, str], ending: asyncio.Event) 
         )
         assert process.stdin is not None
         waiting = asyncio.create_task(process.wait())
-        await asyncio.wait({waiting, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        process.stdin.close()
-        code = await waiting
-        if not ending.is_set():
-            LOG.warning("worker.died", exit_code=code)
-            await asyncio.wait({stopping}, timeout=PAUSE_S)
+        try:
+            await asyncio.wait({waiting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            process.stdin.close()
+            code = await waiting
+        if ending.is_set():
+            return
+        LOG.warning("worker.died", exit_code=code)
+        ended_by_itself = ended_by_itself + 1 if code >= 0 else 0  # a signal is somebody else's doing
+        if ended_by_itself >= MOST_ENDS:
+            raise WorkerProcessError(f"worker processes end as soon as they begin, with exit code {code}: see above")
+        await asyncio.wait({stopping}, timeout=PAUSE_S)
 
 
 def _environment(settings: Settings, count: int) -> dict[str, str]:

@@ -77,12 +77,19 @@ class Sweeper:
                 await task
 
     async def _run(self) -> None:
+        sweeps = 0
         while True:
             try:
-                await self.sweep()
+                if await self.sweep() and sweeps:  # at first the workers may just be starting
+                    await self._warn_of_missing_workers()
             except (RPCError, DBAPIError) as error:
                 LOG.warning("sweep.interrupted", reason=type(error).__name__)
+            sweeps += 1
             await asyncio.sleep(EVERY_S)
+
+    async def _warn_of_missing_workers(self) -> None:
+        for queue in await unattended(self._client, self._backends):
+            LOG.warning("queue.without_worker", queue=queue)
 
     async def sweep(self) -> int:
         """Do all of it once; returns how many investigations are open.
@@ -92,9 +99,6 @@ class Sweeper:
             DBAPIError: the database does not answer.
         """
         still_open = await self._ingestion.resume()
-        if still_open:
-            for queue in await unattended(self._client, self._backends):
-                LOG.warning("queue.without_worker", queue=queue, open_investigations=still_open)
         since = datetime.now(UTC) - self._retention
         missing = await asyncio.to_thread(self._incidents.without_history, ended_after=since)
         places = asyncio.Semaphore(HISTORIES_AT_ONCE)

@@ -9,6 +9,8 @@ import os
 import signal
 import sys
 
+import typer
+
 from infra.settings import Settings
 from workers.installation import Installation, open_installation
 from workers.invocation import handle_known_errors, read_settings
@@ -42,9 +44,13 @@ def main() -> None:
     os.nice(NICENESS)
     gc.freeze()
     gc.set_threshold(*RARE_COLLECTIONS)
-    _run(read_settings(), int(sys.argv[1]))
+    code = 0
+    try:
+        _run(read_settings(), int(sys.argv[1]))
+    except typer.Exit as ended:
+        code = ended.exit_code
     sys.stderr.flush()
-    os._exit(0)  # all is closed; libraries that take stock of what is left would write it to the terminal
+    os._exit(code)  # all is closed; libraries that take stock of what is left would write it to the terminal
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from infra.database import DATABASE
 from infra.settings import Settings
 from tests.conftest import PROJECT, RECORDINGS, own_data_dir, recorded
 from workers.installation import Installation
+from workers.processes import WorkerProcessError, worker_processes
 from workflows.contracts.report import Report
 
 COMMAND = [str(Path(sys.executable).parent / "inquest")]
@@ -321,3 +322,13 @@ async def investigated_elsewhere(folder: Path) -> Report:
     async with Inquest.connect(Settings(data_dir=folder)) as inquest:
         investigation = await inquest.start(open_bundle(bundle).alert, bundle=bundle, memory_scope="elsewhere")
         return await investigation.report(timeout=timedelta(seconds=120))
+
+
+def test_up_ends_when_its_worker_processes_cannot_begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def serve() -> None:
+        async with worker_processes(Settings(data_dir=tmp_path / "file" / "below", worker_processes=2)):
+            await asyncio.Event().wait()
+
+    (tmp_path / "file").touch()
+    with pytest.raises(WorkerProcessError, match="exit code 1"):
+        asyncio.run(serve())
