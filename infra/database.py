@@ -3,11 +3,10 @@
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
-from alembic import command
-from alembic.config import Config
-from alembic.script import ScriptDirectory
 from psycopg import sql
 from sqlalchemy import Connection, NullPool, create_engine, make_url, text
 from sqlalchemy.engine import URL
@@ -20,7 +19,7 @@ from infra.stack import Stack
 DATABASE = "inquest"
 LEDGER_LOGIN = "inquest_app"
 _MIGRATION_LOCK = 7_468_336_711
-_SCRIPTS = "activities.memory:migrations"
+_SCRIPTS = ("activities.memory", "migrations")
 
 
 class DatabaseError(RuntimeError):
@@ -61,12 +60,22 @@ def sqlalchemy_url(address: str) -> URL:
         ) from error
 
 
-def alembic_config(connection: Connection) -> Config:
-    """Alembic's configuration on an open connection."""
-    config = Config()
-    config.set_main_option("script_location", _SCRIPTS)
+def upgrade(connection: Connection, revision: str) -> None:
+    """Run the migrations up to a revision. Alembic is loaded here: most starts need none."""
+    command, config = import_module("alembic.command"), import_module("alembic.config").Config()
+    config.set_main_option("script_location", ":".join(_SCRIPTS))
     config.attributes["connection"] = connection
-    return config
+    command.upgrade(config, revision)
+
+
+def _revisions() -> list[str]:
+    """Every revision of the schema, in order, by the names of the migrations' files."""
+    package, folder = _SCRIPTS
+    spec = find_spec(package)
+    assert spec is not None
+    assert spec.submodule_search_locations
+    files = (Path(spec.submodule_search_locations[0]) / folder / "versions").glob("v[0-9]*.py")
+    return sorted(path.name[1:5] for path in files)
 
 
 @contextmanager
@@ -82,15 +91,16 @@ def _connected(url: URL, isolation_level: IsolationLevel = "READ COMMITTED") -> 
 
 def _migrate(connection: Connection) -> None:
     connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
-    connection.execute(text("CREATE SCHEMA IF NOT EXISTS ledger"))
-    config = alembic_config(connection)
     current = None
     if connection.execute(text("SELECT to_regclass('ledger.alembic_version')")).scalar() is not None:
         current = connection.execute(text("SELECT version_num FROM ledger.alembic_version")).scalar()
-    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    known = _revisions()
+    if current == known[-1]:
+        return
     if current is not None and current not in known:
         raise DatabaseError(f"the database has schema {current}, which is newer than this inquest: upgrade inquest")
-    command.upgrade(config, "head")
+    connection.execute(text("CREATE SCHEMA IF NOT EXISTS ledger"))
+    upgrade(connection, "head")
 
 
 def _create_database(admin: URL) -> None:

@@ -23,7 +23,6 @@ from activities.telemetry.recorded import Bundle, open_bundle
 from infra.settings import Settings, settings_file
 from workers.codec import EncryptingCodec
 from workers.connect import TemporalUnreachableError
-from workers.doctor import examine
 from workers.follow import follow
 from workers.installation import RECORDED, Installation, backend_over, open_installation
 from workers.invocation import ERR, OUT, find_investigation, handle_known_errors, read_settings, run
@@ -86,18 +85,6 @@ def up() -> None:
 def worker() -> None:
     """Run the workers only, against the configured servers, until interrupted."""
     up()
-
-
-def doctor() -> None:
-    """Say what is wrong with this installation and how to mend it."""
-    checks = examine(read_settings())
-    for check in checks:
-        mark, style = ("ok", "green") if check.fine else ("!!", "red bold")
-        OUT.print(Text.assemble((f"{mark:<4}", style), f"{check.name}: {check.detail}"))
-        if check.remedy:
-            OUT.print(Text(f"    {check.remedy}", style="yellow"))
-    if not all(check.fine for check in checks):
-        raise typer.Exit(1)
 
 
 def settings() -> None:

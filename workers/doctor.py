@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import typer
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
+from rich.text import Text
 from sqlalchemy import text
 from temporalio.client import Client
 
@@ -22,6 +24,7 @@ from infra.settings import Settings
 from infra.stack import StackError
 from workers.connect import TemporalSetupError, TemporalUnreachableError
 from workers.installation import RECORDED, Installation, open_installation
+from workers.invocation import OUT, read_settings
 from workers.sweeper import unattended
 
 ROOM_NEEDED_BYTES = 500_000_000
@@ -189,3 +192,15 @@ async def _workers(installation: Installation, client: Client) -> Check:
         return Check(name="workers", fine=False, detail=detail, remedy="run inquest up, or inquest worker")
     listening = "none runs" if waiting else "one listens on every queue"
     return Check(name="workers", fine=True, detail=f"{listening}, {still_open} open investigations")
+
+
+def doctor() -> None:
+    """Say what is wrong with this installation and how to mend it."""
+    checks = examine(read_settings())
+    for check in checks:
+        mark, style = ("ok", "green") if check.fine else ("!!", "red bold")
+        OUT.print(Text.assemble((f"{mark:<4}", style), f"{check.name}: {check.detail}"))
+        if check.remedy:
+            OUT.print(Text(f"    {check.remedy}", style="yellow"))
+    if not all(check.fine for check in checks):
+        raise typer.Exit(1)

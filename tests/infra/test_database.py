@@ -2,9 +2,10 @@
 
 import json
 from datetime import UTC, datetime
+from importlib import import_module
+from pathlib import Path
 
 import pytest
-from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, func, select, text
@@ -12,10 +13,11 @@ from sqlalchemy.exc import ProgrammingError
 
 from activities.analysis.verification import verified
 from activities.memory.ledger import Ledger
+from activities.memory.migrations import versions
 from activities.memory.session import of_tenant
 from activities.memory.tables import METADATA
 from activities.safety.redaction import Redactor
-from infra.database import DATABASE, DatabaseError, alembic_config, prepare_database, sqlalchemy_url
+from infra.database import DATABASE, DatabaseError, _revisions, prepare_database, sqlalchemy_url, upgrade
 from workers.installation import Installation
 from workflows.contracts.identifiers import EntityId, InvestigationId, Tenant
 from workflows.contracts.probe import MetricProbe, Window, entity_of
@@ -127,12 +129,12 @@ def test_what_an_earlier_version_stored_is_upgraded(installation: Installation) 
     try:
         with engine.begin() as connection:
             connection.execute(text("CREATE SCHEMA ledger"))
-            command.upgrade(alembic_config(connection), "0002")
+            upgrade(connection, "0002")
             given = {name: json.dumps(row, default=str) for name, row in rows.items()}
             for statement in EARLIER_ROWS.strip().split(";\n"):
                 connection.execute(text(statement), {"t": "default", "i": investigation, **given})
         with engine.begin() as connection:
-            command.upgrade(alembic_config(connection), "head")
+            upgrade(connection, "head")
         ledger = Ledger(engine, Tenant("default"), investigation, Redactor(b"k", "default"))
         assert [entity_of(item) for item in ledger.probes(0)] == ["service:a"]
         assert ledger.answered_keys(0) == {"metrics-1"}
@@ -162,3 +164,19 @@ def test_a_newer_schema_is_rejected(installation: Installation) -> None:
         with engine.begin() as connection:
             connection.execute(text("UPDATE ledger.alembic_version SET version_num = :known"), {"known": known})
         engine.dispose()
+
+
+def test_a_migration_lies_in_the_file_of_its_revision() -> None:
+    """What is known of the schema is read from the names, so that most starts load no migration."""
+    before = None
+    for revision in _revisions():
+        migration = import_module(f"activities.memory.migrations.versions.{_file_of(revision)}")
+        assert migration.revision == revision
+        assert migration.down_revision == before
+        before = revision
+
+
+def _file_of(revision: str) -> str:
+    folder = Path(str(versions.__file__)).parent
+    [found] = folder.glob(f"v{revision}_*.py")
+    return found.stem
