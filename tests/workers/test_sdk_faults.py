@@ -37,6 +37,13 @@ BURST = 500
 LONG = timedelta(seconds=150)
 
 
+@pytest.fixture(scope="module")
+def installation() -> Iterator[Installation]:
+    """This module's own: what its bursts leave open is nobody else's work."""
+    with own_data_dir() as folder, open_installation(Settings(data_dir=folder)) as opened:
+        yield opened
+
+
 @pytest.fixture
 def own_installation() -> Iterator[Installation]:
     with own_data_dir() as folder, open_installation(Settings(data_dir=folder)) as opened:
