@@ -17,6 +17,9 @@ from pydantic_settings import (
 
 from infra.ports import HIGHEST_PORT
 
+MOST_BY_DEFAULT = 4
+"""Worker processes, however many cores there are: each takes some 300 MB."""
+
 _ADDRESS = re.compile(r"(?:[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\]):(\d{1,5})")
 
 
@@ -99,10 +102,10 @@ class Settings(BaseSettings):
     worker_threads: PositiveInt = 8
     """Activities that each queue of one worker process runs at once."""
 
-    worker_processes: PositiveInt = Field(default_factory=lambda: os.cpu_count() or 1)
+    worker_processes: PositiveInt = Field(default_factory=lambda: min(os.cpu_count() or 1, MOST_BY_DEFAULT))
     """Processes in which `inquest up` and `inquest worker` collect and analyse; 1: in the command's own."""
 
-    investigations_at_once: PositiveInt = Field(default_factory=lambda: max(1, (os.cpu_count() or 1) // 2))
+    investigations_at_once: PositiveInt = 1
     """Investigations that one such process collects for, and analyses, at once; the others wait their turn."""
 
     worker_build: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")] | None = None

@@ -207,7 +207,7 @@ def open_installation(settings: Settings) -> Iterator[Installation]:
     """
     with hold_stack(settings) as stack:
         keys = Keys(*read_keys(settings.keys_dir or settings.data_dir / KEYS))
-        engine = ledger_engine(prepare_database(stack), pool_size=3 * settings.worker_threads + 4)
+        engine = ledger_engine(prepare_database(stack), pool_size=settings.worker_threads + 4)
         try:
             store = Store(engine=engine, keys=keys, addresses=AddressPolicy(settings.ip_addresses))
             yield Installation(settings=settings, stack=stack, store=store)
