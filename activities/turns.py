@@ -34,15 +34,15 @@ class Turns:
 
         Args:
             urgency: of whoever wants it.
-            waiting: called every half second of waiting; what it raises ends the wait.
+            waiting: called at least every half second of waiting; what it raises ends the wait.
         """
         place = (urgency, next(self._arrivals))
         with self._changed:
             heapq.heappush(self._waiting, place)
             try:
                 while self._waiting[0] != place or self._free <= -(urgency[0] <= CRITICAL):
-                    if not self._changed.wait(LOOK_EVERY_S):
-                        waiting()
+                    self._changed.wait(LOOK_EVERY_S)
+                    waiting()
                 self._free -= 1
             finally:
                 self._waiting.remove(place)

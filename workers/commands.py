@@ -114,22 +114,24 @@ def list_(
     wanted = Wanted(service=service, opened_after=opened_after, live=not replays)
     with open_installation(read_settings()) as installation:
         rows = list_investigations(installation.engine, installation.tenant, limit=limit, wanted=wanted)
-        waiting = asyncio.run(_unattended(installation)) if any(row.ended is None for row in rows) else []
+        waiting = asyncio.run(_unattended(installation)) if any(row.ended is None for row in rows) else ""
     for row in rows:
         line = json_line(row, waiting=bool(waiting)) if as_json else listing_line(row, OUT.width, waiting=bool(waiting))
         OUT.print(line, soft_wrap=True, highlight=False)
     if waiting:
-        ERR.print(Text(f"no worker listens on {', '.join(waiting)}: run inquest up", style="yellow"))
+        ERR.print(Text(waiting, style="yellow"))
     if not rows and not as_json:
         other = "live ones: inquest list" if replays else "replays: inquest list --replays"
         ERR.print(Text(f"there are none; {other}", style="dim"))
 
 
-async def _unattended(installation: Installation) -> list[str]:
+async def _unattended(installation: Installation) -> str:
+    """Why what is open does not go on; empty when it does."""
     try:
-        return await unattended(await installation.client(), [RECORDED])
+        queues = await unattended(await installation.client(), [RECORDED])
     except (TemporalUnreachableError, RPCError):
-        return [f"Temporal at {installation.stack.temporal_address}, which does not answer"]
+        return f"Temporal at {installation.stack.temporal_address} does not answer: see inquest doctor"
+    return f"no worker listens on {', '.join(queues)}: run inquest up" if queues else ""
 
 
 @handle_known_errors

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -118,9 +119,11 @@ class Installation:
         quiet = self.settings.quiet_time if quiet_time is None else quiet_time
         return AlertIngestion(client, self.incidents(), tenant=self.tenant, keys=self.store.keys, quiet_time=quiet)
 
-    def recorded_backend(self, request: InvestigationRequest) -> RecordedBackend | CapturedBackend:
-        """The backend over the bundle a request names."""
-        return backend_over(open_bundle(Path(request.source)), self.settings)
+    def recorded_backend(
+        self, request: InvestigationRequest, *, share: int = 1, processes: int = 1
+    ) -> RecordedBackend | CapturedBackend:
+        """The backend over the bundle a request names; for the limits see `backend_over`."""
+        return backend_over(open_bundle(Path(request.source)), self.settings, share=share, processes=processes)
 
     def sweeper(self, client: Client) -> Sweeper:
         """Looks after open and closed investigations."""
@@ -144,10 +147,7 @@ class Installation:
             processes: how many processes share the heavy part with this one, itself included.
         """
         share = self.settings.investigations_at_once * processes
-
-        def recorded_backend(request: InvestigationRequest) -> RecordedBackend | CapturedBackend:
-            return backend_over(open_bundle(Path(request.source)), self.settings, share=share, processes=processes)
-
+        recorded_backend = partial(self.recorded_backend, share=share, processes=processes)
         async with (
             running_workers(
                 client,

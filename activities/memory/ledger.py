@@ -8,7 +8,6 @@ from typing import TypeVar
 
 import zstandard
 from sqlalchemy import ColumnElement, Connection, Engine, Select, Table, func, select
-from sqlalchemy import text as text_of
 from sqlalchemy.dialects.postgresql import Insert, insert
 
 from activities.memory.ledger_batch import LedgerBatch
@@ -163,7 +162,9 @@ class Ledger:
         Meanwhile who reads the hints of this investigation waits; a process that never comes back is cut off.
         """
         with self._engine.begin() as connection:
-            connection.execute(text_of(f"SET LOCAL idle_in_transaction_session_timeout = '{LONGEST_OFFER_S}s'"))
+            connection.execute(
+                select(func.set_config("idle_in_transaction_session_timeout", f"{LONGEST_OFFER_S}s", True))
+            )
             connection.execute(select(func.pg_advisory_xact_lock(self._hint_lock)))
             number = int(
                 connection.scalar(select(func.coalesce(func.max(HINT.c.number), 0) + 1).where(*self._of(HINT))) or 1

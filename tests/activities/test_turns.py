@@ -78,7 +78,37 @@ def test_who_stops_waiting_leaves_the_line() -> None:
         pass
 
 
-def test_what_is_critical_does_not_wait_for_the_others() -> None:
-    turns = Turns(1)
-    with turns.turn((4, 0, "a"), nothing), turns.turn((CRITICAL, 0, "b"), nothing):
-        pass
+def test_what_is_critical_waits_for_another_critical_one_only() -> None:
+    turns, waited = Turns(1), list[str]()
+
+    def wait() -> None:
+        waited.append("b")
+        raise InterruptedError
+
+    with turns.turn((4, 0, "a"), nothing), turns.turn((CRITICAL, 0, "b"), wait):
+        assert waited == []
+        with pytest.raises(InterruptedError), turns.turn((CRITICAL, 0, "c"), wait):
+            raise AssertionError("there is no place")
+
+
+def test_who_waits_is_heard_however_often_others_come_and_go() -> None:
+    """Waiting in a busy line is no standstill: each look counts, not only the quiet ones."""
+    turns, looks, ended = Turns(1), list[int](), threading.Event()
+
+    def busy() -> None:
+        while not ended.is_set():
+            with turns.turn((3, 0, "a"), nothing):
+                time.sleep(0.01)
+
+    def look() -> None:
+        looks.append(1)
+        if len(looks) == 5:
+            raise InterruptedError
+
+    others = [in_thread(busy) for _ in range(3)]
+    with pytest.raises(InterruptedError), turns.turn((4, 0, "b"), look):
+        raise AssertionError("the others leave no place")
+    ended.set()
+    for thread in others:
+        thread.join(30)
+    assert len(looks) == 5

@@ -3,8 +3,8 @@
 import asyncio
 import os
 import signal
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -175,7 +175,7 @@ async def test_odd_input_ends_in_an_error_of_ours_or_works(connection: Inquest) 
     """Of every call; what leaves the package is an `InquestError`, a `BundleError` or a result."""
     loop, bundle = asyncio.get_running_loop(), recorded("row_lock")
     lasting = await connection.start(an_alert("fuzz"), bundle=bundle, memory_scope="fuzz")
-    short = timedelta(seconds=0.2)
+    short, outcomes = timedelta(seconds=0.2), Counter[str]()
 
     @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
     @given(
@@ -203,8 +203,12 @@ async def test_odd_input_ends_in_an_error_of_ours_or_works(connection: Inquest) 
             lambda: lasting.add_hint(wrong, timeout=short),  # type: ignore[arg-type]
         ]
         for call in calls:
-            with suppress(InquestError, BundleError):
+            try:
                 await call()
+            except (InquestError, BundleError):
+                outcomes["refused"] += 1
+            else:
+                outcomes["worked"] += 1
 
     def odd_alert(title: str, label: str, fingerprint: str) -> Alert:
         try:
@@ -213,6 +217,8 @@ async def test_odd_input_ends_in_an_error_of_ours_or_works(connection: Inquest) 
             return an_alert("odd")
 
     await asyncio.to_thread(drive)
+    assert outcomes["refused"] > 0
+    assert outcomes["worked"] > 0
 
 
 def test_a_setting_that_cannot_be_used_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
