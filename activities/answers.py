@@ -8,11 +8,11 @@ import io
 import polars as pl
 from polars.interchange import CompatLevel
 
-from workflows.contracts.probe import Modality
+from workflows.contracts.probe import Tool
 
 TIMESTAMP: pl.DataType = pl.Datetime("us", "UTC")
 
-COLUMNS: dict[Modality, pl.Schema] = {
+COLUMNS: dict[Tool, pl.Schema] = {
     "metrics": pl.Schema({"metric": pl.String(), "ts": TIMESTAMP, "value": pl.Float64()}),
     "logs": pl.Schema(
         {
@@ -74,6 +74,8 @@ COLUMNS: dict[Modality, pl.Schema] = {
             "confidence": pl.Float64(),
         }
     ),
+    "inventory": pl.Schema({"labels": pl.String(), "relation": pl.String(), "other": pl.String()}),
+    "names": pl.Schema({"source": pl.String(), "labels": pl.String(), "entity": pl.String(), "rule": pl.String()}),
 }
 """Timestamps of `logs` and `traces` are the starts of their buckets; durations are microseconds summed per row.
 
@@ -85,6 +87,9 @@ counts failed spans none of whose children failed; `self_us` is the part not cov
 span that calls another entity: that part is on the way); `gap_us` is the caller's time around a request that its callee
 did not account for.
 `topology`: a row with an empty target names an entity, `kind` being the entity's kind.
+`inventory`: `labels` and `other` are sets of labels as canonical JSON; with an empty `relation` a row says that the
+source knows something by these labels, otherwise that it stands in that relation to the other one.
+`names`: `entity` is empty where the labels stand for nothing that is known, or for several; `rule` says why.
 """
 
 EARLIER_COLUMNS = {"own_errors": "originating_errors", "exclusive_us": "self_us"}

@@ -9,8 +9,9 @@ from activities.analysis.evidence import TELEMETRY, AnsweredProbe, Evidence
 from activities.analysis.graph import Graph
 from activities.answers import COLUMNS, compacted, decode
 from activities.memory.ledger import ArtifactLostError, Ledger
+from activities.telemetry.planning import ALERT
 from workflows.contracts.alert import Alert
-from workflows.contracts.identifiers import ProbeKey
+from workflows.contracts.identifiers import EntityId, ProbeKey
 from workflows.contracts.investigation import FindingsResult, RecallResult, StepInput
 from workflows.contracts.observation import Observation
 from workflows.contracts.probe import Probe, Window, entity_of
@@ -28,7 +29,8 @@ def load_evidence(ledger: Ledger, given: StepInput) -> Evidence:
             rows = compacted(decode(ledger.artifact(observation.artifact)))
         except ArtifactLostError:
             continue
-        answers.append(AnsweredProbe(probe=probe, artifact=observation.artifact, rows=rows))
+        since = observation.coverage.window.start if observation.coverage is not None else None
+        answers.append(AnsweredProbe(probe=probe, artifact=observation.artifact, rows=rows, since=since))
     topology = next((item.rows for item in answers if item.probe.tool == "topology"), None)
     return Evidence(
         alerts=_alerts(ledger, given),
@@ -92,7 +94,26 @@ def _answered(ledger: Ledger) -> list[tuple[Probe, Observation | None]]:
 
 
 def _alerts(ledger: Ledger, given: StepInput) -> tuple[Alert, ...]:
-    return tuple(item.alert for item in ledger.alerts() if item.number <= given.alerts)
+    """The alerts, each about the entity that its labels were resolved to where somebody knew better than the alert."""
+    resolved = _resolved(ledger) if given.request.sources else {}
+    return tuple(
+        item.alert.model_copy(update={"entity": resolved.get(item.number, item.alert.entity)})
+        for item in ledger.alerts()
+        if item.number <= given.alerts
+    )
+
+
+def _resolved(ledger: Ledger) -> dict[int, EntityId]:
+    """Entities by the number of the alert."""
+    observation = ledger.observations().get(next((p.key for p in ledger.probes() if p.tool == "names"), ProbeKey("")))
+    if observation is None or observation.artifact is None:
+        return {}
+    try:
+        rows = decode(ledger.artifact(observation.artifact))
+    except ArtifactLostError:
+        return {}
+    found = rows.filter(pl.col("source").str.starts_with(f"{ALERT}:"), pl.col("entity") != "")
+    return {int(source.partition(":")[2]): EntityId(name) for source, name in found.select("source", "entity").rows()}
 
 
 def _data_gaps(answered: list[tuple[Probe, Observation | None]], given: StepInput) -> list[DataGap]:

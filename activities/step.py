@@ -15,7 +15,7 @@ from activities.memory.ledger_batch import LedgerBatch
 from activities.memory.session import is_outage
 from activities.memory.store import ForgedRequestError, Store
 from activities.progress import StandstillError, beating, longest_standstill, progressed, stood_still
-from activities.telemetry.backend import BackendUnavailableError
+from activities.telemetry.exceptions import BackendUnavailableError
 from activities.turns import Turns
 from workflows.contracts.contract import Contract
 from workflows.contracts.investigation import StepInput
@@ -106,7 +106,7 @@ def _still_wanted() -> None:
 
 def finished(ledger: Ledger, step: Step[Output], given: StepInput, work: Work) -> Output:
     """What the step returned in this round; it is done now when it has not been."""
-    started, key = time.monotonic(), f"{step.name}:{given.round}"
+    started, key = time.monotonic(), step.key(given)
     stored = ledger.step(key, step.output)
     if stored is not None:
         return stored

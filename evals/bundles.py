@@ -18,6 +18,7 @@ from workflows.contracts.bundle import SCHEMA_VERSION, BundleManifest, PastIncid
 from workflows.contracts.change import Change
 from workflows.contracts.cluster import ClusterCondition
 from workflows.contracts.contract import Contract
+from workflows.contracts.environment import EntityMapping, EnvironmentName, SourceRef
 from workflows.contracts.hypothesis import FaultKind
 from workflows.contracts.identifiers import EntityId
 from workflows.contracts.topology import Topology
@@ -208,6 +209,9 @@ def write_captured(
     as_of: datetime,
     answers: pl.DataFrame,
     remembered: Sequence[PastIncident],
+    environment: EnvironmentName | None = None,
+    sources: Sequence[SourceRef] = (),
+    mappings: Sequence[EntityMapping] = (),
 ) -> BundleManifest:
     """Write a captured investigation into `folder`, which is created and must be empty.
 
@@ -229,7 +233,7 @@ def write_captured(
         files["remembered"] = _write_json(folder / "remembered.json", remembered, len(remembered))
     manifest = BundleManifest.model_validate(
         {"schema_version": SCHEMA_VERSION, "bundle_id": bundle_id, "visible": visible, "as_of": as_of, **files}
-    )
+    ).model_copy(update={"environment": environment, "sources": tuple(sources), "mappings": tuple(mappings)})
     _write_manifest(folder, manifest)
     return manifest
 

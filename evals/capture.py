@@ -78,6 +78,9 @@ def capture_investigation(
         as_of=request.as_of,
         answers=answers,
         remembered=_remembered(installation.incidents(), ledger, request),
+        environment=request.environment if request.sources else None,
+        sources=request.sources,
+        mappings=installation.mappings_for(request),
     )
     return out / BUNDLES / bundle_id, _notes(report.findings.hints, report.run.stopped_by, manifest)
 

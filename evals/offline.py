@@ -12,7 +12,7 @@ from activities.analysis.verification import claims_of, verified
 from activities.answers import compacted, encode
 from activities.reporting import describe
 from activities.telemetry.backend import run_probe
-from activities.telemetry.plan import plan_probes, topology_probe
+from activities.telemetry.plan import everything_from, plan_probes, topology_probe
 from activities.telemetry.recorded import RecordedBackend, open_bundle
 from workflows.contracts.canonical import digest_of
 from workflows.contracts.finding import Finding
@@ -36,7 +36,11 @@ def evidence_of(folder: Path) -> tuple[Evidence, int]:
         plan = [
             first,
             *plan_probes(
-                backend="recorded", as_of=bundle.manifest.as_of, kinds=graph.kinds, edges=[], alerting=alerting
+                sources=everything_from("recorded"),
+                as_of=bundle.manifest.as_of,
+                kinds=graph.kinds,
+                edges=[],
+                alerting=alerting,
             ),
         ]
         answers = tuple(

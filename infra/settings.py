@@ -48,6 +48,9 @@ class Settings(BaseSettings):
     keys_dir: Path | None = None
     """Folder of the installation's keys: processes that share a database need the same. Not set: in the data folder."""
 
+    environments_dir: Path = Field(default_factory=lambda: platformdirs.user_config_path("inquest") / "environments")
+    """Folder of the environment files: `<name>.yaml` describes one running system and its sources."""
+
     ip_addresses: Literal["keep", "private", "pseudonymise"] = "private"
     """IP addresses in telemetry: kept, kept if private (the others become pseudonyms), or all pseudonyms."""
 
@@ -86,6 +89,15 @@ class Settings(BaseSettings):
 
     temporal_ui_port: Annotated[int, Field(ge=0, le=HIGHEST_PORT)] | None = None
     """Port of the embedded server's web page, which asks for no password; 0 picks a free one. Not set: no page."""
+
+    gateway_address: Annotated[str, AfterValidator(_address)] = "127.0.0.1:8230"
+    """host:port on which `inquest serve` takes alerts and changes; beyond this machine only with a credential."""
+
+    gateway_token: Annotated[SecretStr, Field(min_length=16)] | None = None
+    """Bearer token that senders of alerts and changes must have; at least 16 characters."""
+
+    gateway_hmac_key: Annotated[SecretStr, Field(min_length=16)] | None = None
+    """Key with which senders sign the body instead (HMAC-SHA256 in `X-Hub-Signature-256`); at least 16 characters."""
 
     tenant: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")] = "default"
     """Whose data this process reads and writes."""

@@ -8,6 +8,7 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,6 @@ from activities.telemetry.observe import observe as real_observe
 from infra.settings import Settings
 from workers.installation import RECORDED, open_installation
 from workers.worker import running_workers
-from workflows.contracts.observation import Observation
 from workflows.contracts.probe import Probe
 
 QUERIES_BEFORE_MIDDLE = 7
@@ -80,16 +80,16 @@ def write_down_queries(points: FaultPoints, log: Path) -> None:
     original = real_observe
     queried: list[str] = []
 
-    def observe(ledger: Ledger, backend: TelemetryBackend, probe: Probe, *, in_round: int = 0) -> Observation:
+    def observe(ledger: Ledger, backend: TelemetryBackend, probes: Sequence[Probe], *, in_round: int = 0) -> None:
+        [probe] = probes
         with log.open("a") as handle:
             handle.write(f"query {probe.key}\n")
         queried.append(probe.key)
-        found = original(ledger, backend, probe, in_round=in_round)
+        original(ledger, backend, probes, in_round=in_round)
         with log.open("a") as handle:
             handle.write(f"committed {probe.key}\n")
         if len(queried) >= QUERIES_BEFORE_MIDDLE:
             points.reach("middle:querying")
-        return found
 
     vars(activities.telemetry.steps)["observe"] = observe
 

@@ -54,6 +54,7 @@ def quick_ingestion(
     return AlertIngestion(
         client,
         installation.incidents(),
+        installation.store.inbox(installation.tenant),
         tenant=installation.tenant,
         keys=installation.store.keys,
         quiet_time=quiet_time,

@@ -17,10 +17,12 @@ from temporalio.common import (
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
-from activities.memory.incidents import Incidents, OpenedInvestigation, redacted_alert
+from activities.memory.inbox import Inbox, InboxItem
+from activities.memory.incidents import Delivery, Incidents, OpenedInvestigation, redacted_alert
 from activities.memory.store import signed
 from activities.safety.keys import Keys
-from workflows.contracts.alert import Alert
+from workflows.contracts.alert import Alert, AlertStatus
+from workflows.contracts.environment import SourceRef
 from workflows.contracts.identifiers import IncidentId, InvestigationId, Tenant, investigation_id_of, workflow_id_of
 from workflows.contracts.investigation import Budget, InvestigationRequest, Purpose
 from workflows.contracts.version import ENGINE_VERSION
@@ -42,6 +44,12 @@ class InvestigationOptions:
     source: str = ""
     """The bundle's folder for the `recorded` backend."""
 
+    environment: str = ""
+    """The environment's name; of a recording it is empty, and the alert's labels say it."""
+
+    sources: tuple[SourceRef, ...] = ()
+    """The environment's sources; none where one backend answers everything."""
+
     as_of: datetime | None = None
     """None: now."""
 
@@ -51,6 +59,12 @@ class InvestigationOptions:
     retry_interval: timedelta = timedelta(seconds=1)
     heartbeat_timeout: timedelta = timedelta(seconds=10)
 
+    @property
+    def incident_scope(self) -> str:
+        """Alerts of different environments belong to different incidents, whatever they are called."""
+        live = self.purpose is Purpose.LIVE and self.sources
+        return f"{self.memory_scope}@{self.environment}" if live else self.memory_scope
+
 
 class AlertIngestion:
     """Takes alerts in for one tenant."""
@@ -59,6 +73,7 @@ class AlertIngestion:
         self,
         client: Client,
         incidents: Incidents,
+        inbox: Inbox,
         *,
         tenant: Tenant,
         keys: Keys,
@@ -67,6 +82,7 @@ class AlertIngestion:
     ) -> None:
         self._client = client
         self._incidents = incidents
+        self._inbox = inbox
         self._tenant = tenant
         self._keys = keys
         self._quiet_time = quiet_time
@@ -133,6 +149,37 @@ class AlertIngestion:
 
     async def record(self, alert: Alert, options: InvestigationOptions) -> OpenedInvestigation:
         """Redact and commit one delivery, and nothing else."""
+        return await asyncio.to_thread(self._incidents.receive, self._delivery(alert, options))
+
+    async def dispatch(self, item: InboxItem, options: InvestigationOptions) -> OpenedInvestigation | None:
+        """Process one delivery that waits in the inbox; None when somebody else has it.
+
+        It is recorded and taken out of the inbox in one transaction, and the workflow is started after that: what is
+        lost in between is started by the sweeper.
+        """
+        alert = item.alert
+        if alert.status is AlertStatus.RESOLVED:
+            await self._note_resolved(item, options)
+            return None
+        delivery = self._delivery(alert, options)
+        opened = await asyncio.to_thread(self._incidents.dispatch, delivery, item.inbox_id)
+        return None if opened is None else await self.begin(opened, alert, options)
+
+    async def _note_resolved(self, item: InboxItem, options: InvestigationOptions) -> None:
+        """A resolved alert opens nothing: it is noted, and the running investigation is told."""
+        scope = options.incident_scope
+        investigation_id = await asyncio.to_thread(self._incidents.open_of, item.alert, scope=scope)
+        if investigation_id is not None:
+            handle = self._client.get_workflow_handle_for(Investigation.run, workflow_id_of(investigation_id))
+            try:
+                await handle.signal(Investigation.alert_resolved, rpc_timeout=RPC_LIMIT)
+            except RPCError as error:
+                if error.status is not RPCStatusCode.NOT_FOUND:
+                    raise
+        how = "resolved" if investigation_id is not None else "resolved, nothing is open"
+        await asyncio.to_thread(self._inbox.processed, item, how=how, at=datetime.now(UTC))
+
+    def _delivery(self, alert: Alert, options: InvestigationOptions) -> Delivery:
         alert, received_at = redacted_alert(alert, self._incidents.redactor), datetime.now(UTC)
 
         def request_for(incident_id: IncidentId, investigation_id: InvestigationId) -> InvestigationRequest:
@@ -144,9 +191,10 @@ class AlertIngestion:
                 purpose=options.purpose,
                 backend=options.backend,
                 source=options.source,
+                sources=options.sources,
                 memory_scope=options.memory_scope,
                 service=_label(alert, "service", "job"),
-                environment=_label(alert, "environment", "env", "namespace"),
+                environment=options.environment or _label(alert, "environment", "env", "namespace"),
                 severity=alert.severity,
                 budget=options.budget,
                 retry_interval=options.retry_interval,
@@ -154,10 +202,9 @@ class AlertIngestion:
             )
             return signed(request, self._keys)
 
-        return await asyncio.to_thread(
-            self._incidents.receive,
-            alert,
-            scope=options.memory_scope,
+        return Delivery(
+            alert=alert,
+            scope=options.incident_scope,
             received_at=received_at,
             quiet_time=self._quiet_time,
             engine_version=ENGINE_VERSION,

@@ -3,13 +3,17 @@
 import asyncio
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from inquest.alertmanager import alerts_from_alertmanager
+from inquest.exceptions import PayloadError
+from pydantic import ValidationError
 from rich.table import Table
 from rich.text import Text
 from sqlalchemy.exc import DBAPIError
@@ -17,6 +21,7 @@ from temporalio.client import Client, WorkflowFailureError
 from temporalio.service import RPCError
 
 from activities.answers import decode
+from activities.memory.incidents import OpenedInvestigation
 from activities.memory.listing import Wanted, list_investigations
 from activities.memory.uuid7 import uuid7
 from activities.telemetry.recorded import Bundle, open_bundle
@@ -24,7 +29,7 @@ from infra.settings import Settings, settings_file
 from workers.codec import EncryptingCodec
 from workers.connect import TemporalUnreachableError
 from workers.follow import follow
-from workers.installation import RECORDED, Installation, backend_over, open_installation
+from workers.installation import Installation, backend_over, open_installation
 from workers.invocation import ERR, OUT, find_investigation, handle_known_errors, read_settings, run
 from workers.rendering.listing import json_line, listing_line, span_of
 from workers.rendering.markdown_report import render_markdown
@@ -33,7 +38,8 @@ from workers.rendering.plain_text import one_line
 from workers.rendering.terminal import finding_line, print_report, probe_line
 from workers.replaying import replay
 from workers.sweeper import readable_history, unattended
-from workflows.contracts.identifiers import InvestigationId, ProbeKey, workflow_id_of
+from workflows.contracts.alert import Alert, AlertStatus
+from workflows.contracts.identifiers import EntityId, InvestigationId, ProbeKey, workflow_id_of
 from workflows.contracts.investigation import Budget, Purpose
 from workflows.contracts.report import Report
 
@@ -43,26 +49,35 @@ CLOSE_LIMIT_S = 30.0
 
 @handle_known_errors
 def investigate(
-    bundle: Annotated[str, typer.Argument(help="Folder of a recorded incident.")],
+    bundle: Annotated[str | None, typer.Argument(help="Folder of a recorded incident.")] = None,
     *,
+    environment: Annotated[str | None, typer.Option(help="The running system to investigate in.")] = None,
+    alert: Annotated[Path | None, typer.Option(help="File with the alert: Alertmanager's webhook body.")] = None,
+    service: Annotated[str | None, typer.Option(help="No alert at hand: look at this service now.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print exactly one JSON document: the report.")] = False,
     out: Annotated[Path | None, typer.Option(help="Folder for the report's files; default: the data folder.")] = None,
     probes: Annotated[int | None, typer.Option(min=0, max=10**6, help="Queries it may run.")] = None,
     seconds: Annotated[float | None, typer.Option(min=0, max=86_400, help="Seconds it may spend on queries.")] = None,
     full: Annotated[bool, typer.Option("--full", help="Print the whole report, not one screen of it.")] = False,
 ) -> None:
-    """Investigate a recorded incident and print the report."""
+    """Investigate a recorded incident, or a running system, and print the report."""
     settings = read_settings()
-    if not bundle.strip() or (seconds is not None and math.isnan(seconds)):
-        raise typer.BadParameter("name the folder of a recorded incident, and seconds as a number")
-    opened = open_bundle(Path(bundle))
+    if seconds is not None and math.isnan(seconds):
+        raise typer.BadParameter("give seconds as a number")
     budget = Budget(
         probes=settings.budget_probes if probes is None else probes,
         seconds=settings.budget_seconds if seconds is None else seconds,
     )
-    _check(opened, settings)
+    if bundle is not None and not (environment or alert or service):
+        begin = _of_recording(bundle, budget, settings)
+    elif bundle is None and environment is not None and (alert is None) != (service is None):
+        begin = _in_environment(environment, _alerts(alert, service, environment), budget)
+    else:
+        raise typer.BadParameter(
+            "name the folder of a recorded incident, or --environment with either --alert or --service"
+        )
     with open_installation(settings) as installation:
-        report = run(installation.guarded(_investigate(installation, opened, budget, quiet=as_json)))
+        report = run(installation.guarded(_investigate(installation, begin, quiet=as_json)))
     if as_json:
         sys.stdout.write(report.model_dump_json() + "\n")
         sys.stdout.flush()
@@ -71,6 +86,57 @@ def investigate(
         if page is not None:
             OUT.print(Text(f"also as {page} and {page.with_suffix('.md').name}", style="dim"))
         print_report(OUT, report, full=full)
+
+
+Begin = Callable[[Installation, Client], Awaitable[OpenedInvestigation]]
+
+
+def _of_recording(folder: str, budget: Budget, settings: Settings) -> Begin:
+    if not folder.strip():
+        raise typer.BadParameter("name the folder of a recorded incident")
+    opened = open_bundle(Path(folder))
+    _check(opened, settings)
+
+    async def begin(installation: Installation, client: Client) -> OpenedInvestigation:
+        scope = f"replay:{uuid7()}"
+        return await replay(installation, client, opened, scope=scope, purpose=Purpose.REPLAY, budget=budget)
+
+    return begin
+
+
+def _in_environment(environment: str, alerts: list[Alert], budget: Budget) -> Begin:
+    async def begin(installation: Installation, client: Client) -> OpenedInvestigation:
+        options = replace(installation.live_options(environment), budget=budget)
+        ingestion = installation.alert_ingestion(client)
+        opened = [await ingestion.receive(alert, options) for alert in alerts]
+        return opened[0]
+
+    return begin
+
+
+def _alerts(file: Path | None, service: str | None, environment: str) -> list[Alert]:
+    """The alerts in a file, or one of our own that says where to look."""
+    now = datetime.now(UTC)
+    if file is None:
+        name = (service or "").strip()
+        try:
+            return [
+                Alert(
+                    source="person",
+                    fingerprint=f"look:{environment}:{name}:{now.timestamp():.6f}",
+                    title=f"look at {name} in {environment}",
+                    starts_at=now,
+                    entity=EntityId(name if ":" in name else f"service:{name}"),
+                    labels={"service": name},
+                )
+            ]
+        except ValidationError as error:
+            raise typer.BadParameter("name a service with 1 to 500 printable characters") from error
+    try:
+        found = alerts_from_alertmanager(file.read_bytes())
+    except (OSError, PayloadError) as error:
+        raise typer.BadParameter(f"{file}: {error}") from error
+    return [item for item in found if item.status is not AlertStatus.RESOLVED] or found[:1]
 
 
 @handle_known_errors
@@ -128,7 +194,7 @@ def list_(
 async def _unattended(installation: Installation) -> str:
     """Why what is open does not go on; empty when it does."""
     try:
-        queues = await unattended(await installation.client(), [RECORDED])
+        queues = await unattended(await installation.client(), installation.source_names())
     except (TemporalUnreachableError, RPCError):
         return f"Temporal at {installation.stack.temporal_address} does not answer: see inquest doctor"
     return f"no worker listens on {', '.join(queues)}: run inquest up" if queues else ""
@@ -206,15 +272,13 @@ def _check(bundle: Bundle, settings: Settings) -> None:
         backend.close()
 
 
-async def _investigate(installation: Installation, bundle: Bundle, budget: Budget, *, quiet: bool) -> Report:
+async def _investigate(installation: Installation, begin: Begin, *, quiet: bool) -> Report:
     client = await installation.client()
     earlier = await asyncio.to_thread(installation.incidents().open_investigations)
     if earlier and not quiet:
         OUT.print(Text(f"also finishing {len(earlier)} earlier investigations", style="dim"))
     async with installation.workers(client):
-        opened = await replay(
-            installation, client, bundle, scope=f"replay:{uuid7()}", purpose=Purpose.REPLAY, budget=budget
-        )
+        opened = await begin(installation, client)
         investigation_id = opened.request.investigation_id
         if opened.not_started:
             ERR.print(Text(f"recorded, but Temporal does not start it yet: {one_line(opened.not_started)}", "yellow"))

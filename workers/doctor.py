@@ -23,7 +23,7 @@ from infra.postgres import PostgresStartError, binaries
 from infra.settings import Settings
 from infra.stack import StackError
 from workers.connect import TemporalSetupError, TemporalUnreachableError
-from workers.installation import RECORDED, Installation, open_installation
+from workers.installation import Installation, open_installation
 from workers.invocation import OUT, read_settings
 from workers.sweeper import unattended
 
@@ -186,7 +186,7 @@ async def _temporal(installation: Installation) -> list[Check]:
 async def _workers(installation: Installation, client: Client) -> Check:
     """Whether what is open can go on; with nothing open nobody has to listen."""
     still_open = len(await asyncio.to_thread(installation.incidents().open_investigations))
-    waiting = await unattended(client, [RECORDED])
+    waiting = await unattended(client, installation.source_names())
     if still_open and waiting:
         detail = f"{still_open} open investigations, and no worker listens on {', '.join(waiting)}"
         return Check(name="workers", fine=False, detail=detail, remedy="run inquest up, or inquest worker")

@@ -1,11 +1,11 @@
 """Everything a process needs, opened from the settings and closed in order."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
-from datetime import timedelta
-from functools import partial
+from datetime import datetime, timedelta
+from functools import cache, partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,20 +19,28 @@ from activities.memory.session import ledger_engine, of_tenant
 from activities.memory.store import Store
 from activities.safety.keys import Keys
 from activities.safety.personal import AddressPolicy
+from activities.telemetry.announced import AnnouncedBackend
+from activities.telemetry.backend import TelemetryBackend
+from activities.telemetry.entities import Resolver
+from activities.telemetry.environment import Environment, EnvironmentFileError, SourceConfig, read_environments
 from activities.telemetry.recorded import Bundle, CapturedBackend, RecordedBackend, open_bundle
+from activities.telemetry.registry import Opening, backend_kinds, configs, modalities
+from activities.telemetry.steps import BackendFor
 from infra.database import prepare_database
 from infra.keys import read_keys
 from infra.settings import Settings
 from infra.stack import Stack, StackError, hold_stack
-from workers.alert_ingestion import AlertIngestion
+from workers.alert_ingestion import AlertIngestion, InvestigationOptions
 from workers.connect import TemporalUnreachableError, connect, require_setup, set_retention
 from workers.processes import worker_processes
 from workers.sweeper import Sweeper
 from workers.worker import Work, running_workers
+from workflows.contracts.environment import EntityMapping, SourceRef
 from workflows.contracts.identifiers import InvestigationId, Tenant
-from workflows.contracts.investigation import InvestigationRequest
+from workflows.contracts.investigation import Budget, InvestigationRequest
+from workflows.steps import LIVE
 
-RECORDED = "recorded"
+RECORDED, ANNOUNCED = "recorded", "announced"
 SCRATCH = "scratch"
 KEYS = "keys"
 Result = TypeVar("Result")
@@ -117,13 +125,69 @@ class Installation:
     def alert_ingestion(self, client: Client, *, quiet_time: timedelta | None = None) -> AlertIngestion:
         """The door for alerts, with the settings' quiet time unless another is given."""
         quiet = self.settings.quiet_time if quiet_time is None else quiet_time
-        return AlertIngestion(client, self.incidents(), tenant=self.tenant, keys=self.store.keys, quiet_time=quiet)
+        return AlertIngestion(
+            client,
+            self.incidents(),
+            self.store.inbox(self.tenant),
+            tenant=self.tenant,
+            keys=self.store.keys,
+            quiet_time=quiet,
+        )
 
     def recorded_backend(
-        self, request: InvestigationRequest, *, share: int = 1, processes: int = 1
+        self, request: InvestigationRequest, _who: object = None, *, share: int = 1, processes: int = 1
     ) -> RecordedBackend | CapturedBackend:
         """The backend over the bundle a request names; for the limits see `backend_over`."""
         return backend_over(open_bundle(Path(request.source)), self.settings, share=share, processes=processes)
+
+    def environments(self) -> dict[str, Environment]:
+        """Every environment by its name, read anew.
+
+        Raises:
+            EnvironmentFileError: a file cannot be used.
+        """
+        return read_environments(self.settings.environments_dir, configs())
+
+    def live_options(self, environment: str, *, as_of: datetime | None = None) -> InvestigationOptions:
+        """What an investigation in an environment is started with.
+
+        Raises:
+            EnvironmentFileError: there is no such environment, or its file cannot be used.
+        """
+        known = self.environments()
+        if environment not in known:
+            there = f"there are {', '.join(known)}" if known else f"{self.settings.environments_dir} holds none"
+            raise EnvironmentFileError(f"there is no environment {environment!r}: {there}")
+        return InvestigationOptions(
+            backend=LIVE,
+            environment=environment,
+            sources=(*known[environment].refs(modalities()), SourceRef(name=ANNOUNCED, modalities=("changes",))),
+            as_of=as_of,
+            budget=Budget(probes=self.settings.budget_probes, seconds=self.settings.budget_seconds),
+        )
+
+    def mappings_for(self, request: InvestigationRequest) -> tuple[EntityMapping, ...]:
+        """What people said about who is who in the request's environment."""
+        if request.backend == RECORDED:
+            return open_bundle(Path(request.source)).manifest.mappings if request.sources else ()
+        found = self.environments().get(request.environment)
+        return () if found is None else found.mappings
+
+    def source_names(self) -> list[str]:
+        """Every source that has a task queue: recordings together, and those of the environments."""
+        return [RECORDED, *self._source_backends()]
+
+    def _source_backends(self) -> dict[str, BackendFor]:
+        """How each source of every environment is opened."""
+        found: dict[str, BackendFor] = {ANNOUNCED: self._announced_backend}
+        for environment in self.environments().values():
+            for source in environment.sources:
+                found[source.name] = partial(_open_source, source)
+        return found
+
+    def _announced_backend(self, request: InvestigationRequest, resolver: Callable[[], Resolver]) -> TelemetryBackend:
+        changes = self.store.announced_changes(request.tenant)
+        return AnnouncedBackend(changes, request.environment, cache(resolver))
 
     def sweeper(self, client: Client) -> Sweeper:
         """Looks after open and closed investigations."""
@@ -133,7 +197,7 @@ class Installation:
             self.store,
             self.tenant,
             ingestion,
-            backends=[RECORDED],
+            backends=self.source_names(),
             retention=self.settings.retention,
         )
 
@@ -152,7 +216,8 @@ class Installation:
             running_workers(
                 client,
                 self.store,
-                backends={RECORDED: recorded_backend},
+                backends={RECORDED: recorded_backend, **self._source_backends()},
+                mappings_for=self.mappings_for,
                 threads=self.settings.worker_threads,
                 at_once=self.settings.investigations_at_once,
                 build=self.settings.worker_build,
@@ -173,6 +238,12 @@ class Installation:
         else:
             async with self.workers(client, work=Work.LIGHT), worker_processes(self.settings):
                 yield
+
+
+def _open_source(
+    config: SourceConfig, _request: InvestigationRequest, resolver: Callable[[], Resolver]
+) -> TelemetryBackend:
+    return backend_kinds()[config.backend].open(Opening(config=config, resolver=cache(resolver)))
 
 
 def backend_over(

@@ -16,6 +16,7 @@ from rich.text import Text
 from sqlalchemy.exc import DBAPIError
 
 from activities.memory.listing import list_investigations
+from activities.telemetry.environment import EnvironmentFileError
 from activities.telemetry.recorded import BundleError
 from infra.database import DatabaseError
 from infra.keys import KeyFileError
@@ -37,6 +38,7 @@ Returned = TypeVar("Returned")
 _KNOWN_ERRORS = (
     BundleError,
     DatabaseError,
+    EnvironmentFileError,
     InvestigationEndedError,
     KeyFileError,
     StackError,

@@ -23,6 +23,8 @@ async def replay(
     options = InvestigationOptions(
         backend=RECORDED,
         source=str(bundle.folder),
+        environment=bundle.manifest.environment or "",
+        sources=bundle.manifest.sources,
         as_of=bundle.manifest.as_of,
         purpose=purpose,
         memory_scope=scope,

@@ -14,18 +14,24 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 from activities.diagnosis import DiagnosisActivities
 from activities.memory.steps import MemoryActivities
 from activities.memory.store import Store
-from activities.telemetry.backend import TelemetryBackend
-from activities.telemetry.steps import TelemetryActivities
+from activities.telemetry.planning import PlanningActivities
+from activities.telemetry.steps import BackendFor, MappingsFor, TelemetryActivities
 from activities.turns import Turns
+from workflows.contracts.environment import EntityMapping
 from workflows.contracts.investigation import InvestigationRequest
 from workflows.investigation import Investigation
 from workflows.steps import ANALYSIS, INVESTIGATIONS, MEMORY, telemetry_queue
 
-BackendFor = Callable[[InvestigationRequest], TelemetryBackend]
 GRACE = timedelta(seconds=5)
 DEPLOYMENT = "inquest"
 HELD_PER_THREAD = 4
 """Tasks that line up for a turn in this process, per thread: if none waits elsewhere, none is overtaken there."""
+
+
+def no_mappings(_request: InvestigationRequest) -> tuple[EntityMapping, ...]:
+    """Nobody said anything about who is who."""
+    return ()
+
 
 PASSED_THROUGH = ("workflows", "pydantic", "pydantic_core", "annotated_types")
 
@@ -48,6 +54,7 @@ async def running_workers(
     *,
     backends: dict[str, BackendFor],
     threads: int,
+    mappings_for: MappingsFor = no_mappings,
     at_once: int | None = None,
     interceptors: Sequence[Interceptor] = (),
     build: str | None = None,
@@ -58,7 +65,8 @@ async def running_workers(
     Args:
         client: connected to Temporal.
         store: the ledger's database and the keys.
-        backends: configured telemetry backends by name; each has a queue of its own.
+        backends: sources by name, each opened by a function of its own; each has a queue of its own.
+        mappings_for: what people said about who is who in a request's environment.
         threads: activities that each queue runs at once; of those that line up for a turn it holds some more.
         at_once: how many of those of the analysis and of the backends compute at once; None: all of them.
         interceptors: passed to every worker.
@@ -73,10 +81,16 @@ async def running_workers(
         queues[MEMORY] = [memory.recall, memory.publish, memory.remember]
     if work is not Work.LIGHT:
         diagnosis = DiagnosisActivities(store, turns)
-        queues[ANALYSIS] = [diagnosis.findings, diagnosis.rank, diagnosis.conclude]
+        planning = PlanningActivities(store, mappings_for)
+        queues[ANALYSIS] = [planning.plan, diagnosis.findings, diagnosis.rank, diagnosis.conclude]
         for name, backend_for in backends.items():
-            telemetry = TelemetryActivities(store, backend_for, turns)
-            queues[telemetry_queue(name)] = [telemetry.scope, telemetry.collect, telemetry.collect_before_0_5]
+            telemetry = TelemetryActivities(store, backend_for, mappings_for, turns)
+            queues[telemetry_queue(name)] = [
+                telemetry.inventory,
+                telemetry.scope,
+                telemetry.collect,
+                telemetry.collect_before_0_5,
+            ]
     deployment = None
     if build is not None:
         deployment = WorkerDeploymentConfig(

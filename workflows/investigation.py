@@ -18,6 +18,7 @@ with workflow.unsafe.imports_passed_through():
         ConcludeResult,
         FindingsResult,
         HintRef,
+        InventoryResult,
         InvestigationRequest,
         InvestigationResult,
         Phase,
@@ -55,11 +56,12 @@ class Investigation:
         self._answered = 0
         self._hints: list[int] = []
         self._alerts = 1
+        self._resolved = 0
         self._stopped_by: str | None = None
         self._collecting = True
         self._failed_steps: list[str] = []
         self._sentence = ""
-        self._collection: workflow.ActivityHandle[CollectResult] | None = None
+        self._collections: list[workflow.ActivityHandle[CollectResult]] = []
 
     @workflow.run
     async def run(self, request: InvestigationRequest) -> InvestigationResult:
@@ -77,6 +79,8 @@ class Investigation:
         return await self._undisturbed(self._reporting())
 
     async def _scoping(self) -> ScopeResult:
+        if self._request.sources:
+            return await self._planning()
         try:
             return await self._step(steps.SCOPE, f"what to query {self._request.backend} for")
         except ActivityError:
@@ -88,31 +92,62 @@ class Investigation:
         with suppress(ActivityError):
             await self._step(steps.RECALL, "recall past incidents")
 
+    async def _planning(self) -> ScopeResult:
+        """Which names each source knows, then who is who and what to query; a source that is away costs its own."""
+        await asyncio.gather(*(self._inventory(source.name) for source in self._request.sources if source.knows_names))
+        try:
+            return await self._step(steps.PLAN, f"who is who, and what to query {self._about} for")
+        except ActivityError:
+            self._stopped_by = self._stopped_by or "outage"
+            return self._scope
+
+    async def _inventory(self, source: str) -> InventoryResult:
+        try:
+            return await self._step(steps.INVENTORY, f"what {source} knows", self._input(source))
+        except ActivityError:
+            self._failed_steps.append(f"{steps.INVENTORY.name} of {source}")
+            return InventoryResult(names=0)
+
     async def _collect(self) -> int:
         self._enter(Phase.COLLECT)
-        step = steps.COLLECT if workflow.patched(COLLECT_RENAMED) else steps.COLLECT_BEFORE_0_5
-        self._collection = workflow.start_activity(
+        if self._request.sources:
+            planned = [(steps.COLLECT, source.name) for source in self._request.sources]
+        else:
+            planned = [(steps.COLLECT if workflow.patched(COLLECT_RENAMED) else steps.COLLECT_BEFORE_0_5, "")]
+        self._collections = [self._start_collection(step, source) for step, source in planned]
+        if self._stopped_by is not None:
+            for collection in self._collections:
+                collection.cancel()
+        results = await asyncio.gather(*self._collections, return_exceptions=True)
+        answered = 0
+        for result, (_, source) in zip(results, planned, strict=True):
+            if isinstance(result, CollectResult):
+                answered += result.answered
+                if result.missing and self._stopped_by is None:
+                    self._stopped_by = "budget"
+            elif not isinstance(result, ActivityError):
+                raise result
+            elif source:
+                self._failed_steps.append(f"{steps.COLLECT.name} of {source}")
+            else:
+                self._stopped_by = self._stopped_by or "outage"
+        return answered
+
+    def _start_collection(self, step: Step[CollectResult], source: str) -> workflow.ActivityHandle[CollectResult]:
+        given = self._input(source)
+        whom = source or self._request.backend
+        return workflow.start_activity(
             step.name,
-            self._input(),
+            given,
             result_type=CollectResult,
-            task_queue=step.queue_for(self._request),
+            task_queue=step.queue_for(given),
             start_to_close_timeout=step.start_to_close,
             heartbeat_timeout=self._request.heartbeat_timeout,
             retry_policy=step.retry_policy(self._request),
             priority=step.priority(self._request),
             cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-            summary=f"run {self._scope.probes_planned} queries on {self._request.backend}",
+            summary=f"query {whom}" if source else f"run {self._scope.probes_planned} queries on {whom}",
         )
-        if self._stopped_by is not None:
-            self._collection.cancel()
-        try:
-            result = await self._collection
-        except ActivityError:
-            self._stopped_by = self._stopped_by or "outage"
-            return 0
-        if result.missing and self._stopped_by is None:
-            self._stopped_by = "budget"
-        return result.answered
 
     async def _reporting(self) -> InvestigationResult:
         conclude = await self._analysing(self._input())
@@ -159,11 +194,12 @@ class Investigation:
 
     async def _step(self, step: Step[Output], summary: str, given: StepInput | None = None) -> Output:
         self._enter(Phase(step.name))
+        given = given or self._input()
         result: Output = await workflow.execute_activity(
             step.name,
-            given or self._input(),
+            given,
             result_type=step.output,
-            task_queue=step.queue_for(self._request),
+            task_queue=step.queue_for(given),
             start_to_close_timeout=step.start_to_close,
             heartbeat_timeout=self._request.heartbeat_timeout,
             retry_policy=step.retry_policy(self._request),
@@ -187,12 +223,19 @@ class Investigation:
         if not self._collecting:
             return
         self._stopped_by = self._stopped_by or by
-        if self._collection is not None and not self._collection.done():
-            self._collection.cancel()
+        for collection in self._collections:
+            if not collection.done():
+                collection.cancel()
 
-    def _input(self) -> StepInput:
+    @property
+    def _about(self) -> str:
+        """Who is queried."""
+        return self._request.environment if self._request.sources else self._request.backend
+
+    def _input(self, source: str = "") -> StepInput:
         return StepInput(
             request=self._request,
+            source=source,
             stopped_by=self._stopped_by,
             hints=tuple(self._hints),
             alerts=self._alerts,
@@ -203,10 +246,12 @@ class Investigation:
         self._phase = phase
         lines = [
             f"**Phase** {phase.value}",
-            f"**Answered** {self._answered} of {self._scope.probes_planned} queries on `{self._request.backend}`",
+            f"**Answered** {self._answered} of {self._scope.probes_planned} queries on `{self._about}`",
         ]
         if self._scope.over_budget:
             lines.append(f"**Left out** {self._scope.over_budget} queries over the budget")
+        if self._resolved:
+            lines.append(f"**Resolved** {self._resolved} of its alerts no longer fire")
         if self._stopped_by:
             lines.append(f"**Ended early** by {self._stopped_by}")
         if self._failed_steps:
@@ -231,6 +276,11 @@ class Investigation:
     def alert_joined(self, number: int) -> None:
         """A further alert of the incident arrived; `number` refers to it in the ledger."""
         self._alerts = max(self._alerts, number)
+
+    @workflow.signal
+    def alert_resolved(self) -> None:
+        """An alert of the incident no longer fires. What led to it is still looked for."""
+        self._resolved += 1
 
     @workflow.update
     def add_hint(self, hint: HintRef) -> int:

@@ -12,16 +12,21 @@ from workflows.contracts.investigation import (
     CollectResult,
     ConcludeResult,
     FindingsResult,
+    InventoryResult,
     InvestigationRequest,
     PublishResult,
     RankResult,
     RecallResult,
     RememberResult,
     ScopeResult,
+    StepInput,
 )
 
 INVESTIGATIONS = "investigations"
 """Queue of the workflow itself."""
+
+LIVE = "live"
+"""The backend of a request whose environment's sources are queried, each on its own queue."""
 
 ANALYSIS = "analysis"
 MEMORY = "memory"
@@ -32,9 +37,9 @@ NEVER_RETRIED = ("PayloadsTooLarge", "StepDefectError")
 Output = TypeVar("Output", bound=Contract)
 
 
-def telemetry_queue(backend: str) -> str:
-    """The queue of one configured telemetry backend."""
-    return f"telemetry-{backend}"
+def telemetry_queue(source: str) -> str:
+    """The queue of one configured source; all recordings have one together."""
+    return f"telemetry-{source}"
 
 
 URGENCY = {Severity.CRITICAL: 0, Severity.INFO: 2}
@@ -59,7 +64,7 @@ class Step(Generic[Output]):
     name: str
     output: type[Output]
     queue: str | None
-    """None: the queue of the request's telemetry backend."""
+    """None: the queue of the source that it queries."""
 
     start_to_close: timedelta
     begins: bool = False
@@ -79,9 +84,14 @@ class Step(Generic[Output]):
             fairness_key=_fairness_key(request),
         )
 
-    def queue_for(self, request: InvestigationRequest) -> str:
+    def queue_for(self, given: StepInput) -> str:
         """The task queue this step runs on."""
-        return self.queue or telemetry_queue(request.backend)
+        live = given.request.backend == LIVE
+        return self.queue or telemetry_queue(given.source if live else given.request.backend)
+
+    def key(self, given: StepInput) -> str:
+        """Under which key its result is stored: one for each round and, where it queries one of several, source."""
+        return f"{self.name}@{given.source}:{given.round}" if given.source else f"{self.name}:{given.round}"
 
     def retry_policy(self, request: InvestigationRequest) -> RetryPolicy:
         """Until it succeeds: exponential, from the request's first interval to half a minute."""
@@ -95,7 +105,10 @@ class Step(Generic[Output]):
 
 
 TELEMETRY_TRIES = 6
-"""Times that a telemetry step tries an unreachable backend; then every unanswered probe gets a status."""
+"""Times that a telemetry step tries an unreachable recording; then every unanswered probe gets a status."""
+
+LIVE_TRIES = 3
+"""The same for a source of a running system: while it is tried again, the report waits, and somebody for the report."""
 
 LONGEST_INVESTIGATION = timedelta(days=7)
 """From start to end, outages and weekends included: after a week nobody waits for the answer."""
@@ -104,6 +117,8 @@ LONGEST_WORK = timedelta(hours=2)
 """Of one attempt, far above what the budgets allow; a worker that dies is noticed by its heartbeats, not by this."""
 
 SCOPE = Step(name="scope", output=ScopeResult, queue=None, start_to_close=LONGEST_WORK, begins=True)
+INVENTORY = Step(name="inventory", output=InventoryResult, queue=None, start_to_close=LONGEST_WORK, begins=True)
+PLAN = Step(name="plan", output=ScopeResult, queue=ANALYSIS, start_to_close=LONGEST_WORK, stage=1)
 RECALL = Step(name="recall", output=RecallResult, queue=MEMORY, start_to_close=timedelta(minutes=10))
 COLLECT = Step(name="collect", output=CollectResult, queue=None, start_to_close=LONGEST_WORK, stage=1)
 COLLECT_BEFORE_0_5 = replace(COLLECT, name="sweep")

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Generic, TypeVar
 
@@ -15,7 +15,8 @@ from workflows.contracts.probe import Window
 Key = TypeVar("Key")
 Detail = TypeVar("Detail")
 LATER = -1
-"""In place of the bucket of history, of what lies after a change point."""
+EARLIER = LATER - 1
+"""In place of the bucket of history, of what lies after a change point, and of what lies before the history."""
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -33,6 +34,13 @@ class ChangePoint:
 
     bucket: timedelta
     """History is compared in buckets of this length."""
+
+    def covered_since(self, moment: datetime) -> "ChangePoint":
+        """The same without the history before `moment`; a second of it is always left."""
+        if moment <= self.pre.start + self.bucket:
+            return self
+        start = min(moment, self.at - timedelta(seconds=1))
+        return replace(self, pre=Window(start=max(start, self.pre.start), end=self.at))
 
 
 def micros(moment: datetime) -> int:
@@ -85,8 +93,10 @@ class PrePostSums:
         """Assign each row to the change point's pre window, by bucket, or to its post window."""
         moment, length = micros(change_point.at), change_point.bucket // timedelta(microseconds=1)
         self._rows = rows
-        self._bucket = np.where(rows.at < moment, (moment - 1 - rows.at) // length, LATER).astype(np.int16)
         self.buckets = max(0, moment - 1 - micros(change_point.pre.start)) // length + 1
+        back = (moment - 1 - rows.at) // length
+        before = np.where(back < self.buckets, back, EARLIER)
+        self._bucket = np.where(rows.at < moment, before, LATER).astype(np.int16)
 
     def pre_by_bucket(self, column: str, thing: Numbers, things: int) -> Matrix:
         """Sums of `column` per thing and bucket of history, the buckets counted back from the change point.
@@ -99,7 +109,7 @@ class PrePostSums:
         found = np.zeros(things * self.buckets)
         for part in self._parts():
             number, bucket = thing[self._rows.number[part]], self._bucket[part]
-            kept = (bucket != LATER) & (number >= 0)
+            kept = (bucket >= 0) & (number >= 0)
             position = number[kept] * self.buckets + bucket[kept]
             found += np.bincount(position, weights=self._rows.values[column][part][kept], minlength=len(found))
         return found.reshape(things, self.buckets)
@@ -116,7 +126,8 @@ class PrePostSums:
         found = np.zeros(things)
         for part in self._parts():
             number = thing[self._rows.number[part]]
-            kept = ((self._bucket[part] == LATER) == later) & (number >= 0)
+            side = self._bucket[part] == LATER if later else self._bucket[part] >= 0
+            kept = side & (number >= 0)
             found += np.bincount(number[kept], weights=self._rows.values[column][part][kept], minlength=things)
         return found
 

@@ -14,7 +14,7 @@ from activities.answers import COLUMNS, TIMESTAMP
 from workflows.contracts.alert import Alert
 from workflows.contracts.finding import EvidenceRef
 from workflows.contracts.identifiers import Digest, EntityId, ProbeKey
-from workflows.contracts.probe import Modality, Probe, Window, entity_of
+from workflows.contracts.probe import Modality, Probe, Tool, Window, entity_of
 
 Matrix = NDArray[np.float64]
 Numbers = NDArray[np.int64]
@@ -30,6 +30,8 @@ class AnsweredProbe:
     probe: Probe
     artifact: Digest
     rows: pl.DataFrame
+    since: datetime | None = None
+    """The begin of what was looked at, where it is known."""
 
     @property
     def ref(self) -> EvidenceRef:
@@ -93,8 +95,8 @@ class Evidence:
         return self._by_tool.get(tool, [])
 
     @cached_property
-    def _by_tool(self) -> Mapping[Modality, list[AnsweredProbe]]:
-        found: dict[Modality, list[AnsweredProbe]] = {}
+    def _by_tool(self) -> Mapping[Tool, list[AnsweredProbe]]:
+        found: dict[Tool, list[AnsweredProbe]] = {}
         for item in sorted(self.answers, key=lambda item: (entity_of(item.probe) or "", item.probe.key)):
             found.setdefault(item.probe.tool, []).append(item)
         return found
@@ -149,6 +151,11 @@ class Evidence:
             and isinstance(moment := item.rows["ts"].min(), datetime)
         ]
         return Window(start=min([*earliest, self.alert_at]), end=self.as_of)
+
+    def since(self, tool: Modality) -> datetime:
+        """From when on answers of a modality say what there was; before it they are silent, and nothing follows."""
+        known = [item.since for item in self.of(tool) if item.since is not None]
+        return max([self.window.start, *([min(known)] if known else [])])
 
     def recorded(self, start: datetime, end: datetime) -> bool:
         """Whether any metric, line or span lies in [start, end)."""

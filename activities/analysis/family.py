@@ -39,6 +39,11 @@ class AnalysisInput:
         """The candidate onsets."""
         return change_points_of(self.evidence, self.parameters)
 
+    def change_points_of(self, *tools: Modality) -> list[ChangePoint]:
+        """The same, each with as much of the history as the answers of all these modalities cover."""
+        since = max(self.evidence.since(tool) for tool in tools)
+        return [item.covered_since(since) for item in self.change_points]
+
     @cached_property
     def spans(self) -> Numbered:
         """All spans, by edge."""

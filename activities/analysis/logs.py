@@ -42,7 +42,8 @@ def find_in_logs(given: AnalysisInput) -> list[Finding]:
     order, speaking = _order(lines.names), _speaking(lines.names)
     averages: Averages[tuple[EntityId, bool], _Sign] = Averages(parameters)
     pairs: pl.DataFrame | None = None
-    for change_point in given.change_points:
+    change_points = given.change_points_of("logs", "traces")
+    for change_point in change_points:
         sums = PrePostSums(lines.rows, change_point)
         signals = counted(sums, lines.names["signal"].to_numpy(), lines.signals.height)
         operations = counted(PrePostSums(spans, change_point), lines.operation, len(lines.operations))
@@ -57,7 +58,7 @@ def find_in_logs(given: AnalysisInput) -> list[Finding]:
         ]
         for row in _strongest(signs).iter_rows(named=True):
             averages.add((EntityId(row["owner"]), row["severe"]), row["strength"], change_point, _Sign.of(row))
-    found = list(averages.over(given.change_points, least=parameters.least_strength))
+    found = list(averages.over(change_points, least=parameters.least_strength))
     strongest = sorted(found, key=lambda item: (-item.strength, item.key))[: parameters.most_of_a_family]
     return _reported(given.factory, lines, sorted(strongest, key=lambda item: item.key))
 

@@ -15,9 +15,10 @@ def find_in_traces(given: AnalysisInput) -> Iterator[Finding]:
     if spans.edges.is_empty():
         return
     working = [cls(spans, given.evidence, given.parameters, given.factory) for cls in mechanisms()]
-    for change_point in given.change_points:
+    change_points = given.change_points_of("traces")
+    for change_point in change_points:
         sums = TraceSums(spans, change_point)
         for mechanism in working:
             mechanism.compare(change_point, sums)
     for mechanism in working:
-        yield from mechanism.findings(given.change_points)
+        yield from mechanism.findings(change_points)

@@ -10,6 +10,7 @@ from uuid import NAMESPACE_OID, UUID, uuid5
 from sqlalchemy import Connection, Engine, func, select
 from sqlalchemy.dialects.postgresql import insert
 
+from activities.memory.inbox import claimed, end
 from activities.memory.tables import (
     ALERT,
     DELIVERY,
@@ -33,6 +34,27 @@ RequestFor = Callable[[IncidentId, InvestigationId], InvestigationRequest]
 PUBLISHED = "published"
 EXCERPT_LIMIT = 4_000
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delivery:
+    """One delivery of an alert."""
+
+    alert: Alert
+    """Already redacted."""
+
+    scope: str
+    """Which incidents it may belong to: those of an environment, of recordings, or of one evaluation or replay run."""
+
+    received_at: datetime
+    quiet_time: timedelta
+    """How long after a close a re-fire only counts."""
+
+    engine_version: str
+    """The version that will investigate."""
+
+    request_for: RequestFor
+    """Makes the request once the ids are known."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,46 +119,77 @@ class Incidents:
         self.redactor = redactor
         self._tenant = tenant
 
-    def receive(
-        self,
-        alert: Alert,
-        *,
-        scope: str,
-        received_at: datetime,
-        quiet_time: timedelta,
-        engine_version: str,
-        request_for: RequestFor,
-    ) -> OpenedInvestigation:
-        """Record one delivery of an alert and find or open its investigation, in one transaction.
+    def receive(self, delivery: Delivery) -> OpenedInvestigation:
+        """Record one delivery of an alert and find or open its investigation, in one transaction."""
+        with self._engine.begin() as connection:
+            return self._received(connection, delivery)
 
-        Args:
-            alert: already redacted.
-            scope: `live`, or the memory scope of one evaluation or replay run.
-            received_at: when it was delivered.
-            quiet_time: how long after a close a re-fire only counts.
-            engine_version: the version that will investigate.
-            request_for: makes the request once the ids are known.
+    def dispatch(self, delivery: Delivery, inbox_id: str) -> OpenedInvestigation | None:
+        """The same for a delivery that waits in the inbox, which is processed in the same transaction.
+
+        Returns:
+            None when it is somebody else's: processed already, or being processed.
         """
         with self._engine.begin() as connection:
-            incident_id = self._incident(connection, alert, scope, received_at)
-            latest = self._latest(connection, incident_id)
-            if latest is not None:
-                quiet_until = self._quiet_until(connection, latest.investigation_id, quiet_time)
-                if quiet_until is None or received_at < quiet_until:
-                    joined, number = self._deliver(connection, alert, latest.investigation_id, received_at)
-                    return OpenedInvestigation(
-                        request=latest,
-                        joined=joined,
-                        open=quiet_until is None,
-                        alert_number=number,
-                        title=alert.title,
-                    )
-            request = request_for(incident_id, InvestigationId(uuid7()))
-            self._open(connection, request, latest, engine_version, received_at)
-            _, number = self._deliver(connection, alert, request.investigation_id, received_at)
-            return OpenedInvestigation(
-                request=request, joined="opened", open=True, alert_number=number, title=alert.title
+            if not claimed(connection, self._tenant, inbox_id):
+                return None
+            opened = self._received(connection, delivery)
+            investigation_id = opened.request.investigation_id
+            end(
+                connection,
+                self._tenant,
+                inbox_id,
+                how=opened.joined,
+                investigation_id=investigation_id,
+                at=delivery.received_at,
             )
+            return opened
+
+    def _received(self, connection: Connection, delivery: Delivery) -> OpenedInvestigation:
+        alert, received_at = delivery.alert, delivery.received_at
+        incident_id = self._incident(connection, alert, delivery.scope, received_at)
+        latest = self._latest(connection, incident_id)
+        if latest is not None:
+            quiet_until = self._quiet_until(connection, latest.investigation_id, delivery.quiet_time)
+            if quiet_until is None or received_at < quiet_until:
+                joined, number = self._deliver(connection, alert, latest.investigation_id, received_at)
+                return OpenedInvestigation(
+                    request=latest,
+                    joined=joined,
+                    open=quiet_until is None,
+                    alert_number=number,
+                    title=alert.title,
+                )
+        request = delivery.request_for(incident_id, InvestigationId(uuid7()))
+        self._open(connection, request, latest, delivery.engine_version, received_at)
+        _, number = self._deliver(connection, alert, request.investigation_id, received_at)
+        return OpenedInvestigation(request=request, joined="opened", open=True, alert_number=number, title=alert.title)
+
+    def open_of(self, alert: Alert, *, scope: str) -> InvestigationId | None:
+        """The open investigation of the alert's incident, if there is one."""
+        found = (
+            select(INVESTIGATION.c.investigation_id)
+            .join(
+                INCIDENT,
+                (INCIDENT.c.tenant == INVESTIGATION.c.tenant) & (INCIDENT.c.incident_id == INVESTIGATION.c.incident_id),
+            )
+            .where(
+                INVESTIGATION.c.tenant == self._tenant,
+                INCIDENT.c.scope == scope,
+                INCIDENT.c.incident_key == alert.incident_key,
+                ~select(INVESTIGATION_END.c.investigation_id)
+                .where(
+                    INVESTIGATION_END.c.tenant == INVESTIGATION.c.tenant,
+                    INVESTIGATION_END.c.investigation_id == INVESTIGATION.c.investigation_id,
+                )
+                .exists(),
+            )
+            .order_by(INVESTIGATION.c.ordinal.desc())
+            .limit(1)
+        )
+        with self._engine.connect() as connection:
+            value = connection.scalar(found)
+        return None if value is None else InvestigationId(str(value))
 
     def end(self, investigation_id: InvestigationId, *, how: str, ended_at: datetime) -> None:
         """Mark an investigation ended; the first mark stays."""

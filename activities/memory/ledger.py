@@ -26,8 +26,10 @@ from activities.memory.tables import (
     OBSERVATION,
     PROBE,
     REPORT,
+    SOURCE_USE,
     STEP,
 )
+from activities.memory.uuid7 import uuid7
 from activities.safety.redaction import REDACTION_VERSION, Redactor
 from workflows.contracts.alert import Alert
 from workflows.contracts.canonical import canonical_json, digest_of
@@ -39,7 +41,7 @@ from workflows.contracts.identifiers import Digest, InvestigationId, ProbeKey, T
 from workflows.contracts.observation import Observation
 from workflows.contracts.probe import PROBE as PROBE_ADAPTER
 from workflows.contracts.probe import Probe, entity_of
-from workflows.contracts.report import ObservationSummary, Report, ReportFindings, ReportRun
+from workflows.contracts.report import ObservationSummary, Report, ReportFindings, ReportRun, SourceUse
 from workflows.steps import FINDINGS
 
 ARTIFACT_LIMIT = 8 * 1024 * 1024
@@ -217,7 +219,7 @@ class Ledger:
         query = (
             select(PROBE.c.body)
             .where(*self._of(PROBE), *of_round)
-            .order_by(PROBE.c.round, PROBE.c.ordinal)
+            .order_by(PROBE.c.round, PROBE.c.ordinal, PROBE.c.probe_key)
             .limit(LIST_LIMIT)
         )
         with self._engine.connect() as connection:
@@ -356,6 +358,30 @@ class Ledger:
                 )
             )
         return rows
+
+    def record_use(self, source: str, *, queries: int, bytes_received: int, at: datetime) -> None:
+        """Record what one attempt at a step has cost a source."""
+        row = {**self._key, "use_id": uuid7(), "source": source, "queries": queries, "bytes_received": bytes_received}
+        with self._engine.begin() as connection:
+            connection.execute(insert(SOURCE_USE).values(**row, used_at=at))
+
+    def source_uses(self) -> list[SourceUse]:
+        """What the investigation has cost each source so far, by name; attempts that were lost with a worker too."""
+        query = (
+            select(
+                SOURCE_USE.c.source,
+                func.sum(SOURCE_USE.c.queries).label("queries"),
+                func.sum(SOURCE_USE.c.bytes_received).label("bytes_received"),
+            )
+            .where(*self._of(SOURCE_USE))
+            .group_by(SOURCE_USE.c.source)
+            .order_by(SOURCE_USE.c.source)
+        )
+        with self._engine.connect() as connection:
+            return [
+                SourceUse(source=row.source, queries=int(row.queries), bytes_received=int(row.bytes_received))
+                for row in connection.execute(query)
+            ]
 
     # Findings, hypotheses, claims, report
 

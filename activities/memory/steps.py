@@ -95,6 +95,7 @@ class MemoryActivities:
             bytes_stored=ledger.bytes_stored(),
             retries=attempts.total(),
             steps=tuple(StepTiming(step=key, duration=timedelta(seconds=seconds)) for key, _, seconds in steps),
+            sources=tuple(ledger.source_uses()),
             stopped_by=given.stopped_by,
         )
 

@@ -5,6 +5,8 @@ from functools import cache
 
 from sqlalchemy import Engine
 
+from activities.memory.announced import AnnouncedChanges
+from activities.memory.inbox import Inbox
 from activities.memory.incidents import Incidents
 from activities.memory.ledger import Ledger
 from activities.memory.session import of_tenant
@@ -29,7 +31,9 @@ def signed(request: InvestigationRequest, keys: Keys) -> InvestigationRequest:
 
 
 def _content(request: InvestigationRequest) -> bytes:
-    return canonical_json(request.model_copy(update={"code": ""}))
+    """What is signed. A field that came after 0.5 is left out where it says nothing: earlier codes stay good."""
+    later = {name for name in ("sources",) if not getattr(request, name)}
+    return canonical_json(request.model_copy(update={"code": ""}).model_dump(mode="json", exclude=later))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -71,3 +75,11 @@ class Store:
     def incidents(self, tenant: Tenant) -> Incidents:
         """The incidents of one tenant."""
         return Incidents(of_tenant(self.engine, tenant), tenant, self.redactor(tenant))
+
+    def announced_changes(self, tenant: Tenant) -> AnnouncedChanges:
+        """The changes that pipelines announced to one tenant."""
+        return AnnouncedChanges(of_tenant(self.engine, tenant), tenant, self.redactor(tenant))
+
+    def inbox(self, tenant: Tenant) -> Inbox:
+        """The alerts of one tenant that wait to be dispatched."""
+        return Inbox(of_tenant(self.engine, tenant), tenant)

@@ -178,6 +178,31 @@ REPORT = _table(
 HISTORY = _table(
     "history", "ledger", _key(_OF_INVESTIGATION, _UUID), *_columns(artifact=Text, detail=Text, stored_at=_WHEN)
 )
+SOURCE_USE = _table(
+    "source_use",
+    "ledger",
+    _key(_OF_INVESTIGATION, _UUID),
+    _key("use_id", _UUID),
+    *_columns(source=Text, queries=BigInteger, bytes_received=BigInteger, used_at=_WHEN),
+)
+INBOX = _table(
+    "inbox",
+    "incidents",
+    _key("inbox_id", _UUID),
+    *_columns(
+        environment=Text, fingerprint=Text, body=JSONB, redaction_version=Text, received_at=_WHEN, claims=BigInteger
+    ),
+)
+INBOX_END = _table(
+    "inbox_end", "incidents", _key("inbox_id", _UUID), *_columns(how=Text, investigation_id=_UUID, ended_at=_WHEN)
+)
+ANNOUNCED_CHANGE = _table(
+    "announced_change",
+    "incidents",
+    _key("environment", Text),
+    _key("change_id", Text),
+    *_columns(at=_WHEN, body=JSONB, redaction_version=Text, received_at=_WHEN),
+)
 HINT = _table(
     "hint",
     "ledger",

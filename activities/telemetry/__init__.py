@@ -1,5 +1,6 @@
-"""Read-only queries to monitoring: one protocol a modality, many backends."""
+"""Read-only queries to monitoring: one protocol a modality, one folder a backend."""
 
-from activities.telemetry.backend import Answer, BackendUnavailableError, TelemetryBackend
+from activities.telemetry.backend import Answer, TelemetryBackend
+from activities.telemetry.exceptions import BackendUnavailableError
 
 __all__ = ["Answer", "BackendUnavailableError", "TelemetryBackend"]

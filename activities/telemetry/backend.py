@@ -1,7 +1,8 @@
 """What a telemetry backend is: a source for each modality it has."""
 
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import polars as pl
 
@@ -9,6 +10,7 @@ from workflows.contracts.observation import Coverage, ObservationStatus
 from workflows.contracts.probe import (
     ChangeProbe,
     ClusterProbe,
+    InventoryProbe,
     LogProbe,
     MetricProbe,
     Probe,
@@ -18,8 +20,15 @@ from workflows.contracts.probe import (
 )
 
 
-class BackendUnavailableError(Exception):
-    """A backend could not be reached; the step is tried again, and in the end the probes are `unavailable`."""
+@dataclass(frozen=True, kw_only=True)
+class Spent:
+    """What a source was troubled with."""
+
+    queries: int = 0
+    """Requests that were sent, those that failed included."""
+
+    bytes_received: int = 0
+    """As they came over the network, compressed where the server does so."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,38 +52,57 @@ def answered(rows: pl.DataFrame, window: Window, *, total: int | None = None, de
     return Answer(status=status, rows=rows, coverage=coverage, detail=detail)
 
 
+Answers = Iterator[tuple[Probe, Answer]]
+"""Answers as they come, each with its probe; of those that were given together every one once."""
+
+
+@runtime_checkable
 class MetricSource(Protocol):
-    def metrics(self, probe: MetricProbe) -> Answer:
-        """All series of one entity; counters as rates per second."""
+    def metrics(self, probes: Sequence[MetricProbe]) -> Answers:
+        """All series of each entity; counters as rates per second."""
 
 
+@runtime_checkable
 class LogSource(Protocol):
-    def logs(self, probe: LogProbe) -> Answer:
-        """Masked lines of one entity with their counts per bucket."""
+    def logs(self, probes: Sequence[LogProbe]) -> Answers:
+        """Masked lines of each entity with their counts per bucket."""
 
 
+@runtime_checkable
 class TraceSource(Protocol):
-    def traces(self, probe: TraceProbe) -> Answer:
-        """Spans of one entity, summed per operation, caller and bucket."""
+    def traces(self, probes: Sequence[TraceProbe]) -> Answers:
+        """Spans of each entity, summed per operation, caller and bucket."""
 
 
+@runtime_checkable
 class ChangeSource(Protocol):
-    def changes(self, probe: ChangeProbe) -> Answer:
+    def changes(self, probes: Sequence[ChangeProbe]) -> Answers:
         """Changes in the window."""
 
 
+@runtime_checkable
 class ClusterSource(Protocol):
-    def cluster(self, probe: ClusterProbe) -> Answer:
+    def cluster(self, probes: Sequence[ClusterProbe]) -> Answers:
         """Conditions and events of cluster objects in the window."""
 
 
+@runtime_checkable
 class TopologySource(Protocol):
-    def topology(self, probe: TopologyProbe) -> Answer:
-        """Entities and edges as known at the window's end."""
+    def topology(self, probes: Sequence[TopologyProbe]) -> Answers:
+        """Entities and edges as known at the window's end, by a source that knows the entities themselves."""
 
 
-class TelemetryBackend(MetricSource, LogSource, TraceSource, ChangeSource, ClusterSource, TopologySource, Protocol):
-    """A backend for every modality; one that it does not have answers `not_recorded`."""
+@runtime_checkable
+class InventorySource(Protocol):
+    def inventory(self, probes: Sequence[InventoryProbe]) -> Answers:
+        """By which labels the source knows what exists, and what it knows of how that hangs together."""
+
+
+class TelemetryBackend(Protocol):
+    """One opened source. It also implements the protocols of the modalities it has, and no others."""
+
+    def together(self, probes: Sequence[Probe]) -> list[list[Probe]]:
+        """Which probes it answers by the same queries; the first groups first."""
 
     def interrupt(self) -> None:
         """Give up the queries being run now; they come back as timed out."""
@@ -82,19 +110,46 @@ class TelemetryBackend(MetricSource, LogSource, TraceSource, ChangeSource, Clust
     def close(self) -> None:
         """Release connections and memory."""
 
+    @property
+    def spent(self) -> Spent:
+        """What it has cost so far."""
+
+
+def one_by_one(probes: Sequence[Probe]) -> list[list[Probe]]:
+    """Every probe by itself, for backends that gain nothing by answering several together."""
+    return [[probe] for probe in probes]
+
+
+def by_tool(probes: Sequence[Probe]) -> list[list[Probe]]:
+    """All probes of a tool together, in the order in which the tools come first."""
+    groups: dict[str, list[Probe]] = {}
+    for probe in probes:
+        groups.setdefault(probe.tool, []).append(probe)
+    return list(groups.values())
+
+
+_PROTOCOLS: dict[str, type] = {
+    "metrics": MetricSource,
+    "logs": LogSource,
+    "traces": TraceSource,
+    "changes": ChangeSource,
+    "cluster": ClusterSource,
+    "topology": TopologySource,
+    "inventory": InventorySource,
+}
+
+
+def run_probes(backend: TelemetryBackend, probes: Sequence[Probe]) -> Answers:
+    """Put probes of one tool to a backend; a modality that it does not have was never recorded there."""
+    tool = probes[0].tool
+    protocol = _PROTOCOLS.get(tool)
+    if protocol is not None and isinstance(backend, protocol):
+        query: Callable[[Sequence[Probe]], Answers] = getattr(backend, tool)
+        return query(probes)
+    missing = Answer(status=ObservationStatus.NOT_RECORDED, detail=f"this source has no {tool}")
+    return iter([(probe, missing) for probe in probes])
+
 
 def run_probe(backend: TelemetryBackend, probe: Probe) -> Answer:
     """Put one probe to a backend."""
-    match probe:
-        case MetricProbe():
-            return backend.metrics(probe)
-        case LogProbe():
-            return backend.logs(probe)
-        case TraceProbe():
-            return backend.traces(probe)
-        case ChangeProbe():
-            return backend.changes(probe)
-        case ClusterProbe():
-            return backend.cluster(probe)
-        case TopologyProbe():
-            return backend.topology(probe)
+    return next(answer for found, answer in run_probes(backend, [probe]) if found.key == probe.key)

@@ -1,5 +1,6 @@
-"""One probe run, its answer redacted and committed. Every backend's answers enter the ledger through here."""
+"""Probes run, their answers redacted and committed. Every backend's answers enter the ledger through here."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import polars as pl
@@ -9,8 +10,8 @@ from polars.exceptions import PolarsError
 from activities.answers import encode
 from activities.memory.ledger import ArtifactTooLargeError, Ledger
 from activities.safety.redaction import Redactor, without_pseudonyms
-from activities.telemetry.backend import Answer, TelemetryBackend, run_probe
-from activities.telemetry.recorded.bundle import BundleError, SlowBundleError
+from activities.telemetry.backend import Answer, TelemetryBackend, run_probes
+from activities.telemetry.exceptions import QueryError, SourceRefusedError
 from workflows.contracts.canonical import digest_of
 from workflows.contracts.observation import Observation, ObservationStatus
 from workflows.contracts.probe import Probe
@@ -18,22 +19,27 @@ from workflows.contracts.probe import Probe
 LOG = structlog.stdlib.get_logger(__name__)
 
 
-def observe(ledger: Ledger, backend: TelemetryBackend, probe: Probe, *, in_round: int = 0) -> Observation:
-    """Run one probe and commit what came back; an answer that cannot be had is committed as its status.
+def observe(ledger: Ledger, backend: TelemetryBackend, probes: Sequence[Probe], *, in_round: int = 0) -> None:
+    """Run probes of one tool that are answered together, and commit each answer as it comes.
+
+    What cannot be had is committed as its status, for all that have no answer by then.
 
     Raises:
-        BackendUnavailableError: the backend could not be reached; nothing was committed.
+        BackendUnavailableError: the backend could not be reached; what was answered before is committed.
     """
+    missing = {probe.key: probe for probe in probes}
     try:
-        answer = run_probe(backend, probe)
-    except SlowBundleError as error:
-        answer = Answer(status=ObservationStatus.TIMEOUT, detail=error.brief)
-    except BundleError as error:
-        answer = Answer(status=ObservationStatus.ERROR, detail=error.brief)
+        for probe, answer in run_probes(backend, probes):
+            if missing.pop(probe.key, None) is not None:
+                commit(ledger, probe, answer, in_round=in_round)
+        without = Answer(status=ObservationStatus.ERROR, detail="the source gave no answer to this query")
+    except (QueryError, SourceRefusedError) as error:
+        without = Answer(status=error.status, detail=error.detail)
     except (ValueError, ArithmeticError, LookupError, TypeError, OSError, PolarsError) as error:
-        LOG.exception("probe.failed", probe_id=probe.key)
-        answer = Answer(status=ObservationStatus.ERROR, detail=f"the answer cannot be read: {error}".splitlines()[0])
-    return commit(ledger, probe, answer, in_round=in_round)
+        LOG.exception("probe.failed", probe_id=probes[0].key)
+        without = Answer(status=ObservationStatus.ERROR, detail=f"the answer cannot be read: {error}".splitlines()[0])
+    for probe in missing.values():
+        commit(ledger, probe, without, in_round=in_round)
 
 
 def commit(ledger: Ledger, probe: Probe, answer: Answer, *, in_round: int = 0) -> Observation:

@@ -1,15 +1,19 @@
 """Which queries an investigation runs, and in which order. A calculation: the same scope gives the same plan."""
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
+from workflows.contracts.environment import SourceRef
 from workflows.contracts.identifiers import EntityId
 from workflows.contracts.probe import (
+    MODALITIES,
     ChangeProbe,
     ClusterProbe,
+    InventoryProbe,
     LogProbe,
     MetricProbe,
+    Modality,
     Probe,
     TopologyProbe,
     TraceProbe,
@@ -33,9 +37,14 @@ def topology_probe(backend: str, as_of: datetime) -> TopologyProbe:
     return TopologyProbe(backend=backend, window=Window(start=as_of - EVENT_LOOKBACK, end=as_of))
 
 
+def inventory_probe(source: str, as_of: datetime) -> InventoryProbe:
+    """The first query to every source of an environment."""
+    return InventoryProbe(backend=source, window=Window(start=as_of - EVENT_LOOKBACK, end=as_of))
+
+
 def plan_probes(
     *,
-    backend: str,
+    sources: Sequence[SourceRef],
     as_of: datetime,
     kinds: Mapping[EntityId, str],
     edges: Iterable[tuple[EntityId, EntityId]],
@@ -44,7 +53,7 @@ def plan_probes(
     """Every query worth running, the most informative first.
 
     Args:
-        backend: who is queried.
+        sources: who is queried for what.
         as_of: the end of every window.
         kinds: every known entity and its kind.
         edges: (caller, callee) pairs and other relations; direction does not matter here.
@@ -58,17 +67,24 @@ def plan_probes(
     changes = Window(start=as_of - CHANGE_LOOKBACK, end=as_of)
     metrics = Window(start=as_of - METRIC_LOOKBACK, end=as_of)
     events = Window(start=as_of - EVENT_LOOKBACK, end=as_of)
-    plan: list[Probe] = [
-        ChangeProbe(backend=backend, window=changes),
-        ClusterProbe(backend=backend, window=events),
-    ]
+    plan: list[Probe] = []
+    plan += [ChangeProbe(backend=source, window=changes) for source in _having("changes", sources)]
+    plan += [ClusterProbe(backend=source, window=events) for source in _having("cluster", sources)]
+    traces, series, logs = [_having(modality, sources) for modality in ("traces", "metrics", "logs")]
     for name in order:
-        plan += [
-            TraceProbe(backend=backend, window=events, entity=name, expected_cost=2),
-            MetricProbe(backend=backend, window=metrics, entity=name, expected_cost=1),
-            LogProbe(backend=backend, window=events, entity=name, expected_cost=3),
-        ]
+        plan += [TraceProbe(backend=source, window=events, entity=name, expected_cost=2) for source in traces]
+        plan += [MetricProbe(backend=source, window=metrics, entity=name, expected_cost=1) for source in series]
+        plan += [LogProbe(backend=source, window=events, entity=name, expected_cost=3) for source in logs]
     return plan
+
+
+def everything_from(backend: str) -> tuple[SourceRef, ...]:
+    """One source that answers every query: a recording."""
+    return (SourceRef(name=backend, modalities=MODALITIES),)
+
+
+def _having(modality: Modality, sources: Sequence[SourceRef]) -> list[str]:
+    return [source.name for source in sources if modality in source.modalities]
 
 
 def _distances(

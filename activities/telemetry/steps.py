@@ -1,4 +1,4 @@
-"""The activities that query one configured backend: `scope` and `collect`."""
+"""The activities that query one source: `scope` or `inventory` first, then `collect`."""
 
 import time
 from collections import deque
@@ -16,23 +16,32 @@ from activities.memory.ledger_batch import LedgerBatch
 from activities.memory.store import Store
 from activities.progress import progressed
 from activities.step import Outcome, StepInterruptedError, run_step
-from activities.telemetry.backend import Answer, BackendUnavailableError, TelemetryBackend
+from activities.telemetry.backend import Answer, TelemetryBackend
+from activities.telemetry.entities import Resolver
+from activities.telemetry.exceptions import BackendUnavailableError, SourceRefusedError
 from activities.telemetry.observe import commit, observe
-from activities.telemetry.plan import plan_probes, topology_probe
-from activities.telemetry.recorded.bundle import BundleError
+from activities.telemetry.plan import everything_from, inventory_probe, plan_probes, topology_probe
+from activities.telemetry.planning import BEFORE_THE_PLAN, resolver_of
 from activities.turns import Turns
+from workflows.contracts.environment import EntityMapping
 from workflows.contracts.identifiers import EntityId
 from workflows.contracts.investigation import (
     CollectResult,
+    InventoryResult,
     InvestigationRequest,
     ScopeResult,
     StepInput,
 )
 from workflows.contracts.observation import Observation, ObservationStatus
 from workflows.contracts.probe import Probe
-from workflows.steps import COLLECT, COLLECT_BEFORE_0_5, SCOPE, TELEMETRY_TRIES
+from workflows.steps import COLLECT, COLLECT_BEFORE_0_5, INVENTORY, LIVE_TRIES, SCOPE, TELEMETRY_TRIES
 
-BackendFor = Callable[[InvestigationRequest], TelemetryBackend]
+BackendFor = Callable[[InvestigationRequest, Callable[[], Resolver]], TelemetryBackend]
+"""Opens the source for one attempt; the resolver, which says who is who, is made when it is wanted."""
+
+MappingsFor = Callable[[InvestigationRequest], tuple[EntityMapping, ...]]
+"""What people said about who is who in the request's environment."""
+
 LOOK_EVERY_S = 0.2
 AWAY_AFTER = 12
 """Queries in a row that cannot reach the backend, after which it is taken for away until the next attempt."""
@@ -42,12 +51,24 @@ AT_ONCE = 4
 
 
 class TelemetryActivities:
-    """Scope and collect against one backend, which is opened for each attempt and closed after it."""
+    """Queries to one source, which is opened for each attempt and closed after it."""
 
-    def __init__(self, store: Store, backend_for: BackendFor, turns: Turns | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        backend_for: BackendFor,
+        mappings_for: MappingsFor,
+        turns: Turns | None = None,
+    ) -> None:
         self._store = store
         self._turns = turns
         self._backend_for = backend_for
+        self._mappings_for = mappings_for
+
+    @activity.defn(name=INVENTORY.name, no_thread_cancel_exception=True)
+    def inventory(self, given: StepInput) -> InventoryResult:
+        """Query by which names this source knows what exists."""
+        return run_step(self._store, INVENTORY, given, self._inventory, turns=self._turns)
 
     @activity.defn(name=SCOPE.name, no_thread_cancel_exception=True)
     def scope(self, given: StepInput) -> ScopeResult:
@@ -64,12 +85,15 @@ class TelemetryActivities:
         """The same for investigations that began under an earlier version."""
         return run_step(self._store, COLLECT_BEFORE_0_5, given, self._collect, turns=self._turns)
 
+    def _inventory(self, ledger: Ledger, given: StepInput) -> Outcome:
+        probe = inventory_probe(given.source, given.request.as_of)
+        found = self._first(ledger, given, probe, INVENTORY.name)
+        return Outcome(InventoryResult(names=found.row_count), LedgerBatch().probes([probe]))
+
     def _scope(self, ledger: Ledger, given: StepInput) -> Outcome:
         request = given.request
         first = topology_probe(request.backend, request.as_of)
-        answer = ledger.observations().get(first.key)
-        if answer is None:
-            answer = self._query_first(ledger, request, first)
+        answer = self._first(ledger, given, first, SCOPE.name)
         rows = pl.DataFrame() if answer.artifact is None else decode(ledger.artifact(answer.artifact))
         kinds: dict[EntityId, str] = {}
         edges: list[tuple[EntityId, EntityId]] = []
@@ -81,7 +105,13 @@ class TelemetryActivities:
         alerting = [item.alert.entity for item in ledger.alerts() if item.alert.entity is not None]
         for name in alerting:
             kinds.setdefault(name, name.partition(":")[0])
-        full = plan_probes(backend=request.backend, as_of=request.as_of, kinds=kinds, edges=edges, alerting=alerting)
+        full = plan_probes(
+            sources=everything_from(request.backend),
+            as_of=request.as_of,
+            kinds=kinds,
+            edges=edges,
+            alerting=alerting,
+        )
         room = max(0, request.budget.probes - 1)
         return Outcome(
             ScopeResult(
@@ -92,20 +122,23 @@ class TelemetryActivities:
             LedgerBatch().probes([first, *full]),
         )
 
-    def _query_first(self, ledger: Ledger, request: InvestigationRequest, first: Probe) -> Observation:
-        """What exists. On the last attempt an unreachable backend is an answer too: the alert's entity is left."""
+    def _first(self, ledger: Ledger, given: StepInput, first: Probe, step: str) -> Observation:
+        """What exists. On the last attempt an unreachable source is an answer too: the alert's entity is left."""
+        answer = ledger.observations().get(first.key)
+        if answer is not None:
+            return answer
         try:
-            with self._backend(request) as backend:
-                return observe(ledger, backend, first)
-        except (BackendUnavailableError, BundleError) as error:
-            return commit(ledger, first, _unanswered(ledger, SCOPE.name, error))
+            with self._backend(ledger, given) as backend:
+                observe(ledger, backend, [first])
+        except (BackendUnavailableError, SourceRefusedError) as error:
+            return commit(ledger, first, _unanswered(ledger, step, given.source, error))
+        return ledger.observations()[first.key]
 
     def _collect(self, ledger: Ledger, given: StepInput) -> Outcome:
         request = given.request
         started = time.monotonic()
         spent = sum(len(ledger.answered_keys(number)) for number in range(given.round))
-        planned = ledger.probes(given.round)
-        plan = planned[: max(0, request.budget.probes - spent)]
+        planned, plan = self._planned(ledger, given, room=max(0, request.budget.probes - spent))
         known = ledger.answered_keys(given.round)
         missing = [probe for probe in plan if probe.key not in known]
         if missing and given.stopped_by is None:
@@ -120,29 +153,52 @@ class TelemetryActivities:
             )
         )
 
+    def _planned(self, ledger: Ledger, given: StepInput, *, room: int) -> tuple[list[Probe], list[Probe]]:
+        """The probes of this round that are put to this source, and those of them that the budget has room for."""
+        planned = ledger.probes(given.round)
+        if not given.source:
+            return planned, planned[:room]
+        planned = [probe for probe in planned if probe.tool not in BEFORE_THE_PLAN]
+        ours = [probe for probe in planned if probe.backend == given.source]
+        return ours, [probe for probe in planned[:room] if probe.backend == given.source]
+
     def _query_all(self, ledger: Ledger, given: StepInput, missing: list[Probe], *, deadline: float) -> None:
         try:
-            with self._backend(given.request) as backend:
+            with self._backend(ledger, given) as backend:
                 _in_parallel(
-                    lambda probe: observe(ledger, backend, probe, in_round=given.round),
-                    missing,
+                    lambda probes: observe(ledger, backend, probes, in_round=given.round),
+                    backend.together(missing),
                     deadline,
                     backend.interrupt,
                 )
-        except (BackendUnavailableError, BundleError) as error:
-            answer = _unanswered(ledger, COLLECT.name, error)
+        except (BackendUnavailableError, SourceRefusedError) as error:
+            answer = _unanswered(ledger, COLLECT.name, given.source, error)
             known = ledger.answered_keys(given.round)
             for probe in missing:
                 if probe.key not in known:
                     commit(ledger, probe, answer, in_round=given.round)
 
     @contextmanager
-    def _backend(self, request: InvestigationRequest) -> Iterator[TelemetryBackend]:
-        backend = self._backend_for(request)
+    def _backend(self, ledger: Ledger, given: StepInput) -> Iterator[TelemetryBackend]:
+        """The source, open; what it was troubled with is recorded however this ends.
+
+        Raises:
+            BackendUnavailableError: it cannot be reached.
+            SourceRefusedError: it cannot be used as it is configured.
+        """
+        backend = self._backend_for(given.request, lambda: self._resolver(ledger, given.request))
         try:
             yield backend
         finally:
             backend.close()
+            spent = backend.spent
+            if spent.queries:
+                ledger.record_use(
+                    given.source, queries=spent.queries, bytes_received=spent.bytes_received, at=datetime.now(UTC)
+                )
+
+    def _resolver(self, ledger: Ledger, request: InvestigationRequest) -> Resolver:
+        return resolver_of(ledger, self._mappings_for(request))
 
 
 def _attempt_is_over() -> bool:
@@ -151,25 +207,27 @@ def _attempt_is_over() -> bool:
     return activity.is_cancelled() and not (details is not None and details.cancel_requested)
 
 
-def _unanswered(ledger: Ledger, step: str, error: BackendUnavailableError | BundleError) -> Answer:
+def _unanswered(ledger: Ledger, step: str, source: str, error: BackendUnavailableError | SourceRefusedError) -> Answer:
     """The answer that stands for an error.
 
-    Only a backend that could not be reached counts as a try; a worker or a database that was away does not.
+    Only a source that could not be reached counts as a try; a worker or a database that was away does not.
 
     Raises:
         BackendUnavailableError: it is one, and there are tries left.
     """
-    if isinstance(error, BundleError):
-        return Answer(status=ObservationStatus.ERROR, detail=error.brief)
-    if ledger.record_failure(f"unreachable:{step}", sentence=str(error), at=datetime.now(UTC)) < TELEMETRY_TRIES:
+    if isinstance(error, SourceRefusedError):
+        return Answer(status=error.status, detail=error.detail)
+    kind = f"unreachable:{step}@{source}" if source else f"unreachable:{step}"
+    tries = LIVE_TRIES if source else TELEMETRY_TRIES
+    if ledger.record_failure(kind, sentence=str(error), at=datetime.now(UTC)) < tries:
         raise error
     return Answer(status=ObservationStatus.UNAVAILABLE, detail=str(error))
 
 
 def _in_parallel(
-    work: Callable[[Probe], object], probes: list[Probe], deadline: float, give_up: Callable[[], None]
+    work: Callable[[list[Probe]], object], groups: list[list[Probe]], deadline: float, give_up: Callable[[], None]
 ) -> None:
-    """Work on probes in order, a few at once, until all are done, time is up or the activity is cancelled.
+    """Work on groups of probes in order, a few at once, until all are done, time is up or the activity is cancelled.
 
     When it ends early, `give_up` is called until those still under way have come back. A query that cannot reach
     the backend does not stop the others, until several in a row say that it is really away.
@@ -179,7 +237,7 @@ def _in_parallel(
     """
     unreachable: BackendUnavailableError | None = None
     in_a_row = 0
-    waiting = deque(probes)
+    waiting = deque(groups)
     running: set[Future[object]] = set()
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="probe") as pool:
         while waiting or running:

@@ -7,15 +7,16 @@ from pathlib import Path
 import pytest
 from temporalio.client import Client
 
-from activities.telemetry.backend import Answer, BackendUnavailableError, TelemetryBackend
+from activities.telemetry.backend import Answer, TelemetryBackend
+from activities.telemetry.exceptions import BackendUnavailableError, SlowBundleError
 from activities.telemetry.recorded import RecordedBackend, open_bundle
-from activities.telemetry.recorded.bundle import SlowBundleError
-from activities.telemetry.recorded.database import BundleDatabase
+from activities.telemetry.reduction import ReductionDatabase
+from activities.telemetry.steps import BackendFor
 from infra.settings import Settings
 from tests.conftest import own_data_dir, recorded
 from tests.running import finish, start
 from workers.installation import RECORDED, Installation, open_installation
-from workers.worker import BackendFor, running_workers
+from workers.worker import running_workers
 from workflows.contracts.investigation import InvestigationRequest
 from workflows.contracts.observation import ObservationStatus
 from workflows.contracts.probe import MetricProbe
@@ -27,30 +28,30 @@ class LosesItsTongue(RecordedBackend):
 
     answers_left = 3
 
-    def metrics(self, probe: MetricProbe) -> Answer:
+    def _metrics(self, probe: MetricProbe) -> Answer:
         if type(self).answers_left <= 0:
             raise BackendUnavailableError("connection refused")
         type(self).answers_left -= 1
-        return super().metrics(probe)
+        return super()._metrics(probe)
 
 
 class TakesItsTime(RecordedBackend):
     """Needs longer for its queries than a worker has to shut down."""
 
-    def metrics(self, probe: MetricProbe) -> Answer:
+    def _metrics(self, probe: MetricProbe) -> Answer:
         time.sleep(4)
-        return super().metrics(probe)
+        return super()._metrics(probe)
 
 
-def away(_request: InvestigationRequest) -> TelemetryBackend:
+def away(_request: InvestigationRequest, _who: object) -> TelemetryBackend:
     raise BackendUnavailableError("connection refused")
 
 
-def half_way(request: InvestigationRequest) -> TelemetryBackend:
+def half_way(request: InvestigationRequest, _who: object) -> TelemetryBackend:
     return LosesItsTongue(open_bundle(Path(request.source)))
 
 
-def slow(request: InvestigationRequest) -> TelemetryBackend:
+def slow(request: InvestigationRequest, _who: object) -> TelemetryBackend:
     return TakesItsTime(open_bundle(Path(request.source)))
 
 
@@ -100,7 +101,7 @@ async def test_an_unreachable_backend_becomes_a_status(backend_for: BackendFor) 
 
 
 def test_a_question_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
-    database = BundleDatabase(tmp_path, scratch=tmp_path, threads=1, memory_mb=200, query_seconds=0.2)
+    database = ReductionDatabase(tmp_path, scratch=tmp_path, threads=1, memory_mb=200, query_seconds=0.2)
     endless = "SELECT count(*) FROM range(1000000) a, range(1000000) b WHERE (a.range * b.range) % 7 = 3"
     with pytest.raises(SlowBundleError, match="took longer"):
         database.fetch(endless, {}, file=tmp_path / "f.parquet")

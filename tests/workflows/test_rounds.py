@@ -13,12 +13,13 @@ from activities.memory.steps import MemoryActivities
 from activities.memory.store import Store
 from activities.memory.uuid7 import uuid7
 from activities.step import Outcome, run_step
-from activities.telemetry.plan import plan_probes, topology_probe
+from activities.telemetry.plan import everything_from, plan_probes, topology_probe
 from activities.telemetry.recorded import open_bundle
 from activities.telemetry.steps import TelemetryActivities
 from tests.conftest import recorded
 from tests.running import options_for, quick_ingestion
 from workers.installation import Installation
+from workers.worker import no_mappings
 from workflows import steps
 from workflows.contracts.identifiers import EntityId
 from workflows.contracts.investigation import InvestigationRequest, ScopeResult, StepInput
@@ -55,7 +56,9 @@ class Planner:
 
     def _plan(self, _ledger: Ledger, given: StepInput) -> Outcome:
         as_of, name = given.request.as_of, ABOUT[given.round]
-        about = plan_probes(backend="recorded", as_of=as_of, kinds={name: "service"}, edges=[], alerting=[ABOUT[0]])
+        about = plan_probes(
+            sources=everything_from("recorded"), as_of=as_of, kinds={name: "service"}, edges=[], alerting=[ABOUT[0]]
+        )
         probes: list[Probe] = [topology_probe("recorded", as_of), *about]
         batch = LedgerBatch(in_round=given.round).probes(probes)
         return Outcome(ScopeResult(entities=1, probes_planned=len(probes)), batch)
@@ -68,7 +71,7 @@ async def test_a_second_round_changes_the_ranking_and_keeps_the_first(installati
         await quick_ingestion(installation, client).record(open_bundle(folder).alert, options_for(folder))
     ).request
     store = installation.store
-    telemetry, memory = TelemetryActivities(store, installation.recorded_backend), MemoryActivities(store)
+    telemetry, memory = TelemetryActivities(store, installation.recorded_backend, no_mappings), MemoryActivities(store)
     diagnosis, planner = DiagnosisActivities(store), Planner(store)
     doing = [telemetry.collect, diagnosis.findings, diagnosis.rank, diagnosis.conclude, memory.publish, planner.plan]
     with ThreadPoolExecutor(4) as pool:

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints, model_validator
 
 from workflows.contracts.contract import Contract, Instant
+from workflows.contracts.environment import MOST_SOURCES, EntityMapping, EnvironmentName, SourceRef
 from workflows.contracts.identifiers import Digest, EntityName
 
 BundleId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
@@ -72,6 +73,15 @@ class BundleManifest(Contract):
 
     remembered: RecordedFile | None = None
     """Past incidents that the captured investigation recalled."""
+
+    environment: EnvironmentName | None = None
+    """Of a captured live investigation: where it ran."""
+
+    sources: Annotated[tuple[SourceRef, ...], Field(max_length=MOST_SOURCES)] = ()
+    """Of a captured live investigation: what was queried where."""
+
+    mappings: tuple[EntityMapping, ...] = ()
+    """Of a captured live investigation: what people had said about who is who."""
 
     counters: tuple[str, ...] = ()
     """Metrics that are cumulative counters; a reader turns them into rates per second."""

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from workflows.contracts.alert import Severity
 from workflows.contracts.contract import Contract, EvolvedContract, Instant
+from workflows.contracts.environment import MOST_SOURCES, SourceRef
 from workflows.contracts.identifiers import (
     DEFAULT_TENANT,
     Digest,
@@ -49,16 +50,22 @@ class InvestigationRequest(Contract):
 
     purpose: Purpose = Purpose.LIVE
     backend: Name
-    """The telemetry backend that is queried; its queue is `telemetry-<backend>`."""
+    """Who answers: `live` is the environment's sources, each on a queue of its own; another one is queried on
+    `telemetry-<backend>`."""
 
     source: Annotated[str, Field(max_length=4096)] = ""
-    """For the `recorded` backend: the bundle's folder. Empty for live backends."""
+    """For the `recorded` backend: the bundle's folder. Empty for a live environment."""
+
+    sources: Annotated[tuple[SourceRef, ...], Field(max_length=MOST_SOURCES)] = ()
+    """Of a live environment, or of one that was captured: what is queried where. Empty: `backend` answers all."""
 
     memory_scope: Annotated[str, Field(min_length=1, max_length=256)] = "live"
     """Which past incidents it may recall and will add to: `live`, or one of its own per replay."""
 
     service: Annotated[str, Field(max_length=200)] = ""
     environment: Annotated[str, Field(max_length=200)] = ""
+    """The environment's name; of a recording, what the alert's labels say."""
+
     severity: Severity = Severity.UNKNOWN
     budget: Budget = Budget()
     retry_interval: timedelta = timedelta(seconds=1)
@@ -87,6 +94,14 @@ class StepInput(Contract):
 
     failed_steps: tuple[str, ...] = ()
     """Steps that met a defect of ours; the report names them."""
+
+    source: str = ""
+    """The one source of the environment that this step queries; empty for all others."""
+
+
+class InventoryResult(Contract):
+    names: int
+    """Label sets by which the source knows what exists."""
 
 
 class ScopeResult(Contract):
@@ -156,6 +171,8 @@ class RememberResult(Contract):
 class Phase(StrEnum):
     """What an investigation is doing."""
 
+    INVENTORY = "inventory"
+    PLAN = "plan"
     SCOPE = "scope"
     RECALL = "recall"
     COLLECT = "collect"

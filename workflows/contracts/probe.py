@@ -91,14 +91,32 @@ class TopologyProbe(_Question):
     max_rows: Annotated[int, Field(gt=0)] = 100_000
 
 
+class InventoryProbe(_Question):
+    """By which names a source knows what exists. Answer: rows of (labels, relation, other)."""
+
+    tool: Literal["inventory"] = "inventory"
+    max_rows: Annotated[int, Field(gt=0)] = 200_000
+
+
+class NamesProbe(_Question):
+    """Which entity each name stands for, as resolved from the inventories. Answer: rows of (source, labels, entity,
+    rule).
+    """
+
+    tool: Literal["names"] = "names"
+    max_rows: Annotated[int, Field(gt=0)] = 200_000
+
+
 Probe = Annotated[
-    MetricProbe | LogProbe | TraceProbe | ChangeProbe | ClusterProbe | TopologyProbe,
+    MetricProbe | LogProbe | TraceProbe | ChangeProbe | ClusterProbe | TopologyProbe | InventoryProbe | NamesProbe,
     Field(discriminator="tool"),
 ]
 PROBE: TypeAdapter[Probe] = TypeAdapter(Probe)
 
 Modality = Literal["metrics", "logs", "traces", "changes", "cluster", "topology"]
 MODALITIES: tuple[Modality, ...] = ("metrics", "logs", "traces", "changes", "cluster", "topology")
+Tool = Literal["metrics", "logs", "traces", "changes", "cluster", "topology", "inventory", "names"]
+"""What is queried: a modality, or how the sources' names hang together."""
 
 
 def entity_of(probe: Probe) -> EntityId | None:

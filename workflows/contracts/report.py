@@ -143,6 +143,15 @@ class StepTiming(Contract):
     duration: timedelta
 
 
+class SourceUse(Contract):
+    """What an investigation has cost one source of its environment."""
+
+    source: str
+    queries: int
+    bytes_received: int
+    """Over the network, as compressed as the server sent them."""
+
+
 class ReportRun(EvolvedContract):
     """How this run went: ids, times, cost. Differs between equal runs."""
 
@@ -162,6 +171,9 @@ class ReportRun(EvolvedContract):
     tokens: int = 0
     retries: int = 0
     steps: tuple[StepTiming, ...] = ()
+    sources: tuple[SourceUse, ...] = ()
+    """Empty where a recording answered."""
+
     stopped_by: str | None = None
     """`budget`, `person` or `cancel` when it ended early."""
 

@@ -1,6 +1,5 @@
 """Answers probes from a bundle, clamped to what was visible then."""
 
-import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -10,10 +9,18 @@ from pathlib import Path
 import polars as pl
 
 from activities.answers import COLUMNS
-from activities.telemetry.backend import Answer, answered
-from activities.telemetry.recorded import queries
-from activities.telemetry.recorded.bundle import Bundle, BundleError
-from activities.telemetry.recorded.database import DEFAULT_QUERY_S, BundleDatabase, Parameters, Row
+from activities.telemetry.backend import Answer, Answers, Spent, answered, one_by_one
+from activities.telemetry.exceptions import BundleError
+from activities.telemetry.recorded.bundle import Bundle
+from activities.telemetry.reduction import (
+    DEFAULT_QUERY_S,
+    Parameters,
+    Reduction,
+    ReductionDatabase,
+    Row,
+    bounded,
+    queries,
+)
 from activities.telemetry.series import rates, with_ratios
 from workflows.contracts.change import Change
 from workflows.contracts.cluster import ClusterCondition
@@ -24,6 +31,7 @@ from workflows.contracts.probe import (
     LogProbe,
     MetricProbe,
     Modality,
+    Probe,
     TopologyProbe,
     TraceProbe,
     Window,
@@ -35,9 +43,6 @@ Edge = tuple[str, str, str]
 TABLES: tuple[Modality, ...] = ("metrics", "logs", "traces")
 MOST_ROWS = 200_000_000
 LONGEST_ENTITY = 1_024
-TEMPLATES_KEPT = 2_000
-"""Distinct masked lines of one entity that an answer carries, the most frequent first."""
-
 REQUEST_COLUMNS = frozenset(("trace_id", "span_id"))
 """Text columns by which lines of one request are put in order, where a recording has both."""
 
@@ -85,13 +90,11 @@ class RecordedBackend:
     ) -> None:
         self._bundle = bundle
         self._visible = Window(start=bundle.manifest.visible.start, end=bundle.manifest.visible.end)
-        self._lock = threading.Lock()
-        self._joined_spans = False
-        self._unusable_spans: dict[str, int] = {}
         self._columns: dict[Modality, frozenset[str]] = {}
-        self._database = BundleDatabase(
+        self._database = ReductionDatabase(
             bundle.folder, scratch=scratch, threads=threads, memory_mb=memory_mb, query_seconds=query_seconds
         )
+        self._reduction = Reduction(self._database)
 
     def close(self) -> None:
         """Release memory and scratch files."""
@@ -100,6 +103,39 @@ class RecordedBackend:
     def interrupt(self) -> None:
         """Give up the queries being run now."""
         self._database.interrupt()
+
+    @property
+    def spent(self) -> Spent:
+        """Nothing of anybody else's."""
+        return Spent()
+
+    def together(self, probes: Sequence[Probe]) -> list[list[Probe]]:
+        """Each by itself."""
+        return one_by_one(probes)
+
+    def metrics(self, probes: Sequence[MetricProbe]) -> Answers:
+        """All series of each entity."""
+        return ((probe, self._metrics(probe)) for probe in probes)
+
+    def logs(self, probes: Sequence[LogProbe]) -> Answers:
+        """Masked lines of each entity."""
+        return ((probe, self._logs(probe)) for probe in probes)
+
+    def traces(self, probes: Sequence[TraceProbe]) -> Answers:
+        """Spans of each entity."""
+        return ((probe, self._traces(probe)) for probe in probes)
+
+    def changes(self, probes: Sequence[ChangeProbe]) -> Answers:
+        """Recorded changes."""
+        return ((probe, self._changes(probe)) for probe in probes)
+
+    def cluster(self, probes: Sequence[ClusterProbe]) -> Answers:
+        """Recorded conditions."""
+        return ((probe, self._cluster(probe)) for probe in probes)
+
+    def topology(self, probes: Sequence[TopologyProbe]) -> Answers:
+        """What exists."""
+        return ((probe, self._topology(probe)) for probe in probes)
 
     def check(self) -> None:
         """Read every JSON file and look at the footer of every Parquet file.
@@ -118,7 +154,7 @@ class RecordedBackend:
                 if isinstance(rows, int) and rows > MOST_ROWS:
                     raise BundleError(path, f"holds {rows:,} rows, at most {MOST_ROWS:,} are read", "Record less.")
 
-    def metrics(self, probe: MetricProbe) -> Answer:
+    def _metrics(self, probe: MetricProbe) -> Answer:
         """All series of one entity, counters as rates, with mean durations and error ratios."""
         window = self._clamp(probe.window)
         if self._bundle.manifest.metrics is None:
@@ -140,51 +176,26 @@ class RecordedBackend:
             detail=f"{unusable} values were not finite numbers and are left out" if unusable else "",
         )
 
-    def logs(self, probe: LogProbe) -> Answer:
+    def _logs(self, probe: LogProbe) -> Answer:
         """Masked lines of one entity with counts per bucket."""
         window = self._clamp(probe.window)
         if self._bundle.manifest.logs is None:
             return _not_recorded("logs")
         if window is None:
             return _outside()
-        file = self._file("logs")
-        rows = self._fetch(
-            queries.LOGS_OF_REQUESTS if self._columns["logs"] >= REQUEST_COLUMNS else queries.LOGS,
-            {
-                **self._span(window),
-                "file": file,
-                "entity": probe.entity,
-                "bucket": _microseconds(probe.bucket),
-                "templates": TEMPLATES_KEPT,
-                "rows": probe.max_rows + queries.LIMIT_MARGIN,
-            },
-        )
-        return self._bounded("logs", rows, probe.max_rows, window)
+        file = Path(self._file("logs"))
+        return self._reduction.logs(file, probe, window, of_requests=self._columns["logs"] >= REQUEST_COLUMNS)
 
-    def traces(self, probe: TraceProbe) -> Answer:
+    def _traces(self, probe: TraceProbe) -> Answer:
         """Spans of one entity by operation, caller and bucket."""
         window = self._clamp(probe.window)
         if self._bundle.manifest.traces is None:
             return _not_recorded("traces")
         if window is None:
             return _outside()
-        self._join_spans()
-        rows = self._fetch(
-            queries.TRACES,
-            {
-                "entity": probe.entity,
-                "start": _epoch_us(window.start),
-                "stop": _epoch_us(window.end),
-                "bucket": _microseconds(probe.bucket),
-                "rows": probe.max_rows + queries.LIMIT_MARGIN,
-            },
-            self._file("traces"),
-        )
-        found = self._bounded("traces", rows, probe.max_rows, window)
-        lost = self._unusable_spans.get(probe.entity)
-        return replace(found, detail=f"{lost} spans have impossible durations and are left out") if lost else found
+        return self._reduction.traces(self._joined_spans(), probe, window)
 
-    def changes(self, probe: ChangeProbe) -> Answer:
+    def _changes(self, probe: ChangeProbe) -> Answer:
         """Recorded changes in the window."""
         window = self._clamp(probe.window)
         if self._bundle.manifest.changes is None:
@@ -192,9 +203,9 @@ class RecordedBackend:
         if window is None:
             return _outside()
         rows = [_change_row(item) for item in self._bundle.changes() if window.start <= item.at < window.end]
-        return self._bounded("changes", sorted(rows, key=repr), probe.max_rows, window)
+        return bounded("changes", sorted(rows, key=repr), probe.max_rows, window)
 
-    def cluster(self, probe: ClusterProbe) -> Answer:
+    def _cluster(self, probe: ClusterProbe) -> Answer:
         """Recorded cluster conditions in the window."""
         window = self._clamp(probe.window)
         if self._bundle.manifest.cluster is None:
@@ -202,9 +213,9 @@ class RecordedBackend:
         if window is None:
             return _outside()
         rows = [_cluster_row(item) for item in self._bundle.cluster() if window.start <= item.at < window.end]
-        return self._bounded("cluster", sorted(rows, key=repr), probe.max_rows, window)
+        return bounded("cluster", sorted(rows, key=repr), probe.max_rows, window)
 
-    def topology(self, probe: TopologyProbe) -> Answer:
+    def _topology(self, probe: TopologyProbe) -> Answer:
         """Declared entities and edges, those seen in traces, and every entity that left telemetry.
 
         A file that cannot be read costs what it alone knows; the answer is `truncated` and names it.
@@ -215,7 +226,7 @@ class RecordedBackend:
             try:
                 return list(source())
             except BundleError as error:
-                problems.append(error.brief)
+                problems.append(error.detail)
                 return []
 
         kinds: dict[str, str] = {}
@@ -234,7 +245,7 @@ class RecordedBackend:
             problems.append(f"{len(unusable)} entities have names that cannot be used and are left out")
         rows: list[Row] = [(name, "", kind, "declared", 1.0) for name, kind in kinds.items() if _is_entity(name)]
         rows += [(*edge, *value) for edge, value in edges.items() if _is_entity(edge[0]) and _is_entity(edge[1])]
-        found = self._bounded("topology", sorted(rows, key=repr), probe.max_rows, self._visible)
+        found = bounded("topology", sorted(rows, key=repr), probe.max_rows, self._visible)
         return replace(found, status=ObservationStatus.TRUNCATED, detail="; ".join(problems)) if problems else found
 
     def _declared(self, kinds: dict[str, str], edges: dict[Edge, tuple[str, float]]) -> Iterable[Edge]:
@@ -247,9 +258,7 @@ class RecordedBackend:
     def _traced(self, limit: int) -> Iterable[Edge]:
         if self._bundle.manifest.traces is None:
             return ()
-        self._join_spans()
-        rows = self._fetch(queries.TRACE_EDGES, {"rows": limit}, self._file("traces"))
-        return [(str(source), str(target), "calls") for source, target in rows]
+        return [(*pair, "calls") for pair in self._reduction.calls(self._joined_spans(), limit)]
 
     def _entities(self, modality: Modality, limit: int) -> Iterable[Edge]:
         if self._bundle.recorded(modality) is None:
@@ -257,18 +266,10 @@ class RecordedBackend:
         rows = self._fetch(queries.ENTITIES, {"file": self._file(modality), "rows": limit})
         return [(str(row[0]), "", "") for row in rows]
 
-    def _join_spans(self) -> None:
-        with self._lock:
-            if self._joined_spans:
-                return
-            file = self._file("traces")
-            parameters: Parameters = {**self._span(self._visible), "file": file}
-            unusable = self._fetch(queries.UNUSABLE_SPANS, parameters)
-            self._unusable_spans = {str(name): count for name, count in unusable if isinstance(count, int)}
-            self._fetch(queries.SPANS, parameters)
-            self._fetch(queries.COVERED, {}, file)
-            self._fetch(queries.SPAN_FACTS, {}, file)
-            self._joined_spans = True
+    def _joined_spans(self) -> Path:
+        file = Path(self._file("traces"))
+        self._reduction.join_spans(file, self._visible)
+        return file
 
     def _clamp(self, window: Window) -> Window | None:
         start, end = max(window.start, self._visible.start), min(window.end, self._visible.end)
@@ -302,14 +303,6 @@ class RecordedBackend:
         """Rows of a query over `file`, which is the parameter of that name when not given."""
         return self._database.fetch(sql, parameters, file=Path(file or str(parameters["file"])))
 
-    def _bounded(self, modality: Modality, rows: Sequence[Row], limit: int, window: Window) -> Answer:
-        schema = COLUMNS[modality]
-        plain = {name: pl.Int64 if isinstance(kind, pl.Datetime) else kind for name, kind in schema.items()}
-        frame = pl.DataFrame(list(rows[:limit]), schema=plain, orient="row").with_columns(
-            pl.from_epoch("ts", time_unit="us").dt.replace_time_zone("UTC") if "ts" in schema else []
-        )
-        return answered(frame, window, total=len(rows) if len(rows) > limit else None)
-
 
 def _is_entity(name: str) -> bool:
     return 0 < len(name) <= LONGEST_ENTITY and not any(char < " " or char == "\x7f" for char in name)
@@ -328,10 +321,6 @@ def _outside() -> Answer:
 
 def _epoch_us(moment: datetime) -> int:
     return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
-
-
-def _microseconds(span: timedelta) -> int:
-    return span // timedelta(microseconds=1)
 
 
 def _change_row(item: Change) -> Row:

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from activities.telemetry.exceptions import BundleError
 from workflows.contracts.alert import Alert
 from workflows.contracts.bundle import BundleManifest, PastIncident, RecordedFile
 from workflows.contracts.change import Change
@@ -39,31 +40,6 @@ _CHANGES: TypeAdapter[tuple[Change, ...]] = TypeAdapter(tuple[Change, ...])
 _ALERTS: TypeAdapter[tuple[Alert, ...]] = TypeAdapter(tuple[Alert, ...])
 _REMEMBERED: TypeAdapter[tuple[PastIncident, ...]] = TypeAdapter(tuple[PastIncident, ...])
 _CLUSTER: TypeAdapter[tuple[ClusterCondition, ...]] = TypeAdapter(tuple[ClusterCondition, ...])
-
-
-class BundleError(Exception):
-    """A bundle cannot be used. Caught by the command line and by the probe that met it.
-
-    Attributes:
-        file: the file at fault.
-        problem: what is wrong with it.
-        remedy: what to do.
-    """
-
-    def __init__(self, file: Path, problem: str, remedy: str) -> None:
-        super().__init__(f"{file}: {problem}. {remedy}")
-        self.file = file
-        self.problem = problem
-        self.remedy = remedy
-
-    @property
-    def brief(self) -> str:
-        """The message without the folder: equal bundles give equal reports wherever they lie."""
-        return f"{self.file.name}: {self.problem}. {self.remedy}"
-
-
-class SlowBundleError(BundleError):
-    """A query to a bundle took longer than it may."""
 
 
 @dataclass(frozen=True, kw_only=True)

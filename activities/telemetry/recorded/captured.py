@@ -1,5 +1,6 @@
 """Answers a captured investigation got, given again to the same queries."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
@@ -9,13 +10,15 @@ from pydantic import ValidationError
 from zstandard import ZstdError
 
 from activities.answers import decode
-from activities.telemetry.backend import Answer
-from activities.telemetry.recorded.bundle import Bundle, BundleError
+from activities.telemetry.backend import Answer, Answers, Spent, one_by_one
+from activities.telemetry.exceptions import BundleError
+from activities.telemetry.recorded.bundle import Bundle
 from workflows.contracts.observation import Observation, ObservationStatus
 from workflows.contracts.probe import (
     PROBE,
     ChangeProbe,
     ClusterProbe,
+    InventoryProbe,
     LogProbe,
     MetricProbe,
     Probe,
@@ -66,29 +69,42 @@ class CapturedBackend:
         except ValidationError as error:
             raise self._damaged("a query cannot be read") from error
 
-    def metrics(self, probe: MetricProbe) -> Answer:
-        """As it was answered."""
-        return self._again(probe)
+    @property
+    def spent(self) -> Spent:
+        """Nothing of anybody else's."""
+        return Spent()
 
-    def logs(self, probe: LogProbe) -> Answer:
-        """As it was answered."""
-        return self._again(probe)
+    def together(self, probes: Sequence[Probe]) -> list[list[Probe]]:
+        """Each by itself."""
+        return one_by_one(probes)
 
-    def traces(self, probe: TraceProbe) -> Answer:
-        """As it was answered."""
-        return self._again(probe)
+    def metrics(self, probes: Sequence[MetricProbe]) -> Answers:
+        """As they were answered."""
+        return self._again(probes)
 
-    def changes(self, probe: ChangeProbe) -> Answer:
-        """As it was answered."""
-        return self._again(probe)
+    def logs(self, probes: Sequence[LogProbe]) -> Answers:
+        """As they were answered."""
+        return self._again(probes)
 
-    def cluster(self, probe: ClusterProbe) -> Answer:
-        """As it was answered."""
-        return self._again(probe)
+    def traces(self, probes: Sequence[TraceProbe]) -> Answers:
+        """As they were answered."""
+        return self._again(probes)
 
-    def topology(self, probe: TopologyProbe) -> Answer:
-        """As it was answered."""
-        return self._again(probe)
+    def changes(self, probes: Sequence[ChangeProbe]) -> Answers:
+        """As they were answered."""
+        return self._again(probes)
+
+    def cluster(self, probes: Sequence[ClusterProbe]) -> Answers:
+        """As they were answered."""
+        return self._again(probes)
+
+    def topology(self, probes: Sequence[TopologyProbe]) -> Answers:
+        """As they were answered."""
+        return self._again(probes)
+
+    def inventory(self, probes: Sequence[InventoryProbe]) -> Answers:
+        """As they were answered."""
+        return self._again(probes)
 
     def interrupt(self) -> None:
         """Nothing here takes long."""
@@ -96,11 +112,13 @@ class CapturedBackend:
     def close(self) -> None:
         """Nothing is held open."""
 
-    def _again(self, probe: Probe) -> Answer:
-        found = self._rows.get(probe.key)
-        if found is None:
-            return Answer(status=ObservationStatus.NOT_RECORDED, detail=NEVER_RUN)
-        return self._answer(*found)
+    def _again(self, probes: Sequence[Probe]) -> Answers:
+        for probe in probes:
+            found = self._rows.get(probe.key)
+            if found is None:
+                yield probe, Answer(status=ObservationStatus.NOT_RECORDED, detail=NEVER_RUN)
+            else:
+                yield probe, self._answer(*found)
 
     def _answer(self, body: str, content: bytes | None) -> Answer:
         try:

@@ -25,6 +25,7 @@ def test_every_parameter_says_what_it_means() -> None:
 
 DEFINITIONS = {
     "change_points.LATER": "a mark in place of a number",
+    "change_points.EARLIER": "another one",
     "wording._SECONDS": "units",
     "verification.TOLERANCE": "the digits that a number of a claim is rounded to",
 }

@@ -71,10 +71,11 @@ LOGS_OF_REQUESTS = _LOGS.format(
 )
 """For lines that name their trace and span: each is reported with the line before it."""
 
-SPANS = """
+_SPANS = """
 CREATE OR REPLACE TABLE span AS
 SELECT trace_id, span_id, coalesce(parent_span_id, '') AS parent_span_id, entity, left(operation, 512) AS operation,
-       coalesce(peer, '') AS peer, coalesce(error, false) AS error, epoch_us(ts) AS start_us, duration_us
+       coalesce(peer, '') AS peer, coalesce(error, false) AS error, epoch_us(ts) AS start_us, duration_us,
+       {weight} AS weight
 FROM read_parquet($file)
 WHERE ts >= $start AND duration_us BETWEEN 0 AND 86400000000
       AND epoch_us(ts) + duration_us <= epoch_us($stop::TIMESTAMPTZ)
@@ -82,6 +83,12 @@ QUALIFY row_number() OVER (
     PARTITION BY trace_id, span_id ORDER BY ts, entity, operation, duration_us, parent_span_id, peer, error
 ) = 1
 """
+
+SPANS = _SPANS.format(weight="1::BIGINT")
+"""For all spans there were."""
+
+WEIGHTED_SPANS = _SPANS.format(weight="weight::BIGINT")
+"""For a sample of them."""
 
 UNUSABLE_SPANS = """
 SELECT entity, count(*) FROM read_parquet($file)
@@ -115,7 +122,7 @@ FROM child GROUP BY trace_id, span_id
 SPAN_FACTS = """
 CREATE OR REPLACE TABLE span_fact AS
 SELECT s.entity, s.operation, coalesce(p.entity, '') AS caller, coalesce(p.operation, '') AS caller_operation,
-       s.peer, s.start_us, s.error, s.error AND NOT coalesce(c.child_failed, false) AS own_error,
+       s.peer, s.start_us, s.weight, s.error, s.error AND NOT coalesce(c.child_failed, false) AS own_error,
        s.peer <> '' AND coalesce(c.children, 0) = 0 AS unanswered, s.duration_us,
        CASE WHEN c.children IS NULL OR (c.first_entity = s.entity AND c.last_entity = s.entity)
             THEN greatest(0, s.duration_us - coalesce(c.covered_us, 0))::BIGINT ELSE 0 END AS self_us,
@@ -129,10 +136,11 @@ LEFT JOIN covered pc ON pc.trace_id = s.trace_id AND pc.span_id = s.parent_span_
 
 TRACES = """
 SELECT operation, caller, caller_operation, peer, start_us - start_us % $bucket AS ts, unanswered,
-       count(*) AS count,
-       count(*) FILTER (WHERE error) AS errors, count(*) FILTER (WHERE own_error) AS originating_errors,
-       sum(duration_us)::BIGINT AS duration_us,
-       sum(self_us)::BIGINT AS self_us, sum(gap_us)::BIGINT AS gap_us, max(duration_us) AS max_us
+       sum(weight)::BIGINT AS count,
+       coalesce(sum(weight) FILTER (WHERE error), 0)::BIGINT AS errors,
+       coalesce(sum(weight) FILTER (WHERE own_error), 0)::BIGINT AS originating_errors,
+       sum(weight * duration_us)::BIGINT AS duration_us,
+       sum(weight * self_us)::BIGINT AS self_us, sum(weight * gap_us)::BIGINT AS gap_us, max(duration_us) AS max_us
 FROM span_fact
 WHERE entity = $entity AND start_us >= $start AND start_us < $stop
 GROUP BY ALL

@@ -1,4 +1,4 @@
-"""An embedded DuckDB that can open one bundle's files and nothing else, within stated memory and time."""
+"""An embedded DuckDB that can open the files of one folder and nothing else, within stated memory and time."""
 
 import tempfile
 import threading
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import duckdb
 
-from activities.telemetry.recorded.bundle import BundleError, SlowBundleError
+from activities.telemetry.exceptions import BundleError, SlowBundleError
 
 Parameters = dict[str, str | int | datetime]
 Row = Sequence[object]
@@ -19,7 +19,7 @@ DEFAULT_QUERY_S = 60.0
 LOOK_EVERY_S = 0.5
 
 
-class BundleDatabase:
+class ReductionDatabase:
     """Answers SQL over the files of one folder.
 
     Args:

@@ -1,0 +1,23 @@
+"""Changes as rows, their targets named as everything else is."""
+
+from collections.abc import Iterable
+
+import polars as pl
+
+from activities.answers import COLUMNS
+from activities.telemetry.entities import Resolver
+from workflows.contracts.change import Change
+
+
+def change_rows(changes: Iterable[Change], resolver: Resolver) -> pl.DataFrame:
+    """A `changes` answer; a service named by somebody else becomes the entity that the sources know by that name."""
+    rows = []
+    for change in changes:
+        target = change.target or ""
+        kind, _, name = target.partition(":")
+        if kind == "service":
+            target = resolver.entity({"service": name}) or target
+        rows.append(
+            (change.id, change.at, change.kind.value, target, change.title, change.detail, change.revision or "")
+        )
+    return pl.DataFrame(sorted(rows, key=repr), schema=COLUMNS["changes"], orient="row")
