@@ -18,7 +18,8 @@ from evals.evaluation import begin_or_resume
 from evals.plan import Plan
 from infra.settings import Settings
 from tests.conftest import own_data_dir, recorded
-from tests.running import finish, start
+from tests.faulty_server import Call, Reply, faulty_server, json_reply
+from tests.running import an_alert, finish, start
 from workers.installation import Installation, open_installation
 from workflows.contracts.evaluation import EvaluationId, evaluation_workflow_id
 from workflows.contracts.identifiers import workflow_id_of
@@ -29,6 +30,12 @@ FOLDER = Path(__file__).parent
 VERSION = 2
 """Of the workflow's commands: one more for every change that needs a patch."""
 
+SOURCES = """
+sources:
+  - {{name: prod-prometheus, backend: prometheus, url: "{url}"}}
+  - {{name: prod-jaeger, backend: jaeger, url: "{url}"}}
+"""
+NOTHING = {"vector": "/query", "matrix": "/query_range"}
 _IDENTITY = re.compile(r'"identity": "[^"]*"')
 _MACHINE = re.compile(r'"(?:binaryChecksum|workerInstanceKey|buildId)": "[^"]*",?\s*')
 
@@ -86,7 +93,30 @@ async def evaluation(installation: Installation, bundle: Path) -> str:
     return evaluation_workflow_id(EvaluationId(found.evaluation_id))
 
 
-RECORDINGS = {"normal": normal, "cancelled": cancelled, "spoken_to": spoken_to, "evaluation": evaluation}
+def _knows_nothing(call: Call) -> Reply:
+    """Prometheus and Jaeger, of a system that has just been started."""
+    kind = next((kind for kind, end in NOTHING.items() if call.path.endswith(end)), None)
+    if kind is not None:
+        return json_reply({"status": "success", "data": {"resultType": kind, "result": []}})
+    return json_reply({"status": "success", "data": []})
+
+
+async def live(installation: Installation, _bundle: Path) -> str:
+    """A running system of two sources that know nothing, and a signal that the alert is resolved."""
+    files = installation.settings.environments_dir
+    files.mkdir()
+    with faulty_server(_knows_nothing) as server:
+        (files / "prod.yaml").write_text(SOURCES.format(url=server.url))
+        client = await installation.client()
+        opened = await installation.alert_ingestion(client).receive(an_alert(), installation.live_options("prod"))
+        workflow_id = workflow_id_of(opened.request.investigation_id)
+        await client.get_workflow_handle_for(Investigation.run, workflow_id).signal(Investigation.alert_resolved)
+        async with installation.workers(client):
+            await finish(installation, client, opened.request.investigation_id)
+    return workflow_id
+
+
+RECORDINGS = {"live": live, "normal": normal, "cancelled": cancelled, "spoken_to": spoken_to, "evaluation": evaluation}
 
 
 async def record(installation: Installation, names: list[str]) -> None:
@@ -104,5 +134,10 @@ async def record(installation: Installation, names: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    with own_data_dir() as folder, open_installation(Settings(data_dir=folder)) as opened:
+    with (
+        own_data_dir() as folder,
+        open_installation(
+            Settings(data_dir=folder, environments_dir=folder / "environments", temporal_encryption="off")
+        ) as opened,
+    ):
         asyncio.run(record(opened, sys.argv[1:] or sorted(RECORDINGS)))
