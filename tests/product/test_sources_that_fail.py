@@ -1,0 +1,120 @@
+"""A source that fails in the middle of an investigation: the report comes in time and names what is missing."""
+
+import itertools
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from infra.settings import Settings
+from tests.conftest import own_data_dir
+from tests.faulty_server import Call, Reply, faulty_server, json_reply
+from tests.running import an_alert, finish
+from workers.installation import Installation, open_installation
+from workflows.contracts.observation import ObservationStatus
+from workflows.contracts.report import Report
+
+BUDGET = timedelta(seconds=45)
+"""From alert to report, whatever a source does, on a busy machine."""
+
+SOURCES = """
+sources:
+  - {{name: bad, backend: prometheus, url: "{bad}", limits: {{query_timeout: 1}}}}
+  - {{name: good, backend: prometheus, url: "{good}", limits: {{query_timeout: 1}}}}
+"""
+
+
+def well(call: Call) -> Reply:
+    """A Prometheus that has scraped one service for a while."""
+    now = datetime.now(UTC).timestamp()
+    labels = {"__name__": "up", "app": "checkout", "inquest_metric": "up"}
+    if call.path.endswith("/query_range"):
+        values = [[now - 5 * n, "1"] for n in range(100, 0, -1)]
+        return vector("matrix", [{"metric": labels, "values": values}])
+    if call.path.endswith("/query"):
+        counted = call.parameters["query"].startswith("count_over_time")
+        return vector("vector", [{"metric": labels, "value": [now, "4" if counted else "1"]}])
+    return json_reply({"status": "success", "data": {"groups": []} if call.path.endswith("rules") else {}})
+
+
+def vector(kind: str, result: list[dict[str, Any]]) -> Reply:
+    return json_reply({"status": "success", "data": {"resultType": kind, "result": result}})
+
+
+def in_the_middle(worse: Callable[[Call], Reply | None]) -> Callable[[Call], Reply | None]:
+    """Well while names are asked for, and from the collection on no longer."""
+    begun: list[bool] = []
+
+    def handle(call: Call) -> Reply | None:
+        if "count_over_time" in call.parameters.get("query", ""):
+            begun.append(True)
+        return worse(call) if begun else well(call)
+
+    return handle
+
+
+def flapping() -> Callable[[Call], Reply | None]:
+    numbers = itertools.count()
+    return lambda call: None if next(numbers) % 2 else well(call)
+
+
+FAULTS: dict[str, tuple[Callable[[Call], Reply | None], set[ObservationStatus]]] = {
+    "dead": (in_the_middle(lambda _call: None), {ObservationStatus.UNAVAILABLE}),
+    "hanging": (in_the_middle(lambda _call: Reply(wait_s=30)), {ObservationStatus.TIMEOUT}),
+    "rate-limited": (
+        in_the_middle(lambda _call: Reply(429, b"slower", {"Retry-After": "1"})),
+        {ObservationStatus.UNAVAILABLE},
+    ),
+    "another version": (
+        in_the_middle(lambda _call: json_reply({"status": "success", "data": {"resultType": "table", "rows": []}})),
+        {ObservationStatus.ERROR},
+    ),
+    "flapping": (flapping(), {ObservationStatus.UNAVAILABLE, ObservationStatus.ERROR}),
+    "closed to us": (in_the_middle(lambda _call: Reply(401, b"token expired")), {ObservationStatus.FORBIDDEN}),
+}
+
+
+@contextmanager
+def watched(bad: str, good: str) -> Iterator[Installation]:
+    with own_data_dir() as folder:
+        files = folder / "environments"
+        files.mkdir()
+        (files / "prod.yaml").write_text(SOURCES.format(bad=bad, good=good))
+        with open_installation(Settings(data_dir=folder, environments_dir=files)) as opened:
+            yield opened
+
+
+async def investigated(installation: Installation) -> Report:
+    client = await installation.client()
+    async with installation.workers(client):
+        alert = an_alert(labels={"app": "checkout", "alertname": "A"}, starts_at=datetime.now(UTC))
+        opened = await installation.alert_ingestion(client).receive(alert, installation.live_options("prod"))
+        return await finish(installation, client, opened.request.investigation_id)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_a_report_comes_in_time_and_names_the_gap(fault: str) -> None:
+    worse, statuses = FAULTS[fault]
+    with faulty_server(worse) as bad, faulty_server(well) as good, watched(bad.url, good.url) as installation:
+        report = await investigated(installation)
+    assert report.run.finished_at - report.run.started_at < BUDGET
+    gaps = {gap.status for gap in report.findings.data_gaps}
+    assert gaps & statuses, [gap.model_dump(mode="json") for gap in report.findings.data_gaps]
+    assert report.run.probes_by_status.get("ok", 0) >= 2, "the other source costs nothing"
+    assert {use.source for use in report.run.sources} == {"bad", "good"}
+    assert all(use.queries > 0 for use in report.run.sources)
+
+
+async def test_a_slow_source_is_waited_for() -> None:
+    def slow(call: Call) -> Reply:
+        reply = well(call)
+        reply.wait_s = 0.3
+        return reply
+
+    with faulty_server(slow) as bad, faulty_server(well) as good, watched(bad.url, good.url) as installation:
+        report = await investigated(installation)
+    assert not report.findings.data_gaps, json.dumps([gap.model_dump(mode="json") for gap in report.findings.data_gaps])
+    assert report.run.finished_at - report.run.started_at < BUDGET
