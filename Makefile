@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 BUNDLE ?= evals/recordings/bundles/$(shell cat evals/recordings/DEFAULT)
 JOBS ?= 2
 
-.PHONY: investigate test check bench lab baselines lock
+.PHONY: investigate test check bench demo lab baselines lock
 .DELETE_ON_ERROR:
 
 $(VENV)/.run: requirements.lock pyproject.toml
@@ -32,6 +32,9 @@ check: $(VENV)/.dev ## format, lint, types, import rules
 
 bench: $(VENV)/.dev ## speed and memory, with figures (ONLY=burst for one of them)
 	$(BIN)/python -m evals.bench $(ONLY)
+
+demo: $(VENV)/.dev ## a live system, a fault, an alert, a report (FAULT=name for another)
+	$(BIN)/inquest demo $(if $(FAULT),--fault $(FAULT))
 
 lab: $(VENV)/.dev ## record the shipped incidents anew
 	$(BIN)/python -m evals.lab evals/recordings

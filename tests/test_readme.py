@@ -6,9 +6,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
+import yaml
 
+from activities.telemetry.environment import read_environment
+from activities.telemetry.registry import configs
+from infra.settings import Settings
 from tests.conftest import PROJECT, own_data_dir
 
 README = (PROJECT / "README.md").read_text()
@@ -24,7 +29,17 @@ def environment() -> Iterator[dict[str, str]]:
 
 
 def test_every_block_is_of_a_kind_that_is_run() -> None:
-    assert {kind for kind, _ in BLOCKS} == {"sh", "python"}
+    assert {kind for kind, _ in BLOCKS} == {"sh", "python", "yaml"}
+
+
+def test_the_environment_file_is_a_good_one(tmp_path: Path) -> None:
+    environment, alertmanager = [text for kind, text in BLOCKS if kind == "yaml"]
+    (tmp_path / "prod.yaml").write_text(environment)
+    found = read_environment(tmp_path / "prod.yaml", configs())
+    assert {source.backend for source in found.sources} == set(configs())
+    url = urlsplit(yaml.safe_load(alertmanager)["receivers"][0]["webhook_configs"][0]["url"])
+    assert url.path == "/v1/alerts/alertmanager"
+    assert url.netloc == Settings().gateway_address
 
 
 @pytest.mark.timeout(300)

@@ -18,7 +18,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -30,8 +30,8 @@ from activities.telemetry.kubernetes import KIND
 from evals.lab.cluster import Cluster, deployed
 from evals.lab.faults import Fault, Injected, catalogue
 from evals.lab.machine import ImpossibleHereError
-from evals.lab.monitoring import Monitoring, monitored
-from evals.lab.servers import ServerMissingError, kubernetes
+from evals.lab.monitoring import Monitoring, monitored, tolerated
+from evals.lab.servers import kubernetes
 from evals.lab.shop import Shop, grown_shop, renamed
 from evals.lab.stage import Stage
 from infra.children import spawn
@@ -102,7 +102,7 @@ def live_system(stage: Stage, folder: Path) -> Iterator[LiveSystem]:
         running.enter_context(stage)
         webhook = f"{gateway}/v1/alerts/alertmanager?environment={ENVIRONMENT}"
         monitoring = running.enter_context(monitored(stage, folder / "servers", webhook=webhook))
-        with suppress(ServerMissingError):
+        with tolerated(monitoring, "kubernetes"):
             running.enter_context(_cluster(stage, folder / "servers" / "kubernetes", monitoring))
         (environments / f"{ENVIRONMENT}.yaml").write_text(yaml.safe_dump(monitoring.environment()))
         settings = Settings(

@@ -51,6 +51,12 @@ class Monitoring:
     missing: list[str] = field(default_factory=list)
     """Servers that could not be started, by name."""
 
+    def found(self) -> dict[str, str]:
+        """Addresses of the servers that run, by name."""
+        known = {name: getattr(self, name) for name in ("prometheus", "alertmanager", "loki", "jaeger")}
+        cluster = {} if self.kubernetes is None else {"kubernetes": self.kubernetes.url}
+        return {**{name: url for name, url in known.items() if url is not None}, **cluster}
+
     def environment(self) -> dict[str, Any]:
         """The environment file of the shop."""
         sources: list[dict[str, Any]] = []
@@ -98,20 +104,20 @@ def monitored(stage: Stage, folder: Path, *, webhook: str | None = None) -> Iter
     with ExitStack() as running:
         exporter = running.enter_context(_exporter(stage))
         if webhook is not None:
-            with _tolerated(found, "alertmanager"):
+            with tolerated(found, "alertmanager"):
                 notifier = running.enter_context(alertmanager(folder / "alertmanager", _alertmanager(webhook)))
                 found.alertmanager = notifier.url
-        with _tolerated(found, "prometheus"):
+        with tolerated(found, "prometheus"):
             metrics = folder / "prometheus"
             metrics.mkdir(parents=True)
             (metrics / "rules.yaml").write_text(yaml.safe_dump(rules(stage.shop.entry)))
             config = _prometheus(stage, exporter, found.alertmanager)
             found.prometheus = running.enter_context(prometheus(metrics, config)).url
-        with _tolerated(found, "loki"):
+        with tolerated(found, "loki"):
             logs = running.enter_context(loki(folder / "loki"))
             found.loki = logs.url
             running.enter_context(_shipping(stage, "log", lambda rows: _push_lines(logs.url, rows)))
-        with _tolerated(found, "jaeger"):
+        with tolerated(found, "jaeger"):
             traces = running.enter_context(jaeger(folder / "jaeger"))
             found.jaeger = traces.url
             running.enter_context(_shipping(stage, "spans", lambda rows: _push_spans(traces.otlp_http, rows)))
@@ -119,7 +125,8 @@ def monitored(stage: Stage, folder: Path, *, webhook: str | None = None) -> Iter
 
 
 @contextmanager
-def _tolerated(found: Monitoring, name: str) -> Iterator[None]:
+def tolerated(found: Monitoring, name: str) -> Iterator[None]:
+    """Go on without a server that this machine does not have, and note it."""
     try:
         yield
     except ServerMissingError:

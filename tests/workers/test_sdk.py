@@ -1,7 +1,7 @@
 """The typed door for other people's code, and the README's example."""
 
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import inquest
@@ -10,12 +10,15 @@ from inquest import (
     Inquest,
     InvestigationNotFoundError,
     PayloadError,
+    RejectedError,
     Severity,
     TooLateError,
     alerts_from_alertmanager,
 )
 
-from tests.conftest import recorded
+from infra.settings import Settings
+from tests.conftest import own_data_dir, recorded
+from tests.running import an_alert
 from workers.installation import Installation
 
 PAYLOAD = {
@@ -59,6 +62,22 @@ def test_alertmanagers_payload_becomes_alerts() -> None:
 def test_a_bad_payload_says_what_to_send(payload: str) -> None:
     with pytest.raises(PayloadError, match=r"Alertmanager"):
         alerts_from_alertmanager(payload)
+
+
+async def test_an_environment_answers_in_place_of_a_bundle(tmp_path: Path) -> None:
+    (tmp_path / "prod.yaml").write_text("sources: [{name: away, backend: loki, url: 'http://127.0.0.1:9'}]")
+    with own_data_dir() as folder:
+        settings = Settings(data_dir=folder, environments_dir=tmp_path)
+        async with Inquest.connect(settings, workers=True) as inquest:
+            for wrong in ({}, {"bundle": tmp_path, "environment": "prod"}, {"environment": "none"}, {"environment": 1}):
+                with pytest.raises(RejectedError):
+                    await inquest.start(an_alert(), **wrong)
+            naive = datetime(2026, 1, 1)  # noqa: DTZ001 - that is what is wrong with it
+            with pytest.raises(RejectedError, match="time zone"):
+                await inquest.start(an_alert(), environment="prod", as_of=naive)
+            investigation = await inquest.start(an_alert(), environment="prod")
+            report = await investigation.report(timeout=timedelta(seconds=90))
+    assert [gap for gap in report.findings.data_gaps if "away cannot be reached" in gap.reason]
 
 
 async def test_from_a_payload_to_a_report(installation: Installation) -> None:

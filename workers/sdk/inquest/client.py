@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
@@ -15,6 +16,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.memory.incidents import storable
+from activities.telemetry.environment import EnvironmentFileError
 from activities.telemetry.recorded import Bundle, open_bundle
 from infra.database import DatabaseError
 from infra.keys import KeyFileError
@@ -229,6 +231,11 @@ def _good_bundle(folder: Path) -> Bundle:
     return _verified_bundle(folder.absolute(), state)
 
 
+def _recorded(folder: Path, as_of: datetime | None) -> InvestigationOptions:
+    recording = _good_bundle(folder)
+    return InvestigationOptions(backend=RECORDED, source=str(recording.folder), as_of=_moment(recording, as_of))
+
+
 def _moment(recording: Bundle, as_of: datetime | None) -> datetime:
     visible = recording.manifest.visible
     if as_of is None:
@@ -310,7 +317,8 @@ class Inquest:
         self,
         alert: Alert,
         *,
-        bundle: str | Path,
+        bundle: str | Path | None = None,
+        environment: str | None = None,
         as_of: datetime | None = None,
         purpose: Purpose = Purpose.LIVE,
         memory_scope: str = LIVE_SCOPE,
@@ -323,8 +331,9 @@ class Inquest:
 
         Args:
             alert: what fired. The same fingerprint again is a repeat; the same group key is the same incident.
-            bundle: the recorded incident that answers the queries.
-            as_of: the moment every window ends at; None is the moment that the recording names.
+            bundle: the recorded incident that answers the queries; or
+            environment: the running system whose sources do.
+            as_of: the moment every window ends at; None is the moment that the recording names, or now.
             purpose: `live`, `evaluation` or `replay`.
             memory_scope: which past incidents may be recalled, and where this one will be remembered.
             budget: what it may spend; None is the settings' own.
@@ -337,16 +346,18 @@ class Inquest:
             OutsideRecordingError: `as_of` is not in the recording.
         """
         _require(alert, Alert, "alert is an inquest.Alert")
-        _require(bundle, (str, Path), "bundle is the folder of a recorded incident")
         _require(memory_scope, str, "memory_scope is a text")
+        if (bundle is None) == (environment is None):
+            raise RejectedError("name either the bundle or the environment that answers the queries")
+        if environment is not None:
+            options = await asyncio.to_thread(self._live, environment, as_of)
+        else:
+            _require(bundle, (str, Path), "bundle is the folder of a recorded incident")
+            assert bundle is not None
+            options = await asyncio.to_thread(_recorded, Path(bundle), as_of)
         settings = self._installation.settings
-        recording = await asyncio.to_thread(_good_bundle, Path(bundle))
-        moment = _moment(recording, as_of)
-
-        options = InvestigationOptions(
-            backend=RECORDED,
-            source=str(recording.folder),
-            as_of=moment,
+        options = replace(
+            options,
             purpose=purpose,
             memory_scope=storable(memory_scope),
             budget=budget or Budget(probes=settings.budget_probes, seconds=settings.budget_seconds),
@@ -354,6 +365,15 @@ class Inquest:
         recorded = await self._calls.make("start", lambda: self._ingestion.record(alert, options), timeout)
         opened = await self._ingestion.begin(recorded, alert, options)
         return self._investigation(opened.request.investigation_id)
+
+    def _live(self, environment: str, as_of: datetime | None) -> InvestigationOptions:
+        _require(environment, str, "environment is a name")
+        if as_of is not None and as_of.tzinfo is None:
+            raise RejectedError(f"as_of {as_of.isoformat()} names no time zone")
+        try:
+            return self._installation.live_options(environment, as_of=as_of)
+        except EnvironmentFileError as error:
+            raise RejectedError(str(error)) from error
 
     async def investigation(self, investigation_id: str, *, timeout: timedelta = DEFAULT_TIMEOUT) -> Investigation:
         """An earlier investigation.
