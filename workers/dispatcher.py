@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from temporalio.service import RPCError
 
 from activities.memory.inbox import Inbox, InboxItem
-from activities.telemetry.environment import EnvironmentFileError
+from activities.telemetry.environment import EnvironmentFileError, EnvironmentMissingError
 from workers.alert_ingestion import AlertIngestion, InvestigationOptions
 
 LOG = structlog.stdlib.get_logger(__name__)
@@ -19,6 +19,8 @@ PAUSE_S = 0.5
 """Between two looks at an inbox that was empty, or at servers that were away."""
 
 AT_ONCE = 8
+BROKEN_S = 5.0
+"""After which an environment file that could not be used is looked at again."""
 
 
 @dataclass
@@ -41,6 +43,9 @@ class Dispatcher:
         self._ingestion = ingestion
         self._options_for = options_for
         self._wanted = asyncio.Event()
+        self._broken: dict[str, float] = {}
+        """Until when items of environments whose file cannot be used are left alone."""
+
         self.done = Dispatched()
 
     def wake(self) -> None:
@@ -72,31 +77,37 @@ class Dispatcher:
                 self._wanted.clear()
 
     async def dispatch(self) -> int:
-        """Process what waits now; returns how many items that were.
+        """Process what waits now; returns how many items that were. Of an environment whose file is broken, all wait.
 
         Raises:
             DBAPIError: the database does not answer.
             RPCError: Temporal does not answer.
         """
-        items = await asyncio.to_thread(self._inbox.waiting)
+        now = asyncio.get_running_loop().time()
+        self._broken = {name: until for name, until in self._broken.items() if until > now}
+        items = await asyncio.to_thread(self._inbox.waiting, apart_from=tuple(self._broken))
         places = asyncio.Semaphore(AT_ONCE)
 
-        async def one(item: InboxItem) -> None:
+        async def one(item: InboxItem) -> bool:
             async with places:
-                await self._one(item)
+                return await self._one(item)
 
-        await asyncio.gather(*(one(item) for item in items))
-        return len(items)
+        return sum(await asyncio.gather(*(one(item) for item in items)))
 
-    async def _one(self, item: InboxItem) -> None:
+    async def _one(self, item: InboxItem) -> bool:
+        """Process one item; False when it stays where it is."""
         try:
             options = await asyncio.to_thread(self._options_for, item.environment)
-        except EnvironmentFileError as error:
+        except EnvironmentMissingError as error:
             LOG.warning("alert.without_environment", environment=item.environment, reason=str(error))
             how = f"no environment {item.environment}"
             await asyncio.to_thread(self._inbox.processed, item, how=how, at=datetime.now(UTC))
             self.done.other += 1
-            return
+            return True
+        except EnvironmentFileError as error:
+            LOG.warning("alert.waits", environment=item.environment, reason=str(error))
+            self._broken[item.environment] = asyncio.get_running_loop().time() + BROKEN_S
+            return False
         opened = await self._ingestion.dispatch(item, options)
         if opened is None:
             self.done.other += 1
@@ -104,3 +115,4 @@ class Dispatcher:
             self.done.opened += 1
         else:
             self.done.joined += 1
+        return True

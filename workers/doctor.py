@@ -17,6 +17,7 @@ from rich.text import Text
 from sqlalchemy import text
 from temporalio.client import Client
 
+from activities.telemetry.environment import read_environments
 from infra.database import DatabaseError
 from infra.keys import KeyFileError
 from infra.postgres import PostgresStartError, binaries
@@ -44,13 +45,14 @@ class Check:
 def examine(settings: Settings) -> list[Check]:
     """Every check that makes sense with these settings; none raises."""
     checks = [_folder(settings.data_dir), _binaries(settings), *_tls(settings)]
+    environments = _environments(settings)
     if all(check.fine for check in checks):
         try:
             with open_installation(settings) as installation:
                 checks += [_database(installation), *asyncio.run(_temporal(installation))]
         except (StackError, DatabaseError, KeyFileError) as error:
             checks.append(Check(name="servers", fine=False, detail="do not run", remedy=str(error)))
-    return checks
+    return [*checks, environments]
 
 
 def _folder(folder: Path) -> Check:
@@ -192,6 +194,18 @@ async def _workers(installation: Installation, client: Client) -> Check:
         return Check(name="workers", fine=False, detail=detail, remedy="run inquest up, or inquest worker")
     listening = "none runs" if waiting else "one listens on every queue"
     return Check(name="workers", fine=True, detail=f"{listening}, {still_open} open investigations")
+
+
+def _environments(settings: Settings) -> Check:
+    """Whether the environment files can be used; of one that cannot, alerts wait in the inbox."""
+    known, problems = read_environments(settings.environments_dir)
+    if problems:
+        lost = ", ".join(problems)
+        return Check(
+            name="environments", fine=False, detail=f"{lost} cannot be used", remedy=" ".join(problems.values())
+        )
+    names = ", ".join(known) or f"none in {settings.environments_dir}"
+    return Check(name="environments", fine=True, detail=names)
 
 
 def doctor() -> None:

@@ -17,7 +17,7 @@ from activities.telemetry.entities import Resolution, Resolver, labels_of
 from activities.telemetry.environment import Environment, EnvironmentFileError, SourceConfig, read_environments
 from activities.telemetry.exceptions import BackendUnavailableError, QueryError, SourceRefusedError
 from activities.telemetry.plan import inventory_probe
-from activities.telemetry.registry import Opening, backend_kinds, configs, modalities
+from activities.telemetry.registry import Opening, backend_kinds, modalities
 from workers.invocation import ERR, OUT, handle_known_errors, read_settings
 from workers.rendering.plain_text import one_line
 from workflows.contracts.observation import ObservationStatus
@@ -126,7 +126,9 @@ def _environment(name: str) -> Environment:
         EnvironmentFileError: there is none, or its file cannot be used.
     """
     folder = read_settings().environments_dir
-    known = read_environments(folder, configs())
+    known, problems = read_environments(folder)
+    if name in problems:
+        raise EnvironmentFileError(problems[name])
     if name not in known:
         there = f"there are {', '.join(known)}" if known else f"write {folder / (one_line(name, 63) + '.yaml')}"
         raise EnvironmentFileError(f"there is no environment {one_line(name, 63)}: {there}")

@@ -26,14 +26,16 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from temporalio.client import Client
+from temporalio.service import RPCError
 
 from activities.memory.incidents import redacted_alert
-from activities.telemetry.environment import EnvironmentFileError
+from activities.telemetry.environment import read_environments
 from infra.settings import Settings
 from workers.announcements import changes_in
 from workers.dispatcher import Dispatcher
 from workers.installation import Installation, open_installation
 from workers.invocation import ERR, OUT, handle_known_errors, read_settings, run
+from workers.sweeper import backlogs
 
 LOG = structlog.stdlib.get_logger(__name__)
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -128,12 +130,11 @@ class Gateway:
         """The environment that a call is about: the one it names, or the only one there is.
 
         Raises:
-            _RefusedError: there is no such environment, or it must be named.
+            _RefusedError: there is no such environment, it must be named, or its file cannot be used now.
         """
-        try:
-            known = self._installation.environments()
-        except EnvironmentFileError as error:
-            raise _RefusedError(503, str(error)) from error
+        known, problems = read_environments(self._installation.settings.environments_dir)
+        if named in problems:
+            raise _RefusedError(503, problems[named])
         if named is None and len(known) == 1:
             return next(iter(known))
         if named is None or named not in known:
@@ -218,7 +219,19 @@ class Gateway:
             except (SQLAlchemyError, TimeoutError):
                 continue
             lines += [f"# HELP {name} {meaning}", f"# TYPE {name} gauge", f"{name} {value}"]
+        lines += await self._backlogs()
         return PlainTextResponse("\n".join(lines) + "\n", media_type="text/plain; version=0.0.4")
+
+    async def _backlogs(self) -> list[str]:
+        """Tasks that wait on each queue, by Temporal's own approximate count; none while it does not answer."""
+        name = "inquest_queue_backlog"
+        lines = [f"# HELP {name} Tasks that wait for a worker, approximately.", f"# TYPE {name} gauge"]
+        try:
+            async with asyncio.timeout(LOOK_LIMIT_S):
+                waiting = await backlogs(self._client, self._installation.source_names())
+        except (RPCError, TimeoutError):
+            return []
+        return [*lines, *(f'{name}{{queue="{queue}"}} {count}' for queue, count in sorted(waiting.items()))]
 
     def _open_count(self) -> int:
         return len(self._incidents.open_investigations())

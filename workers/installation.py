@@ -9,6 +9,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TypeVar
 
+import structlog
 from sqlalchemy import Engine
 from temporalio.client import Client
 from temporalio.service import RPCError
@@ -22,9 +23,15 @@ from activities.safety.personal import AddressPolicy
 from activities.telemetry.announced import AnnouncedBackend
 from activities.telemetry.backend import TelemetryBackend
 from activities.telemetry.entities import Resolver
-from activities.telemetry.environment import Environment, EnvironmentFileError, SourceConfig, read_environments
+from activities.telemetry.environment import (
+    Environment,
+    EnvironmentFileError,
+    EnvironmentMissingError,
+    SourceConfig,
+    read_environments,
+)
 from activities.telemetry.recorded import Bundle, CapturedBackend, RecordedBackend, open_bundle
-from activities.telemetry.registry import Opening, backend_kinds, configs, modalities
+from activities.telemetry.registry import Opening, backend_kinds, modalities
 from activities.telemetry.steps import BackendFor
 from infra.database import prepare_database
 from infra.keys import read_keys
@@ -40,6 +47,7 @@ from workflows.contracts.identifiers import InvestigationId, Tenant
 from workflows.contracts.investigation import Budget, InvestigationRequest
 from workflows.steps import LIVE
 
+LOG = structlog.stdlib.get_logger(__name__)
 RECORDED, ANNOUNCED = "recorded", "announced"
 SCRATCH = "scratch"
 KEYS = "keys"
@@ -141,23 +149,25 @@ class Installation:
         return backend_over(open_bundle(Path(request.source)), self.settings, share=share, processes=processes)
 
     def environments(self) -> dict[str, Environment]:
-        """Every environment by its name, read anew.
-
-        Raises:
-            EnvironmentFileError: a file cannot be used.
-        """
-        return read_environments(self.settings.environments_dir, configs())
+        """Every environment that can be used by its name, read anew; one that cannot is logged, and costs no other."""
+        found, problems = read_environments(self.settings.environments_dir)
+        for name, reason in problems.items():
+            LOG.warning("environment.unusable", environment=name, reason=reason)
+        return found
 
     def live_options(self, environment: str, *, as_of: datetime | None = None) -> InvestigationOptions:
         """What an investigation in an environment is started with.
 
         Raises:
-            EnvironmentFileError: there is no such environment, or its file cannot be used.
+            EnvironmentMissingError: there is no such environment.
+            EnvironmentFileError: its file cannot be used.
         """
-        known = self.environments()
+        known, problems = read_environments(self.settings.environments_dir)
+        if environment in problems:
+            raise EnvironmentFileError(problems[environment])
         if environment not in known:
             there = f"there are {', '.join(known)}" if known else f"{self.settings.environments_dir} holds none"
-            raise EnvironmentFileError(f"there is no environment {environment!r}: {there}")
+            raise EnvironmentMissingError(f"there is no environment {environment!r}: {there}")
         return InvestigationOptions(
             backend=LIVE,
             environment=environment,

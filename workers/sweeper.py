@@ -16,7 +16,7 @@ from temporalio.api.common.v1 import Payload
 from temporalio.api.enums.v1 import TaskQueueType
 from temporalio.api.history.v1 import History
 from temporalio.api.taskqueue.v1 import TaskQueue
-from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest, DescribeTaskQueueResponse
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.converter import PayloadCodec
 from temporalio.service import RPCError, RPCStatusCode
@@ -132,22 +132,43 @@ class Sweeper:
 
 async def unattended(client: Client, backends: Sequence[str]) -> list[str]:
     """Task queues of investigations that no worker listens on."""
-    wanted = [(INVESTIGATIONS, TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW)]
-    wanted += [
-        (queue, TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY) for queue in (MEMORY, ANALYSIS, *map(telemetry_queue, backends))
-    ]
     found = []
-    for queue, kind in wanted:
-        answer = await client.workflow_service.describe_task_queue(
-            DescribeTaskQueueRequest(
-                namespace=client.namespace, task_queue=TaskQueue(name=queue), task_queue_type=kind
-            ),
-            timeout=QUICK,
-        )
+    for queue, kind in _queues(backends):
+        answer = await _described(client, queue, kind)
         recent = datetime.now(UTC) - timedelta(minutes=2)
         if not any(poller.last_access_time.ToDatetime(UTC) > recent for poller in answer.pollers):
             found.append(queue)
     return found
+
+
+async def backlogs(client: Client, backends: Sequence[str]) -> dict[str, int]:
+    """Tasks that wait on each queue of investigations, as Temporal approximates them.
+
+    Raises:
+        RPCError: Temporal does not answer.
+    """
+    answers = {queue: await _described(client, queue, kind) for queue, kind in _queues(backends)}
+    return {queue: answer.stats.approximate_backlog_count for queue, answer in answers.items()}
+
+
+def _queues(backends: Sequence[str]) -> list[tuple[str, TaskQueueType.ValueType]]:
+    activities = (MEMORY, ANALYSIS, *map(telemetry_queue, backends))
+    return [
+        (INVESTIGATIONS, TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW),
+        *((queue, TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY) for queue in activities),
+    ]
+
+
+async def _described(client: Client, queue: str, kind: TaskQueueType.ValueType) -> DescribeTaskQueueResponse:
+    return await client.workflow_service.describe_task_queue(
+        DescribeTaskQueueRequest(
+            namespace=client.namespace,
+            task_queue=TaskQueue(name=queue),
+            task_queue_type=kind,
+            report_stats=True,
+        ),
+        timeout=QUICK,
+    )
 
 
 async def readable_history(content: bytes, codec: PayloadCodec | None) -> str:

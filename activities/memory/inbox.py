@@ -55,11 +55,21 @@ class Inbox:
             with self._engine.begin() as connection:
                 connection.execute(insert(INBOX), rows)
 
-    def waiting(self, limit: int = AT_ONCE) -> list[InboxItem]:
-        """What can be dispatched now, the oldest first: of each fingerprint the first that is not processed."""
+    def waiting(self, limit: int = AT_ONCE, *, apart_from: Sequence[str] = ()) -> list[InboxItem]:
+        """What can be dispatched now, the oldest first: of each fingerprint the first that is not processed.
+
+        Args:
+            limit: how many at most.
+            apart_from: environments whose items are left out.
+        """
         query = (
             select(INBOX)
-            .where(INBOX.c.tenant == self._tenant, ~_ended(INBOX.c.inbox_id), ~_has_earlier(self._tenant))
+            .where(
+                INBOX.c.tenant == self._tenant,
+                INBOX.c.environment.not_in(apart_from),
+                ~_ended(INBOX.c.inbox_id),
+                ~_has_earlier(self._tenant),
+            )
             .order_by(INBOX.c.inbox_id)
             .limit(limit)
         )

@@ -1,6 +1,6 @@
 """Environment files: one typed YAML document for each running system under watch."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
@@ -22,6 +22,10 @@ RESERVED = frozenset(("recorded", "announced", "resolved"))
 
 class EnvironmentFileError(Exception):
     """An environment cannot be used; the message names the file, the field and what to write."""
+
+
+class EnvironmentMissingError(EnvironmentFileError):
+    """There is no environment of that name."""
 
 
 class Limits(BaseModel):
@@ -171,20 +175,47 @@ def _repeated(names: Iterable[str]) -> str | None:
     return None
 
 
-def read_environments(folder: Path, configs: "dict[str, type[SourceConfig]]") -> dict[str, Environment]:
-    """Every environment of a folder by its name.
+def _installed() -> "dict[str, type[SourceConfig]]":
+    from activities.telemetry.registry import configs  # noqa: PLC0415 - backends are loaded for who has environments
 
-    Raises:
-        EnvironmentFileError: one cannot be used, or two define a source of one name differently.
+    return configs()
+
+
+def read_environments(
+    folder: Path, configs: "Callable[[], dict[str, type[SourceConfig]]] | None" = None
+) -> tuple[dict[str, Environment], dict[str, str]]:
+    """Every environment of a folder by its name, and why others cannot be used.
+
+    Args:
+        folder: that of the files.
+        configs: gives the model of each backend's configuration; None: of every installed backend.
     """
-    found = {path.stem: read_environment(path, configs) for path in sorted(folder.glob("*.yaml"))}
+    paths = sorted(folder.glob("*.yaml"))
+    if not paths:
+        return {}, {}
+    models = _installed() if configs is None else configs()
+    found: dict[str, Environment] = {}
+    problems: dict[str, str] = {}
     defined: dict[str, tuple[str, SourceConfig]] = {}
-    for name, environment in found.items():
-        for source in environment.sources:
-            other, earlier = defined.setdefault(source.name, (name, source))
-            if earlier != source:
-                raise EnvironmentFileError(
-                    f"the environments {other} and {name} define the source {source.name} differently: "
-                    "give one of them another name"
-                )
-    return found
+    for path in paths:
+        try:
+            environment = read_environment(path, models)
+        except EnvironmentFileError as error:
+            problems[path.stem] = str(error)
+            continue
+        other = next(
+            (
+                defined[source.name]
+                for source in environment.sources
+                if defined.get(source.name, ("", source))[1] != source
+            ),
+            None,
+        )
+        if other is not None:
+            problems[path.stem] = (
+                f"{path}: {other[0]} defines the source {other[1].name} differently: give one of them another name"
+            )
+            continue
+        found[path.stem] = environment
+        defined.update({source.name: (path.stem, source) for source in environment.sources})
+    return found, problems

@@ -1,6 +1,7 @@
 """A real API server: every condition found beside healthy twins, none invented, nothing written."""
 
 import json
+import time
 import urllib.error
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -523,6 +524,62 @@ def test_rollouts_are_changes_with_their_difference(filled: Filled) -> None:
     lines = [line for line in rollouts["detail"][0].splitlines() if line[:1] in "+-" and "image:" in line]
     assert [line[1:].strip("- ") for line in lines] == ["image: i:1", "image: i:2"]
     assert rollouts["revision"].to_list() == ["i:2"]
+
+
+CRDS = (
+    ("argoproj.io", "v1alpha1", "applications", "Application"),
+    ("kustomize.toolkit.fluxcd.io", "v1", "kustomizations", "Kustomization"),
+    ("helm.toolkit.fluxcd.io", "v2", "helmreleases", "HelmRelease"),
+)
+
+
+def define(cluster: Cluster, group: str, version: str, plural: str, kind: str) -> str:
+    """Install a definition of custom objects; returns the path of their list once it is served."""
+    schema = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
+    names = {"plural": plural, "singular": kind.lower(), "kind": kind}
+    versions = [{"name": version, "served": True, "storage": True, "schema": schema}]
+    spec = {"group": group, "scope": "Namespaced", "names": names, "versions": versions}
+    cluster.create(
+        "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", {**meta(f"{plural}.{group}"), "spec": spec}
+    )
+    path = f"/apis/{group}/{version}/namespaces/{NS}/{plural}"
+    for _ in range(100):
+        try:
+            cluster.call("GET", path)
+        except urllib.error.HTTPError:
+            time.sleep(0.1)
+        else:
+            return path
+    raise TimeoutError(f"{plural} are not served")
+
+
+def test_what_argo_and_flux_delivered_are_changes(filled: Filled) -> None:
+    argo, kustomize, helm = [define(filled.cluster, *definition) for definition in CRDS]
+    workload = {"kind": "Deployment", "name": "web", "namespace": NS}
+    history = [{"id": 3, "revision": "abc123", "deployedAt": STAMP, "source": {"repoURL": "git/shop", "path": "web"}}]
+    status = {"history": history, "resources": [workload, {"kind": "Service", "name": "web"}]}
+    application = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Application", **meta("shop"), "status": status}
+    filled.cluster.call("POST", argo, application)
+    status = {
+        "lastAppliedRevision": "main@sha1:def",
+        "conditions": [condition("Ready", "True")],
+        "inventory": {
+            "entries": [{"id": f"{NS}_db_apps_StatefulSet", "v": "v1"}, {"id": f"{NS}_c__ConfigMap", "v": "v1"}]
+        },
+    }
+    body = {"apiVersion": "kustomize.toolkit.fluxcd.io/v1", "kind": "Kustomization", **meta("data"), "status": status}
+    filled.cluster.call("POST", kustomize, body)
+    entry = {"chartName": "cart", "chartVersion": "1.2.3", "version": 4, "lastDeployed": STAMP, "name": "cart"}
+    body = {"apiVersion": "helm.toolkit.fluxcd.io/v2", "kind": "HelmRelease", **meta("cart")}
+    filled.cluster.call("POST", helm, {**body, "status": {"history": [entry]}})
+    answer, _ = asked(filled, ChangeProbe(backend="k", window=window()))
+    assert answer.rows is not None
+    found = answer.rows.filter(~pl.col("title").str.starts_with("Rollout"), pl.col("kind") == "deploy").sort("title")
+    assert list(found.select("title", "target", "revision").iter_rows()) == [
+        ("Argo CD delivered shop", "service:web", "abc123"),
+        ("Flux applied data", "service:db", "main@sha1:def"),
+        ("Flux released cart: cart 1.2.3", "service:cart", "1.2.3"),
+    ]
 
 
 def test_nothing_is_written_and_secrets_stay_closed(filled: Filled) -> None:

@@ -22,6 +22,7 @@ from activities.memory.listing import Wanted, list_investigations
 from activities.memory.tables import DELIVERY, INBOX_END
 from infra.settings import Settings
 from tests.conftest import own_data_dir
+from tests.running import an_alert
 from workers.announcements import changes_in
 from workers.dispatcher import Dispatcher
 from workers.gateway import GatewayError, bound_to, serving
@@ -211,6 +212,31 @@ async def test_an_environment_that_is_gone_loses_nothing(tmp_path: Path) -> None
             async with asyncio.timeout(20):
                 while inbox.waiting_count():
                     await asyncio.sleep(0.05)
+
+
+async def test_alerts_of_an_environment_whose_file_breaks_wait_until_it_is_mended() -> None:
+    with own_installation({"prod": DEAD, "test": DEAD}) as installation:
+        client = await installation.client()
+        inbox, file = (
+            installation.store.inbox(installation.tenant),
+            installation.settings.environments_dir / "prod.yaml",
+        )
+        ingestion = installation.alert_ingestion(client)
+        dispatcher = Dispatcher(inbox, ingestion, installation.live_options)
+        async with serving(installation, client) as address:
+            url = f"{address}/v1/alerts/alertmanager?environment="
+            file.write_text("sources: [")
+            assert (await sent(f"{url}prod", a_body("a"))).status == 503, "send it again later"
+        inbox.accept([an_alert("b")], environment="prod", received_at=datetime.now(UTC))
+        inbox.accept([an_alert("c")], environment="test", received_at=datetime.now(UTC))
+        assert await dispatcher.dispatch() == 1
+        assert await dispatcher.dispatch() == 0
+        assert inbox.waiting_count() == 1
+        file.write_text(DEAD)
+        async with asyncio.timeout(20):
+            while inbox.waiting_count():
+                await dispatcher.dispatch()
+                await asyncio.sleep(0.2)
 
 
 CLOUD_EVENT = {

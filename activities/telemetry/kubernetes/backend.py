@@ -16,6 +16,7 @@ from activities.telemetry.entities import Labels, inventory_rows
 from activities.telemetry.exceptions import QueryError
 from activities.telemetry.http import SourceClient
 from activities.telemetry.kubernetes.config import KubernetesConfig
+from activities.telemetry.kubernetes.deliveries import deliveries
 from activities.telemetry.kubernetes.events import event_rows
 from activities.telemetry.kubernetes.facts import Facts, PodFacts, key_of, learn, pod_facts
 from activities.telemetry.kubernetes.reader import ClusterReader
@@ -142,10 +143,14 @@ class KubernetesBackend:
             yield probe, self._answer(frame, probe.max_rows, probe.window)
 
     def changes(self, probes: Sequence[ChangeProbe]) -> Answers:
-        """Rollouts, revision by revision, and ConfigMaps that were written."""
+        """Rollouts, revision by revision, ConfigMaps that were written, and what Argo CD and Flux delivered."""
         for probe in probes:
             pods, entity_of = self._snapshot.facts.pods.values(), self._entities
-            found = [*rollouts(self._reader, entity_of), *config_changes(self._reader, pods, entity_of)]
+            found = [
+                *rollouts(self._reader, entity_of),
+                *config_changes(self._reader, pods, entity_of),
+                *deliveries(self._reader, entity_of),
+            ]
             inside = [change for change in found if probe.window.start <= change.at < probe.window.end]
             yield probe, self._answer(change_rows(inside, self._resolver()), probe.max_rows, probe.window)
 

@@ -74,6 +74,9 @@ RESOURCES: tuple[Resource, ...] = (
     _of("gateway.networking.k8s.io", "Gateway", "gateways", optional=True),
     _of("gateway.networking.k8s.io", "HTTPRoute", "httproutes", optional=True),
     _of("cert-manager.io", "Certificate", "certificates", optional=True),
+    Resource(kind="Application", group="argoproj.io", version="v1alpha1", plural="applications", optional=True),
+    _of("kustomize.toolkit.fluxcd.io", "Kustomization", "kustomizations", optional=True),
+    Resource(kind="HelmRelease", group="helm.toolkit.fluxcd.io", version="v2", plural="helmreleases", optional=True),
 )
 BY_KIND = {resource.kind: resource for resource in RESOURCES}
 

@@ -66,10 +66,13 @@ def test_what_is_wrong_is_said(tmp_path: Path, text: str, said: str) -> None:
 def test_two_environments_may_share_a_source_and_not_a_name(tmp_path: Path) -> None:
     written(tmp_path, GOOD, "prod")
     written(tmp_path, GOOD, "also-prod")
-    assert set(read_environments(tmp_path, configs())) == {"prod", "also-prod"}
+    assert set(read_environments(tmp_path)[0]) == {"prod", "also-prod"}
     written(tmp_path, GOOD.replace("loki.internal", "loki.elsewhere"), "third")
-    with pytest.raises(EnvironmentFileError, match="define the source prod-loki differently"):
-        read_environments(tmp_path, configs())
+    written(tmp_path, "nonsense", "broken")
+    found, problems = read_environments(tmp_path)
+    assert set(found) == {"prod", "also-prod"}, "what is wrong with one costs no other"
+    assert set(problems) == {"third", "broken"}
+    assert "define the source prod-loki differently" in problems["third"].replace("defines", "define")
 
 
 def test_a_credential_is_read_anew_and_must_fit_into_a_header(tmp_path: Path) -> None:
