@@ -2,9 +2,13 @@
 
 import itertools
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -106,6 +110,42 @@ async def test_a_report_comes_in_time_and_names_the_gap(fault: str) -> None:
     assert report.run.probes_by_status.get("ok", 0) >= 2, "the other source costs nothing"
     assert {use.source for use in report.run.sources} == {"bad", "good"}
     assert all(use.queries > 0 for use in report.run.sources)
+
+
+def test_the_commands_of_a_running_system(tmp_path: Path) -> None:
+    with faulty_server(well) as server, own_data_dir() as folder:
+        (tmp_path / "prod.yaml").write_text(f"sources: [{{name: prom, backend: prometheus, url: '{server.url}'}}]")
+        environment = {
+            **os.environ,
+            "INQUEST_DATA_DIR": str(folder), "INQUEST_ENVIRONMENTS_DIR": str(tmp_path), "COLUMNS": "160",
+        }
+
+        def run(*words: str) -> subprocess.CompletedProcess[str]:
+            command = [str(Path(sys.executable).with_name("inquest")), *words]
+            return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100)
+
+        done = run("environment", "check", "prod")
+        assert (done.returncode, done.stdout.split()[:2]) == (0, ["ok", "prom"]), done.stderr
+        assert "service:checkout" in run("environment", "entities", "prod").stdout
+        assert "metrics" in run("environment", "coverage", "prod").stdout
+        assert "# prometheus: GET" in run("environment", "permissions", "prod").stdout
+        assert "there are prod" in run("environment", "check", "nowhere").stderr
+        for wrong in (
+            ("--environment", "prod"),
+            ("--service", "x"),
+            ("--environment", "prod", "--alert", "/nonexistent"),
+        ):
+            assert run("investigate", *wrong).returncode == 2
+        found = run("investigate", "--environment", "prod", "--service", "checkout", "--json")
+        assert found.returncode == 0, found.stderr
+        report = Report.model_validate_json(found.stdout)
+        assert report.findings.alert_title == "look at checkout in prod"
+        assert [use.source for use in report.run.sources] == ["prom"]
+        shown = run("show", "--full", report.run.investigation_id).stdout
+        assert f"prom: {report.run.sources[0].queries} queries" in " ".join(shown.split())
+    with own_data_dir() as folder:
+        environment |= {"INQUEST_DATA_DIR": str(folder)}
+        assert run("environment", "check", "prod").returncode == 1, "the server is gone"
 
 
 async def test_a_slow_source_is_waited_for() -> None:

@@ -3,6 +3,8 @@
 import re
 from datetime import datetime
 
+from workflows.contracts.report import ReportRun
+
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]+")
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>#|~!])")
 
@@ -28,3 +30,16 @@ def since_alert(at: datetime, alert_at: datetime) -> str:
 def percent(probability: float) -> str:
     """A probability as people read it."""
     return f"{probability:.0%}"
+
+
+def source_lines(run: ReportRun) -> list[str]:
+    """What the investigation cost each source, one line each."""
+    return [
+        f"{item.source}: {item.queries} {'query' if item.queries == 1 else 'queries'}, {megabytes(item.bytes_received)}"
+        for item in run.sources
+    ]
+
+
+def megabytes(size: int) -> str:
+    """Bytes as people read them; little is said in kilobytes."""
+    return f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.0f} kB"
