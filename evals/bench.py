@@ -32,6 +32,7 @@ from activities.analysis.verification import claims_of, verified
 from activities.answers import COLUMNS, compacted
 from activities.memory.uuid7 import uuid7
 from activities.telemetry.recorded import open_bundle
+from evals.bench_cluster import bench_cluster
 from evals.bundles import Recording, write_bundle
 from evals.offline import diagnose, evidence_of
 from infra.settings import Settings
@@ -381,6 +382,7 @@ if __name__ == "__main__":
         "burst": bench_burst,
         "growth": bench_growth,
         "large": bench_large,
+        "cluster": bench_cluster,
     }
     for chosen in sys.argv[1:] or benches:
         benches[chosen]()

@@ -55,7 +55,8 @@ _SYNONYMS: dict[str, tuple[str, ...]] = {
     "address": ("server_address", "net_peer_name", "peer_address", "host_ip", "pod_ip", "ip"),
     "node": ("exported_node", "k8s_node_name", "node", "kubernetes_node", "nodename", "node_name"),
     "host": ("host_name", "host", "hostname"),
-    "database": ("db_namespace", "db_name", "datname", "database"),
+    "exported_database": ("datname",),
+    "database": ("db_namespace", "db_name", "database"),
     "database_system": ("db_system_name", "db_system"),
     "database_instance": ("dbinstance_identifier", "db_instance"),
     "queue": ("messaging_destination_name", "messaging_destination", "queue", "topic", "queue_name"),
@@ -315,12 +316,13 @@ def _workload(resolver: Resolver, given: Labels) -> Resolution | None:
 
 
 def _database(_resolver: Resolver, given: Labels) -> Resolution | None:
-    system, instance = given.get("database_system"), given.get("database_instance")
-    name = instance or given.get("database")
-    if name is None and system:
-        name = given.get("address") or given.get("host")
-    is_one = bool(system) or bool(instance) or ("database" in given and not given.get("otel_service"))
-    return Resolution(entity_id(EntityKind.DATABASE, name), "database") if is_one and name and _usable(name) else None
+    """What an exporter says of a database, whatever pod it runs in; a service's own view of one stays the service's."""
+    name = given.get("exported_database") or given.get("database_instance")
+    if name is None and not any(given.get(key) for key in ("pod", "otel_service", "app", "workload")):
+        name = given.get("database")
+        if name is None and given.get("database_system"):
+            name = given.get("address") or given.get("host")
+    return Resolution(entity_id(EntityKind.DATABASE, name), "database") if name and _usable(name) else None
 
 
 def _queue(_resolver: Resolver, given: Labels) -> Resolution | None:
@@ -388,8 +390,8 @@ def _job(resolver: Resolver, given: Labels) -> Resolution | None:
 
 _RULES: tuple[tuple[str, Rule], ...] = (
     ("declared", _declared),
-    ("pod", _pod),
     ("database", _database),
+    ("pod", _pod),
     ("queue", _queue),
     ("workload", _workload),
     ("service.name", _otel),

@@ -110,7 +110,7 @@ def window() -> Window:
     return Window(start=now - timedelta(hours=24), end=now)
 
 
-@pytest.mark.parametrize(("services", "queries", "settle_s"), [(100, 60, 40), (1_000, 150, 60)])
+@pytest.mark.parametrize(("services", "queries", "settle_s"), [(100, 60, 25), (1_000, 150, 35)])
 def test_metrics(need: Callable[..., None], folder: Path, services: int, queries: int, settle_s: float) -> None:
     need("prometheus")
     home = folder / f"metrics-{services}"
@@ -124,7 +124,7 @@ def test_metrics(need: Callable[..., None], folder: Path, services: int, queries
             }
             for number in range(services)
         ]
-        interval = "5s" if services <= 100 else "20s"
+        interval = "5s" if services <= 100 else "10s"
         config = {"global": {"scrape_interval": interval, "scrape_timeout": "5s"}, "scrape_configs": jobs}
         with prometheus(home, yaml.safe_dump(config)) as server:
             time.sleep(settle_s)

@@ -117,7 +117,9 @@ def test_the_commands_of_a_running_system(tmp_path: Path) -> None:
         (tmp_path / "prod.yaml").write_text(f"sources: [{{name: prom, backend: prometheus, url: '{server.url}'}}]")
         environment = {
             **os.environ,
-            "INQUEST_DATA_DIR": str(folder), "INQUEST_ENVIRONMENTS_DIR": str(tmp_path), "COLUMNS": "160",
+            "INQUEST_DATA_DIR": str(folder),
+            "INQUEST_ENVIRONMENTS_DIR": str(tmp_path),
+            "COLUMNS": "160",
         }
 
         def run(*words: str) -> subprocess.CompletedProcess[str]:

@@ -106,6 +106,13 @@ CASES: list[tuple[str, Labels, str | None, str]] = [
         "database",
     ),
     ("an exporter's database", {"job": "postgres", "datname": "orders"}, "database:orders", "database"),
+    ("an exporter in a pod", {"namespace": "shop", "pod": POD, "datname": "orders"}, "database:orders", "database"),
+    (
+        "a service's own view of a database",
+        {"app": "checkout", "namespace": "shop", "db_system": "postgresql", "db_namespace": "orders"},
+        "service:checkout",
+        "app label",
+    ),
     ("a queue", {"messaging.system": "kafka", "messaging.destination.name": "orders"}, "queue:orders", "queue"),
     ("a node by its exporter", {"job": "node-exporter", "instance": "192.168.0.7:9100"}, "node:n1", "node"),
     ("a node by its name", {"node": "n1"}, "node:n1", "node"),
