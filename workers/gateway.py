@@ -285,7 +285,7 @@ async def serving(installation: Installation, client: Client) -> AsyncIterator[s
     dispatcher = Dispatcher(inbox, installation.alert_ingestion(client), installation.live_options)
     application = Gateway(installation, client, dispatcher).application()
     config = uvicorn.Config(application, host=host, port=port, log_level="error", access_log=False, lifespan="off")
-    server = _Server(config)
+    server = uvicorn.Server(config)
     try:
         listening = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except OSError as error:
@@ -300,13 +300,6 @@ async def serving(installation: Installation, client: Client) -> AsyncIterator[s
     finally:
         server.should_exit = True
         await asyncio.wait({task})
-
-
-class _Server(uvicorn.Server):
-    """Leaves signals to the command."""
-
-    def install_signal_handlers(self) -> None:
-        """None."""
 
 
 async def _serve(installation: Installation, *, workers: bool) -> None:

@@ -4,7 +4,7 @@ import json
 import threading
 import time
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 from urllib.parse import urlencode
@@ -25,10 +25,11 @@ from urllib3.exceptions import (
 
 from activities.credentials.reference import CredentialError
 from activities.safety.egress import EgressPolicy, EgressRefusedError
-from activities.telemetry.backend import Spent
+from activities.telemetry.backend import Spent, by_tool
 from activities.telemetry.environment import SourceConfig
 from activities.telemetry.exceptions import BackendUnavailableError, QueryError, SourceRefusedError
 from workflows.contracts.observation import ObservationStatus
+from workflows.contracts.probe import Probe
 
 LOG = structlog.stdlib.get_logger(__name__)
 CONNECT_S = 3.0
@@ -235,6 +236,30 @@ class SourceClient:
                 f"{self._config.name} sends us elsewhere (HTTP {status}), which is not followed: correct its url",
             )
         raise QueryError(ObservationStatus.ERROR, f"the query was rejected (HTTP {status}){said}")
+
+
+class HttpBackend:
+    """What backends over one client do alike. Each adds the protocols of the modalities that it has."""
+
+    def __init__(self, config: SourceConfig) -> None:
+        self._client = SourceClient(config)
+
+    @property
+    def spent(self) -> Spent:
+        """Queries and bytes so far."""
+        return self._client.spent
+
+    def together(self, probes: Sequence[Probe]) -> list[list[Probe]]:
+        """All probes of a tool together: they share what is fetched."""
+        return by_tool(probes)
+
+    def interrupt(self) -> None:
+        """Give up what runs."""
+        self._client.interrupt()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
 
 
 def parsed(body: bytes, name: str) -> JsonValue:

@@ -7,7 +7,6 @@ import hashlib
 import http.server
 import json
 import threading
-import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
@@ -368,20 +367,3 @@ def _post(url: str, document: dict[str, Any]) -> None:
     )
     with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
         answer.read()
-
-
-def wait_for_alert(url: str, limit_s: float) -> list[dict[str, Any]]:
-    """The alerts that fire at Prometheus once any does.
-
-    Raises:
-        TimeoutError: none fired in time.
-    """
-    until = time.monotonic() + limit_s
-    while time.monotonic() < until:
-        with urllib.request.urlopen(f"{url}/api/v1/alerts", timeout=10) as answer:  # noqa: S310
-            alerts = json.loads(answer.read())["data"]["alerts"]
-        firing = [alert for alert in alerts if alert["state"] == "firing"]
-        if firing:
-            return firing
-        time.sleep(1)
-    raise TimeoutError(f"no alert fired within {limit_s:.0f} s")

@@ -9,16 +9,16 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import polars as pl
 
-from activities.telemetry.backend import Answers, Spent, answered, by_tool
+from activities.telemetry.backend import Answers, answered
 from activities.telemetry.entities import Labels, Resolver, inventory_rows
 from activities.telemetry.exceptions import QueryError
-from activities.telemetry.http import SourceClient
+from activities.telemetry.http import HttpBackend
 from activities.telemetry.jaeger.api import Dependency, JaegerApi, Process, Tag, Trace
 from activities.telemetry.jaeger.config import JaegerConfig
 from activities.telemetry.registry import Opening
 from activities.telemetry.spans import SPANS, Sample, SpanReduction, no_spans
 from workflows.contracts.identifiers import EntityId
-from workflows.contracts.probe import InventoryProbe, Probe, TraceProbe, Window
+from workflows.contracts.probe import InventoryProbe, TraceProbe, Window
 
 READ_BACK = timedelta(hours=1)
 SLICES = tuple(timedelta(minutes=value) for value in (0, 1, 2, 3, 4, 6, 8, 11, 15, 22, 30, 45, 60))
@@ -48,32 +48,15 @@ _PEER_TAGS = (
 )
 
 
-class JaegerBackend:
+class JaegerBackend(HttpBackend):
     """One Jaeger, open for one attempt at one step."""
 
     def __init__(self, opening: Opening) -> None:
         assert isinstance(opening.config, JaegerConfig)
         self._config = opening.config
         self._resolver = opening.resolver
-        self._client = SourceClient(opening.config)
+        super().__init__(opening.config)
         self._api = JaegerApi(self._client)
-
-    @property
-    def spent(self) -> Spent:
-        """Queries and bytes so far."""
-        return self._client.spent
-
-    def together(self, probes: Sequence[Probe]) -> list[list[Probe]]:
-        """All trace probes together."""
-        return by_tool(probes)
-
-    def interrupt(self) -> None:
-        """Give up."""
-        self._client.interrupt()
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._client.close()
 
     def inventory(self, probes: Sequence[InventoryProbe]) -> Answers:
         """Services, who calls whom, and the databases and queues that a few traces show."""

@@ -10,11 +10,11 @@ from typing import Any
 import polars as pl
 
 from activities.answers import COLUMNS
-from activities.telemetry.backend import Answer, Answers, Spent, answered, one_by_one
+from activities.telemetry.backend import Answer, Answers, answered, one_by_one
 from activities.telemetry.changes import change_rows
 from activities.telemetry.entities import Labels, inventory_rows
 from activities.telemetry.exceptions import QueryError
-from activities.telemetry.http import SourceClient
+from activities.telemetry.http import HttpBackend
 from activities.telemetry.kubernetes.config import KubernetesConfig
 from activities.telemetry.kubernetes.deliveries import deliveries
 from activities.telemetry.kubernetes.events import event_rows
@@ -91,34 +91,21 @@ class _State:
     healthy: bool
 
 
-class KubernetesBackend:
+class KubernetesBackend(HttpBackend):
     """One cluster, open for one attempt at one step."""
 
     def __init__(self, opening: Opening) -> None:
         assert isinstance(opening.config, KubernetesConfig)
         self._config = opening.config
         self._resolver = opening.resolver
-        self._client = SourceClient(opening.config)
+        super().__init__(opening.config)
         self._reader = ClusterReader(self._client, opening.config)
         self._reading = threading.Lock()
         self._read: _Snapshot | None = None
 
-    @property
-    def spent(self) -> Spent:
-        """Queries and bytes so far."""
-        return self._client.spent
-
     def together(self, probes: Sequence[Probe]) -> list[list[Probe]]:
         """Each by itself; they share what was read."""
         return one_by_one(probes)
-
-    def interrupt(self) -> None:
-        """Give up."""
-        self._client.interrupt()
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._client.close()
 
     def inventory(self, probes: Sequence[InventoryProbe]) -> Answers:
         """Workloads, their pods, the Services that select them, and the nodes they run on."""

@@ -10,8 +10,6 @@ from activities.telemetry.kubernetes.reader import ClusterReader
 Key = tuple[str, str]
 """(namespace, name)."""
 
-CONTROLLED = ("Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob")
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PodFacts:

@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 
 import polars as pl
 
-from activities.telemetry.backend import Answers, Spent, answered, by_tool
+from activities.telemetry.backend import Answers, answered
 from activities.telemetry.entities import IDENTITY_LABELS, Labels, Resolver, inventory_rows
 from activities.telemetry.exceptions import QueryError
-from activities.telemetry.http import SourceClient
+from activities.telemetry.http import HttpBackend
 from activities.telemetry.lines import COUNTS, LINES, LineReduction, Sample
 from activities.telemetry.log_lines import level, line_of
 from activities.telemetry.loki.api import Entry, LokiApi
@@ -18,7 +18,7 @@ from activities.telemetry.loki.config import LokiConfig
 from activities.telemetry.registry import Opening
 from workflows.contracts.identifiers import EntityId
 from workflows.contracts.observation import ObservationStatus
-from workflows.contracts.probe import InventoryProbe, LogProbe, Probe, Window
+from workflows.contracts.probe import InventoryProbe, LogProbe, Window
 
 READ_BACK = timedelta(hours=1)
 """Lines are read this far back; what is older is left to metrics."""
@@ -36,32 +36,15 @@ _SEVERE = re.compile(r"(?i)(err|warn|crit|fatal|alert|emerg|panic|exception)")
 """What severe lines hold somewhere, by their level or their text; it only decides what is read whole."""
 
 
-class LokiBackend:
+class LokiBackend(HttpBackend):
     """One Loki, open for one attempt at one step."""
 
     def __init__(self, opening: Opening) -> None:
         assert isinstance(opening.config, LokiConfig)
         self._config = opening.config
         self._resolver = opening.resolver
-        self._client = SourceClient(opening.config)
+        super().__init__(opening.config)
         self._api = LokiApi(self._client, opening.config.organisation)
-
-    @property
-    def spent(self) -> Spent:
-        """Queries and bytes so far."""
-        return self._client.spent
-
-    def together(self, probes: Sequence[Probe]) -> list[list[Probe]]:
-        """All log probes together."""
-        return by_tool(probes)
-
-    def interrupt(self) -> None:
-        """Give up."""
-        self._client.interrupt()
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._client.close()
 
     def inventory(self, probes: Sequence[InventoryProbe]) -> Answers:
         """The label sets of streams that had lines lately."""

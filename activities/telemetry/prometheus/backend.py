@@ -13,10 +13,10 @@ import numpy as np
 import polars as pl
 
 from activities.answers import COLUMNS, TIMESTAMP
-from activities.telemetry.backend import Answer, Answers, Spent, answered, by_tool
+from activities.telemetry.backend import Answer, Answers, answered
 from activities.telemetry.entities import IDENTITY_LABELS, Labels, Resolver, inventory_rows, labels_of
 from activities.telemetry.exceptions import QueryError
-from activities.telemetry.http import SourceClient
+from activities.telemetry.http import HttpBackend
 from activities.telemetry.prometheus.api import Numbers, PrometheusApi, Rule, Series
 from activities.telemetry.prometheus.config import PrometheusConfig
 from activities.telemetry.prometheus.expressions import (
@@ -37,7 +37,7 @@ from activities.telemetry.registry import Opening
 from activities.telemetry.series import with_ratios
 from workflows.contracts.identifiers import EntityId
 from workflows.contracts.observation import ObservationStatus
-from workflows.contracts.probe import InventoryProbe, MetricProbe, Probe, Window
+from workflows.contracts.probe import InventoryProbe, MetricProbe, Window
 
 RECENT = timedelta(minutes=30)
 """The part of the window that is fetched in fine steps."""
@@ -86,32 +86,15 @@ class _Course:
     """(metric, instance, moments in seconds, values, whether they are rates)."""
 
 
-class PrometheusBackend:
+class PrometheusBackend(HttpBackend):
     """One Prometheus, open for one attempt at one step."""
 
     def __init__(self, opening: Opening) -> None:
         assert isinstance(opening.config, PrometheusConfig)
         self._config = opening.config
         self._resolver = opening.resolver
-        self._client = SourceClient(opening.config)
+        super().__init__(opening.config)
         self._api = PrometheusApi(self._client)
-
-    @property
-    def spent(self) -> Spent:
-        """Queries and bytes so far."""
-        return self._client.spent
-
-    def together(self, probes: Sequence[Probe]) -> list[list[Probe]]:
-        """All metric probes together."""
-        return by_tool(probes)
-
-    def interrupt(self) -> None:
-        """Give up."""
-        self._client.interrupt()
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._client.close()
 
     def inventory(self, probes: Sequence[InventoryProbe]) -> Answers:
         """Label sets of everything scraped, and who calls whom where span metrics say so."""
