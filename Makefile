@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 BUNDLE ?= evals/recordings/bundles/$(shell cat evals/recordings/DEFAULT)
-JOBS ?= 2
+JOBS ?= 3
 
 .PHONY: investigate test check bench demo lab baselines lock
 .DELETE_ON_ERROR:

@@ -36,6 +36,7 @@ from evals.lab.shop import Shop, grown_shop, renamed
 from evals.lab.stage import Stage
 from infra.children import spawn
 from infra.settings import Settings
+from infra.stack import wait_until_stopped
 from workers.installation import Installation, open_installation
 from workflows.contracts.change import ChangeKind
 from workflows.contracts.identifiers import InvestigationId
@@ -94,7 +95,7 @@ class LiveSystem:
 
 @contextmanager
 def live_system(stage: Stage, folder: Path) -> Iterator[LiveSystem]:
-    """Run a shop, its monitoring, its cluster and `inquest serve` until the context ends."""
+    """Run a shop, its monitoring, its cluster and `inquest serve`; at its end nothing writes to `folder`."""
     environments, port = folder / "environments", _free_port()
     environments.mkdir(parents=True)
     gateway = f"http://127.0.0.1:{port}"
@@ -108,6 +109,7 @@ def live_system(stage: Stage, folder: Path) -> Iterator[LiveSystem]:
         settings = Settings(
             data_dir=folder / "data", environments_dir=environments, gateway_address=f"127.0.0.1:{port}"
         )
+        running.callback(wait_until_stopped, settings.data_dir)
         installation = running.enter_context(open_installation(settings))
         running.enter_context(_serving(settings, folder / "serve.log", gateway))
         yield LiveSystem(stage, monitoring, installation, gateway)
