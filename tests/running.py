@@ -37,7 +37,7 @@ def options_for(
     opened = open_bundle(folder)
     return InvestigationOptions(
         backend=RECORDED,
-        source=str(folder),
+        recording=opened,
         as_of=opened.manifest.as_of,
         purpose=Purpose.REPLAY,
         memory_scope=f"replay:{uuid7()}",
@@ -55,6 +55,7 @@ def quick_ingestion(
         client,
         installation.incidents(),
         installation.store.inbox(installation.tenant),
+        installation.store.recordings(installation.tenant),
         tenant=installation.tenant,
         keys=installation.store.keys,
         quiet_time=quiet_time,

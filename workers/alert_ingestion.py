@@ -19,8 +19,10 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from activities.memory.inbox import Inbox, InboxItem
 from activities.memory.incidents import Delivery, Incidents, OpenedInvestigation, redacted_alert
+from activities.memory.recordings import Recordings
 from activities.memory.store import signed
 from activities.safety.keys import Keys
+from activities.telemetry.recorded import Bundle
 from workflows.contracts.alert import Alert, AlertStatus
 from workflows.contracts.environment import SourceRef
 from workflows.contracts.identifiers import IncidentId, InvestigationId, Tenant, investigation_id_of, workflow_id_of
@@ -41,8 +43,8 @@ class InvestigationOptions:
     """What is requested, beside the alert."""
 
     backend: str
-    source: str = ""
-    """The bundle's folder for the `recorded` backend."""
+    recording: Bundle | None = None
+    """For the `recorded` backend: what answers."""
 
     environment: str = ""
     """The environment's name; of a recording it is empty, and the alert's labels say it."""
@@ -74,6 +76,7 @@ class AlertIngestion:
         client: Client,
         incidents: Incidents,
         inbox: Inbox,
+        recordings: Recordings,
         *,
         tenant: Tenant,
         keys: Keys,
@@ -83,6 +86,7 @@ class AlertIngestion:
         self._client = client
         self._incidents = incidents
         self._inbox = inbox
+        self._recordings = recordings
         self._tenant = tenant
         self._keys = keys
         self._quiet_time = quiet_time
@@ -149,7 +153,8 @@ class AlertIngestion:
 
     async def record(self, alert: Alert, options: InvestigationOptions) -> OpenedInvestigation:
         """Redact and commit one delivery, and nothing else."""
-        return await asyncio.to_thread(self._incidents.receive, self._delivery(alert, options))
+        delivery = await asyncio.to_thread(self._delivery, alert, options)
+        return await asyncio.to_thread(self._incidents.receive, delivery)
 
     async def dispatch(self, item: InboxItem, options: InvestigationOptions) -> OpenedInvestigation | None:
         """Process one delivery that waits in the inbox; None when somebody else has it.
@@ -161,7 +166,7 @@ class AlertIngestion:
         if alert.status is AlertStatus.RESOLVED:
             await self._note_resolved(item, options)
             return None
-        delivery = self._delivery(alert, options)
+        delivery = await asyncio.to_thread(self._delivery, alert, options)
         opened = await asyncio.to_thread(self._incidents.dispatch, delivery, item.inbox_id)
         return None if opened is None else await self.begin(opened, alert, options)
 
@@ -181,6 +186,10 @@ class AlertIngestion:
 
     def _delivery(self, alert: Alert, options: InvestigationOptions) -> Delivery:
         alert, received_at = redacted_alert(alert, self._incidents.redactor), datetime.now(UTC)
+        recording = options.recording
+        registered = (
+            self._recordings.register(recording.folder, recording.manifest_sha256, at=received_at) if recording else ""
+        )
 
         def request_for(incident_id: IncidentId, investigation_id: InvestigationId) -> InvestigationRequest:
             request = InvestigationRequest(
@@ -190,7 +199,7 @@ class AlertIngestion:
                 as_of=options.as_of or received_at,
                 purpose=options.purpose,
                 backend=options.backend,
-                source=options.source,
+                source=registered,
                 sources=options.sources,
                 memory_scope=options.memory_scope,
                 service=_label(alert, "service", "job"),

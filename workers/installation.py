@@ -30,7 +30,7 @@ from activities.telemetry.environment import (
     SourceConfig,
     read_environments,
 )
-from activities.telemetry.recorded import Bundle, CapturedBackend, RecordedBackend, open_bundle
+from activities.telemetry.recorded import Bundle, BundleError, CapturedBackend, RecordedBackend, open_bundle
 from activities.telemetry.registry import Opening, backend_kinds, modalities
 from activities.telemetry.steps import BackendFor
 from infra.database import prepare_database
@@ -137,16 +137,34 @@ class Installation:
             client,
             self.incidents(),
             self.store.inbox(self.tenant),
+            self.store.recordings(self.tenant),
             tenant=self.tenant,
             keys=self.store.keys,
             quiet_time=quiet,
         )
 
+    def recording_of(self, request: InvestigationRequest) -> Bundle:
+        """The recording that a request names, open.
+
+        Raises:
+            BundleError: it cannot be used any more, or is not the one that was registered.
+        """
+        registered_as = self.store.recordings(request.tenant).folder_of(request.source)
+        if registered_as is None:
+            raise BundleError(Path(request.source), "is not registered here", "Investigate its folder anew.")
+        folder, registered = registered_as
+        found = open_bundle(folder)
+        if registered is not None and found.manifest_sha256 != registered:
+            raise BundleError(
+                folder, "is another recording than when the investigation was opened", "Investigate it anew."
+            )
+        return found
+
     def recorded_backend(
         self, request: InvestigationRequest, _who: object = None, *, share: int = 1, processes: int = 1
     ) -> RecordedBackend | CapturedBackend:
         """The backend over the bundle a request names; for the limits see `backend_over`."""
-        return backend_over(open_bundle(Path(request.source)), self.settings, share=share, processes=processes)
+        return backend_over(self.recording_of(request), self.settings, share=share, processes=processes)
 
     def environments(self) -> dict[str, Environment]:
         """Every environment that can be used by its name, read anew; one that cannot is logged, and costs no other."""
@@ -179,7 +197,7 @@ class Installation:
     def mappings_for(self, request: InvestigationRequest) -> tuple[EntityMapping, ...]:
         """What people said about who is who in the request's environment."""
         if request.backend == RECORDED:
-            return open_bundle(Path(request.source)).manifest.mappings if request.sources else ()
+            return self.recording_of(request).manifest.mappings if request.sources else ()
         found = self.environments().get(request.environment)
         return () if found is None else found.mappings
 

@@ -22,7 +22,7 @@ async def replay(
     await asyncio.to_thread(installation.incidents().remember_again, scope, bundle.remembered())
     options = InvestigationOptions(
         backend=RECORDED,
-        source=str(bundle.folder),
+        recording=bundle,
         environment=bundle.manifest.environment or "",
         sources=bundle.manifest.sources,
         as_of=bundle.manifest.as_of,

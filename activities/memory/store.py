@@ -9,6 +9,7 @@ from activities.memory.announced import AnnouncedChanges
 from activities.memory.inbox import Inbox
 from activities.memory.incidents import Incidents
 from activities.memory.ledger import Ledger
+from activities.memory.recordings import Recordings
 from activities.memory.session import of_tenant
 from activities.safety.keys import Keys
 from activities.safety.personal import AddressPolicy
@@ -79,6 +80,10 @@ class Store:
     def announced_changes(self, tenant: Tenant) -> AnnouncedChanges:
         """The changes that pipelines announced to one tenant."""
         return AnnouncedChanges(of_tenant(self.engine, tenant), tenant, self.redactor(tenant))
+
+    def recordings(self, tenant: Tenant) -> Recordings:
+        """The recordings that one tenant's investigations were opened for."""
+        return Recordings(of_tenant(self.engine, tenant), tenant)
 
     def inbox(self, tenant: Tenant) -> Inbox:
         """The alerts of one tenant that wait to be dispatched."""

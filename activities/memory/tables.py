@@ -196,6 +196,12 @@ INBOX = _table(
 INBOX_END = _table(
     "inbox_end", "incidents", _key("inbox_id", _UUID), *_columns(how=Text, investigation_id=_UUID, ended_at=_WHEN)
 )
+RECORDING = _table(
+    "recording",
+    "incidents",
+    _key("recording_id", Text),
+    *_columns(folder=Text, manifest_sha256=Text, registered_at=_WHEN),
+)
 ANNOUNCED_CHANGE = _table(
     "announced_change",
     "incidents",

@@ -47,12 +47,12 @@ def away(_request: InvestigationRequest, _who: object) -> TelemetryBackend:
     raise BackendUnavailableError("connection refused")
 
 
-def half_way(request: InvestigationRequest, _who: object) -> TelemetryBackend:
-    return LosesItsTongue(open_bundle(Path(request.source)))
+def half_way(_request: InvestigationRequest, _who: object) -> TelemetryBackend:
+    return LosesItsTongue(open_bundle(recorded("row_lock")))
 
 
-def slow(request: InvestigationRequest, _who: object) -> TelemetryBackend:
-    return TakesItsTime(open_bundle(Path(request.source)))
+def slow(_request: InvestigationRequest, _who: object) -> TelemetryBackend:
+    return TakesItsTime(open_bundle(recorded("row_lock")))
 
 
 async def test_a_worker_that_goes_away_leaves_the_rest_to_the_next(installation: Installation) -> None:

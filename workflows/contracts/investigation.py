@@ -54,7 +54,8 @@ class InvestigationRequest(Contract):
     `telemetry-<backend>`."""
 
     source: Annotated[str, Field(max_length=4096)] = ""
-    """For the `recorded` backend: the bundle's folder. Empty for a live environment."""
+    """For the `recorded` backend: the registered recording; requests from before 0.6 name its folder. Empty for a live
+    environment."""
 
     sources: Annotated[tuple[SourceRef, ...], Field(max_length=MOST_SOURCES)] = ()
     """Of a live environment, or of one that was captured: what is queried where. Empty: `backend` answers all."""

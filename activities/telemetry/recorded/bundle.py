@@ -16,6 +16,7 @@ from workflows.contracts.alert import Alert
 from workflows.contracts.bundle import BundleManifest, PastIncident, RecordedFile
 from workflows.contracts.change import Change
 from workflows.contracts.cluster import ClusterCondition
+from workflows.contracts.identifiers import Digest
 from workflows.contracts.probe import Modality
 from workflows.contracts.topology import Topology
 
@@ -48,6 +49,7 @@ class Bundle:
 
     folder: Path
     manifest: BundleManifest
+    manifest_sha256: Digest
     alert: Alert
 
     def recorded(self, modality: Modality) -> RecordedFile | None:
@@ -144,10 +146,13 @@ def open_bundle(folder: Path) -> Bundle:
     folder = folder.resolve()
     if not os.path.lexists(folder / MANIFEST):
         raise BundleError(folder, f"is not a bundle: it has no {MANIFEST}", "Name the folder of a recorded incident.")
-    manifest = _parse(_inside(folder, MANIFEST), BundleManifest, MANIFEST_LIMIT)
+    path = _inside(folder, MANIFEST)
+    content = _read(path, MANIFEST_LIMIT)
+    manifest = _parsed(path, content, BundleManifest)
     bundle = Bundle(
         folder=folder,
         manifest=manifest,
+        manifest_sha256=Digest(hashlib.sha256(content).hexdigest()),
         alert=_parse(_inside(folder, manifest.alert.file), Alert, ALERT_LIMIT),
     )
     for name in _FILES:
@@ -170,6 +175,10 @@ def _inside(folder: Path, name: str) -> Path:
 
 
 def _parse(path: Path, model: "type[Parsed] | TypeAdapter[Parsed]", limit: int) -> Parsed:
+    return _parsed(path, _read(path, limit), model)
+
+
+def _read(path: Path, limit: int) -> bytes:
     try:
         size, content = path.stat().st_size, b""
         if size <= limit:
@@ -178,6 +187,10 @@ def _parse(path: Path, model: "type[Parsed] | TypeAdapter[Parsed]", limit: int) 
         raise BundleError(path, f"cannot be read ({error.strerror})", "Check its permissions.") from error
     if size > limit:
         raise BundleError(path, f"has {size:,} bytes, at most {limit:,} are read", "Cut it down to what is needed.")
+    return content
+
+
+def _parsed(path: Path, content: bytes, model: "type[Parsed] | TypeAdapter[Parsed]") -> Parsed:
     try:
         plain = json.loads(content)
     except RecursionError as error:

@@ -233,7 +233,7 @@ def _good_bundle(folder: Path) -> Bundle:
 
 def _recorded(folder: Path, as_of: datetime | None) -> InvestigationOptions:
     recording = _good_bundle(folder)
-    return InvestigationOptions(backend=RECORDED, source=str(recording.folder), as_of=_moment(recording, as_of))
+    return InvestigationOptions(backend=RECORDED, recording=recording, as_of=_moment(recording, as_of))
 
 
 def _moment(recording: Bundle, as_of: datetime | None) -> datetime:
