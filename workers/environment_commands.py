@@ -105,7 +105,8 @@ def permissions(name: Name) -> None:
     for backend in sorted(used):
         for line in backend_kinds()[backend].permissions:
             OUT.print(f"# {backend}: {line}", highlight=False, soft_wrap=True)
-    cluster = [rule for backend in sorted(used) for rule in backend_kinds()[backend].cluster_rules]
+    found = [rule for source in environment.sources for rule in backend_kinds()[source.backend].cluster_rules(source)]
+    cluster = list(dict.fromkeys(found))
     if cluster:
         role = {
             "apiVersion": "rbac.authorization.k8s.io/v1",

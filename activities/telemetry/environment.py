@@ -73,6 +73,10 @@ class SourceConfig(BaseModel):
     answers: Annotated[tuple[Modality, ...], Field(max_length=8)] = ()
     """What it is queried for, where that is less than the backend can."""
 
+    def modalities(self, possible: frozenset[Modality]) -> frozenset[Modality]:
+        """What it is queried for, of what its backend can be."""
+        return possible & set(self.answers) if self.answers else possible
+
     @model_validator(mode="after")
     def _is_an_address(self) -> "SourceConfig":
         try:
@@ -102,10 +106,8 @@ class Environment(BaseModel):
         """
         refs = []
         for source in self.sources:
-            can = modalities[source.backend]
-            chosen = tuple(
-                item for item in MODALITIES if item in can and (not source.answers or item in source.answers)
-            )
+            queried = source.modalities(modalities[source.backend])
+            chosen = tuple(item for item in MODALITIES if item in queried)
             if chosen:
                 refs.append(SourceRef(name=source.name, modalities=chosen))
         return tuple(refs)

@@ -1,7 +1,7 @@
 """Which backends there are: each is one folder, found by its entry point."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
 
@@ -60,7 +60,8 @@ class BackendKind:
     permissions: tuple[str, ...]
     """The least that its credential must allow, a line each."""
 
-    cluster_rules: tuple[ClusterRule, ...] = field(default=())
+    cluster_rules: Callable[[SourceConfig], Sequence[ClusterRule]] = lambda _: ()
+    """What of a Kubernetes cluster a source of this kind reads, as it is configured."""
 
 
 @cache

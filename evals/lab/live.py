@@ -26,7 +26,7 @@ from pathlib import Path
 import yaml
 
 from activities.memory.listing import Wanted, list_investigations
-from activities.telemetry.kubernetes import KIND
+from activities.telemetry.kubernetes.resources import cluster_rules
 from evals.lab.cluster import Cluster, deployed
 from evals.lab.faults import Fault, Injected, catalogue
 from evals.lab.machine import ImpossibleHereError
@@ -129,7 +129,7 @@ def allow(cluster: Cluster, group: str) -> None:
     """Give a group the ClusterRole that the backend says it needs, and no more."""
     rules = [
         {"apiGroups": list(rule.groups), "resources": list(rule.resources), "verbs": list(rule.verbs)}
-        for rule in KIND.cluster_rules
+        for rule in cluster_rules(logs=True)
     ]
     base = "/apis/rbac.authorization.k8s.io/v1"
     cluster.create(f"{base}/clusterroles", {"metadata": {"name": "inquest"}, "rules": rules})

@@ -19,14 +19,16 @@ from activities.telemetry.kubernetes.config import KubernetesConfig
 from activities.telemetry.kubernetes.deliveries import deliveries
 from activities.telemetry.kubernetes.events import event_rows
 from activities.telemetry.kubernetes.facts import Facts, PodFacts, key_of, learn, pod_facts
+from activities.telemetry.kubernetes.pod_logs import READ_BACK, PodLogs
 from activities.telemetry.kubernetes.reader import ClusterReader
 from activities.telemetry.kubernetes.rollouts import config_changes, rollouts
 from activities.telemetry.kubernetes.rule import Cluster, Stated, states_of
+from activities.telemetry.lines import COUNTS, LineReduction
 from activities.telemetry.registry import Opening
 from workflows.contracts.cluster import ClusterCondition
 from workflows.contracts.identifiers import EntityId
 from workflows.contracts.observation import ObservationStatus
-from workflows.contracts.probe import ChangeProbe, ClusterProbe, InventoryProbe, Probe, Window
+from workflows.contracts.probe import ChangeProbe, ClusterProbe, InventoryProbe, LogProbe, Probe, Window
 from workflows.contracts.topology import EntityKind, entity_id
 
 LONGEST_MESSAGE = 4_096
@@ -104,8 +106,9 @@ class KubernetesBackend(HttpBackend):
         self._read: _Snapshot | None = None
 
     def together(self, probes: Sequence[Probe]) -> list[list[Probe]]:
-        """Each by itself; they share what was read."""
-        return one_by_one(probes)
+        """Those of logs together, the others by themselves; they share what was read."""
+        logs: list[Probe] = [probe for probe in probes if probe.tool == "logs"]
+        return [*one_by_one([probe for probe in probes if probe.tool != "logs"]), *([logs] if logs else [])]
 
     def inventory(self, probes: Sequence[InventoryProbe]) -> Answers:
         """Workloads, their pods, the Services that select them, and the nodes they run on."""
@@ -140,6 +143,27 @@ class KubernetesBackend(HttpBackend):
             ]
             inside = [change for change in found if probe.window.start <= change.at < probe.window.end]
             yield probe, self._answer(change_rows(inside, self._resolver()), probe.max_rows, probe.window)
+
+    def logs(self, probes: Sequence[LogProbe]) -> Answers:
+        """What the containers of each entity wrote lately, the one before a restart included."""
+        end = max(probe.window.end for probe in probes)
+        window = Window(start=max(min(probe.window.start for probe in probes), end - READ_BACK), end=end)
+        pods: dict[EntityId, list[PodFacts]] = {probe.entity: [] for probe in probes}
+        for pod in self._snapshot.facts.pods.values():
+            of_pod = pods.get(self._entities(pod.namespace, pod.owner[1]))
+            if of_pod is not None:
+                of_pod.append(pod)
+        read = dict(PodLogs(self._client, self._config).read(pods, window))
+        reduction = LineReduction([found.sample for found in read.values()], pl.DataFrame(schema=COUNTS))
+        try:
+            for probe in probes:
+                found = read[probe.entity]
+                if found.failed is not None:
+                    yield probe, Answer(status=found.failed.status, detail=found.failed.detail)
+                else:
+                    yield probe, reduction.answer(probe, found.window, found.notes)
+        finally:
+            reduction.close()
 
     @cached_property
     def _entities(self) -> "Callable[[str, str], EntityId]":

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from sys import intern
 from typing import Any
 
 from activities.telemetry.kubernetes.reader import ClusterReader
@@ -31,6 +32,8 @@ class PodFacts:
     """It does not start without them."""
 
     claims: frozenset[str]
+    containers: tuple[tuple[str, int], ...]
+    """Name and restarts of each."""
 
 
 @dataclass
@@ -174,7 +177,15 @@ def pod_facts(pod: Any, facts: Facts) -> PodFacts:
             for volume in (spec.volumes or () if spec else ())
             if volume.persistent_volume_claim is not None
         ),
+        containers=_containers(pod),
     )
+
+
+def _containers(pod: Any) -> tuple[tuple[str, int], ...]:
+    statuses = (pod.status.container_statuses or ()) if pod.status is not None else ()
+    restarts = {item.name: item.restart_count or 0 for item in statuses}
+    named = (pod.spec.containers or ()) if pod.spec is not None else ()
+    return tuple((intern(item.name), restarts.get(item.name, 0)) for item in named)
 
 
 def controller(metadata: Any) -> Key | None:

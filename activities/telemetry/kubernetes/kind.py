@@ -1,9 +1,15 @@
 """What kind of source a Kubernetes cluster is."""
 
+from collections.abc import Sequence
+
 from activities.telemetry.backend import TelemetryBackend
+from activities.telemetry.environment import SourceConfig
 from activities.telemetry.kubernetes.config import KubernetesConfig
 from activities.telemetry.kubernetes.resources import cluster_rules
-from activities.telemetry.registry import BackendKind, Opening
+from activities.telemetry.registry import BackendKind, ClusterRule, Opening
+from workflows.contracts.probe import Modality
+
+MODALITIES_OF_CLUSTERS: frozenset[Modality] = frozenset(("cluster", "changes", "logs"))
 
 
 def _open(opening: Opening) -> TelemetryBackend:
@@ -18,13 +24,17 @@ def _check(opening: Opening) -> list[str]:
     return check(opening)
 
 
+def _rules(config: SourceConfig) -> Sequence[ClusterRule]:
+    return cluster_rules(logs="logs" in config.modalities(MODALITIES_OF_CLUSTERS))
+
+
 KIND = BackendKind(
     name="kubernetes",
-    title="state, events and rollouts of a Kubernetes cluster",
-    modalities=frozenset(("cluster", "changes")),
+    title="state, events, rollouts and pod logs of a Kubernetes cluster",
+    modalities=MODALITIES_OF_CLUSTERS,
     config=KubernetesConfig,
     open=_open,
     check=_check,
     permissions=("the ClusterRole below, and no more: secrets, exec and every write stay refused",),
-    cluster_rules=cluster_rules(),
+    cluster_rules=_rules,
 )

@@ -81,12 +81,18 @@ RESOURCES: tuple[Resource, ...] = (
 BY_KIND = {resource.kind: resource for resource in RESOURCES}
 
 
-def cluster_rules() -> tuple[ClusterRule, ...]:
-    """One rule for each API group, with what is read of it."""
+def cluster_rules(*, logs: bool) -> tuple[ClusterRule, ...]:
+    """One rule for each API group, with what is read of it.
+
+    Args:
+        logs: whether the logs of pods are read too.
+    """
     groups: dict[str, list[str]] = {}
     for resource in RESOURCES:
         groups.setdefault(resource.group, []).append(resource.plural)
-    return tuple(
+    lists = [
         ClusterRule(groups=(group,), resources=tuple(sorted(plurals)), verbs=("list",))
         for group, plurals in sorted(groups.items())
-    )
+    ]
+    of_logs = [ClusterRule(groups=("",), resources=("pods/log",), verbs=("get",))] if logs else []
+    return (*lists, *of_logs)
