@@ -1,12 +1,24 @@
 """Changes as rows, their targets named as everything else is."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import polars as pl
 
 from activities.answers import COLUMNS
+from activities.telemetry.backend import Answer, answered
 from activities.telemetry.entities import Resolver
 from workflows.contracts.change import Change
+from workflows.contracts.observation import ObservationStatus
+from workflows.contracts.probe import ChangeProbe
+
+
+def answered_in_part(rows: pl.DataFrame, probe: ChangeProbe, problems: Sequence[str]) -> Answer:
+    """An answer that says what is missing from it."""
+    found = answered(rows.head(probe.max_rows), probe.window, total=rows.height)
+    if not problems:
+        return found
+    detail = "; ".join(problems)[:900]
+    return Answer(status=ObservationStatus.TRUNCATED, rows=found.rows, coverage=found.coverage, detail=detail)
 
 
 def change_rows(changes: Iterable[Change], resolver: Resolver) -> pl.DataFrame:

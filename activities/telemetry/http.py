@@ -87,8 +87,22 @@ class SourceClient:
         """The JSON document that a POST of a form answers, for queries too long for an address."""
         return parsed(self.request("POST", path, parameters, {}), self._config.name)
 
-    def request(self, method: str, path: str, parameters: Mapping[str, str], headers: Mapping[str, str]) -> bytes:
+    def request(
+        self,
+        method: str,
+        path: str,
+        parameters: Mapping[str, str],
+        headers: Mapping[str, str],
+        content: bytes | None = None,
+    ) -> bytes:
         """The body of an answer.
+
+        Args:
+            method: GET or POST.
+            path: below the source's url.
+            parameters: of a GET, in the address; of a POST without `content`, as a form.
+            headers: beside those that every query has, or in place of them.
+            content: what a POST sends.
 
         Raises:
             BackendUnavailableError: it cannot be reached, breaks off, fails inside, or stays overloaded.
@@ -98,7 +112,7 @@ class SourceClient:
         for tried in range(RATE_LIMITED_TRIES):
             with self._places:
                 self._take_turn()
-                status, body, retry_after = self._once(method, path, parameters, headers)
+                status, body, retry_after = self._once(method, path, parameters, headers, content)
             if status not in _BUSY:
                 return self._judged(status, body)
             if tried + 1 < RATE_LIMITED_TRIES:
@@ -128,12 +142,17 @@ class SourceClient:
             )
 
     def _once(
-        self, method: str, path: str, parameters: Mapping[str, str], headers: Mapping[str, str]
+        self,
+        method: str,
+        path: str,
+        parameters: Mapping[str, str],
+        headers: Mapping[str, str],
+        content: bytes | None,
     ) -> tuple[int, bytes, float | None]:
         with self._guard:
             self._spent = replace(self._spent, queries=self._spent.queries + 1)
         try:
-            response = self._asking(lambda: self._send(method, path, parameters, headers))
+            response = self._asking(lambda: self._send(method, path, parameters, headers, content))
             try:
                 body = self._asking(lambda: self._read(response))
             finally:
@@ -147,14 +166,19 @@ class SourceClient:
         return response.status, body, _seconds(response.headers.get("Retry-After"))
 
     def _send(
-        self, method: str, path: str, parameters: Mapping[str, str], more: Mapping[str, str]
+        self,
+        method: str,
+        path: str,
+        parameters: Mapping[str, str],
+        more: Mapping[str, str],
+        content: bytes | None,
     ) -> urllib3.HTTPResponse:
         headers = {"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": "inquest", **more}
         if self._config.credential is not None:
             headers["Authorization"] = self._config.credential.header()
         limit = self._config.limits.query_timeout.total_seconds()
-        address, body = f"{self._base}{path}", None
-        if method == "POST":
+        address, body = f"{self._base}{path}", content
+        if method == "POST" and content is None:
             headers["Content-Type"] = "application/x-www-form-urlencoded"
             body = urlencode(parameters).encode()
         elif parameters:

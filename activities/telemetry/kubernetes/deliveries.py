@@ -4,18 +4,16 @@ Sources: the status of Argo CD's Application (v1alpha1), of Flux' Kustomization 
 references describe them.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
-from typing import Any
 
-from activities.telemetry.kubernetes.conditions.network import moment
+from activities.telemetry.documents import Document, as_list, as_map, moment
 from activities.telemetry.kubernetes.reader import ClusterReader
 from activities.telemetry.kubernetes.rollouts import EntityOf
 from workflows.contracts.change import Change, ChangeKind
 from workflows.contracts.identifiers import EntityId
 
 WORKLOADS = frozenset(("Deployment", "StatefulSet", "DaemonSet", "CronJob"))
-Document = Mapping[str, Any]
 
 
 def deliveries(reader: ClusterReader, entity_of: EntityOf) -> Iterator[Change]:
@@ -29,15 +27,15 @@ def deliveries(reader: ClusterReader, entity_of: EntityOf) -> Iterator[Change]:
 
 
 def _argo(item: Document, entity_of: EntityOf) -> Iterator[Change]:
-    status, (namespace, name) = _map(item.get("status")), _name(item)
-    resources = [_map(found) for found in _list(status.get("resources"))]
+    status, (namespace, name) = as_map(item.get("status")), _name(item)
+    resources = [as_map(found) for found in as_list(status.get("resources"))]
     targets = [
         entity_of(str(found.get("namespace") or namespace), str(found["name"]))
         for found in resources
         if found.get("kind") in WORKLOADS and found.get("name")
     ]
-    for entry in map(_map, _list(status.get("history"))):
-        source = _map(entry.get("source"))
+    for entry in map(as_map, as_list(status.get("history"))):
+        source = as_map(entry.get("source"))
         where = f"{source.get('repoURL', '')} {source.get('path', '')}".strip()
         yield from _changes(
             f"argo-{namespace}-{name}-{entry.get('id', '')}",
@@ -50,14 +48,16 @@ def _argo(item: Document, entity_of: EntityOf) -> Iterator[Change]:
 
 
 def _kustomization(item: Document, entity_of: EntityOf) -> Iterator[Change]:
-    status, (namespace, name) = _map(item.get("status")), _name(item)
-    entries = [str(_map(found).get("id", "")) for found in _list(_map(status.get("inventory")).get("entries"))]
+    status, (namespace, name) = as_map(item.get("status")), _name(item)
+    entries = [str(as_map(found).get("id", "")) for found in as_list(as_map(status.get("inventory")).get("entries"))]
     targets = []
     for entry in entries:  # namespace_name_group_kind
         parts = entry.split("_")
         if len(parts) == 4 and parts[3] in WORKLOADS:
             targets.append(entity_of(parts[0], parts[1]))
-    ready = next((found for found in map(_map, _list(status.get("conditions"))) if found.get("type") == "Ready"), {})
+    ready = next(
+        (found for found in map(as_map, as_list(status.get("conditions"))) if found.get("type") == "Ready"), {}
+    )
     revision = str(status.get("lastAppliedRevision") or "")
     if revision:
         yield from _changes(
@@ -71,8 +71,8 @@ def _kustomization(item: Document, entity_of: EntityOf) -> Iterator[Change]:
 
 
 def _helm(item: Document, entity_of: EntityOf) -> Iterator[Change]:
-    status, (namespace, name) = _map(item.get("status")), _name(item)
-    for entry in map(_map, _list(status.get("history"))):
+    status, (namespace, name) = as_map(item.get("status")), _name(item)
+    for entry in map(as_map, as_list(status.get("history"))):
         chart = f"{entry.get('chartName', '')} {entry.get('chartVersion', '')}".strip()
         yield from _changes(
             f"helm-{namespace}-{name}-{entry.get('version', '')}",
@@ -102,13 +102,5 @@ def _changes(
 
 
 def _name(item: Document) -> tuple[str, str]:
-    about = _map(item.get("metadata"))
+    about = as_map(item.get("metadata"))
     return str(about.get("namespace") or ""), str(about.get("name") or "")
-
-
-def _map(value: object) -> Document:
-    return value if isinstance(value, Mapping) else {}
-
-
-def _list(value: object) -> list[object]:
-    return value if isinstance(value, list) else []

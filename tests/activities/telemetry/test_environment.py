@@ -42,7 +42,10 @@ def test_a_good_file(tmp_path: Path) -> None:
         ("sources: [", "is not YAML"),
         ("just text", "write a list of sources"),
         ("sources: []", "sources"),
-        ("sources: [{name: a, backend: splunk, url: 'http://x'}]", "write one of jaeger, kubernetes, loki, prometheus"),
+        (
+            "sources: [{name: a, backend: splunk, url: 'http://x'}]",
+            "write one of git, github, gitlab, jaeger, kubernetes, loki, prometheus",
+        ),
         ("sources: [{name: a, backend: loki, url: 'ftp://x'}]", "http://"),
         ("sources: [{name: A B, backend: loki, url: 'http://x'}]", "sources.0.name"),
         ("sources: [{name: a, backend: loki, url: 'http://x', colour: red}]", "sources.0.colour"),

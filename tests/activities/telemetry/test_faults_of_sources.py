@@ -14,7 +14,16 @@ from activities.telemetry.registry import Opening, backend_kinds
 from tests.faulty_server import Call, Reply, faulty_server, json_reply
 from workflows.contracts.identifiers import EntityId
 from workflows.contracts.observation import ObservationStatus
-from workflows.contracts.probe import ClusterProbe, InventoryProbe, LogProbe, MetricProbe, Probe, TraceProbe, Window
+from workflows.contracts.probe import (
+    ChangeProbe,
+    ClusterProbe,
+    InventoryProbe,
+    LogProbe,
+    MetricProbe,
+    Probe,
+    TraceProbe,
+    Window,
+)
 
 NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
 WINDOW = Window(start=NOW - timedelta(hours=24), end=NOW)
@@ -24,7 +33,11 @@ PROBES: dict[str, Probe] = {
     "loki": LogProbe(backend="s", window=WINDOW, entity=ABOUT),
     "jaeger": TraceProbe(backend="s", window=WINDOW, entity=ABOUT),
     "kubernetes": ClusterProbe(backend="s", window=WINDOW),
+    "git": ChangeProbe(backend="s", window=WINDOW),
+    "github": ChangeProbe(backend="s", window=WINDOW),
+    "gitlab": ChangeProbe(backend="s", window=WINDOW),
 }
+SETTINGS: dict[str, dict[str, str]] = {"github": {"repository": "a/b"}, "gitlab": {"project": "a/b"}}
 UNAVAILABLE, FORBIDDEN, NOT_FOUND = (
     ObservationStatus.UNAVAILABLE,
     ObservationStatus.FORBIDDEN,
@@ -36,6 +49,9 @@ WELL: dict[str, Any] = {
     "loki": {"status": "success", "data": {"resultType": "streams", "result": []}},
     "jaeger": {"data": []},
     "kubernetes": {"items": [], "metadata": {}},
+    "git": {},
+    "github": [],
+    "gitlab": [],
 }
 """Answers of servers that know nothing."""
 
@@ -44,7 +60,7 @@ def asked(backend: str, probe: Probe, url: str, **more: object) -> Answer:
     """What an investigation learns: an answer, or the status that stands for a failure."""
     kind = backend_kinds()[backend]
     limits = {"query_timeout": 0.4, "answer_megabytes": 0.01, "per_second": 1_000}
-    given = {"name": "s", "backend": backend, "url": url, "limits": limits, **more}
+    given = {"name": "s", "backend": backend, "url": url, "limits": limits, **SETTINGS.get(backend, {}), **more}
     try:
         opened = kind.open(Opening(config=kind.config.model_validate(given), resolver=lambda: Resolver({})))
     except SourceRefusedError as error:
@@ -127,7 +143,7 @@ def test_the_credential_is_sent_and_never_shown(backend: str, monkeypatch: pytes
     assert "s3cr3t" not in answer.detail
 
 
-@pytest.mark.parametrize("backend", [name for name in PROBES if name != "kubernetes"])
+@pytest.mark.parametrize("backend", [name for name in PROBES if name not in ("kubernetes", "git")])
 def test_a_server_that_knows_nothing_answers_empty(backend: str) -> None:
     def handle(call: Call) -> Reply:
         document = WELL[backend]

@@ -7,7 +7,7 @@ from typing import Any
 
 from kubernetes.utils.quantity import parse_quantity
 
-from activities.telemetry.kubernetes.conditions.network import moment
+from activities.telemetry.documents import moment
 from activities.telemetry.kubernetes.facts import key_of
 from activities.telemetry.kubernetes.rule import Cluster, Stated, rule
 

@@ -1,9 +1,9 @@
 """Services, Ingresses, gateways, network policies."""
 
 from collections.abc import Iterator, Mapping
-from datetime import datetime
 from typing import Any
 
+from activities.telemetry.documents import moment
 from activities.telemetry.kubernetes.facts import key_of
 from activities.telemetry.kubernetes.rule import Cluster, Stated, rule
 
@@ -103,11 +103,3 @@ def network_policy(item: Any, cluster: Cluster) -> Iterator[Stated]:
     is_empty = not selector.match_labels and not selector.match_expressions
     if not is_empty and not cluster.facts.matching(key_of(item)[0], selector):
         yield Stated(reason="NoPodSelected", message="its selector matches no pod")
-
-
-def moment(text: object) -> datetime | None:
-    """A timestamp as Kubernetes writes it."""
-    try:
-        return datetime.fromisoformat(str(text).replace("Z", "+00:00")) if text else None
-    except ValueError:
-        return None

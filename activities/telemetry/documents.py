@@ -1,0 +1,31 @@
+"""Reading JSON documents of other people's APIs, in which anything may be missing or of another type."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+Document = Mapping[str, Any]
+
+
+def as_map(value: object) -> Document:
+    """The value as an object; an empty one when it is none."""
+    return value if isinstance(value, Mapping) else {}
+
+
+def as_list(value: object) -> list[Any]:
+    """The value as a list; an empty one when it is none."""
+    return value if isinstance(value, list) else []
+
+
+def moment(value: object) -> datetime | None:
+    """An RFC 3339 moment, in UTC; None where the value is none, or names no time zone."""
+    try:
+        found = datetime.fromisoformat(value.replace("Z", "+00:00")) if isinstance(value, str) else None
+    except ValueError:
+        return None
+    return found.astimezone(UTC) if found is not None and found.tzinfo is not None else None
+
+
+def rfc3339(moment: datetime) -> str:
+    """A moment in UTC as APIs take it, to the second."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

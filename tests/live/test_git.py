@@ -1,0 +1,161 @@
+"""A real Git server over HTTP: what landed on a branch, for whom, with its differences, and no more than that."""
+
+import json
+import os
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from activities.answers import COLUMNS
+from activities.telemetry.backend import Answer, Spent, run_probe
+from activities.telemetry.entities import Resolver, inventory_rows
+from activities.telemetry.exceptions import QueryError
+from activities.telemetry.git import KIND
+from activities.telemetry.registry import Opening
+from tests.live.git_server import GitServer, git_server
+from workflows.contracts.observation import ObservationStatus
+from workflows.contracts.probe import ChangeProbe, Window
+
+NOW = datetime.now(UTC).replace(microsecond=0)
+FLAGS: dict[str, Any] = {
+    "flags": {
+        "slowCart": {"state": "ENABLED", "variants": {"on": True, "off": False}, "defaultVariant": "off"},
+        "newAds": {"state": "ENABLED", "variants": {"on": True, "off": False}, "defaultVariant": "on"},
+    }
+}
+TURNED_ON = {"flags": {**FLAGS["flags"], "slowCart": {**FLAGS["flags"]["slowCart"], "defaultVariant": "on"}}}
+
+
+class Author:
+    """Commits to a repository, at moments of its choosing."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.git("init", "-q", "-b", "main")
+
+    def git(self, *arguments: str, at: datetime = NOW) -> str:
+        identity = {"NAME": "a", "EMAIL": "a@example.com", "DATE": at.isoformat()}
+        environment = {f"GIT_{who}_{key}": value for who in ("AUTHOR", "COMMITTER") for key, value in identity.items()}
+        command = ["git", "-C", str(self.folder), *arguments]
+        environment |= {"PATH": os.environ["PATH"], "GIT_CONFIG_GLOBAL": "/dev/null"}
+        return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout.strip()
+
+    def commit(self, message: str, files: Mapping[str, str], hours_ago: float) -> str:
+        for name, content in files.items():
+            path = self.folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(content)
+        self.git("add", "-A")
+        self.git("commit", "-q", "-m", message, at=NOW - timedelta(hours=hours_ago))
+        return self.git("rev-parse", "HEAD")
+
+
+@dataclass
+class Served:
+    server: GitServer
+    commits: dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def served(need: Callable[..., None], folder: Path) -> Iterator[Served]:
+    need("git")
+    author = Author(folder)
+    commits = {
+        "long ago": author.commit(
+            "Begin",
+            {
+                "services/cart/main.py": "limit = 10\n" * 50,
+                "flags.json": json.dumps(FLAGS, indent=1),
+                "big.bin": os.urandom(3_000_000).hex(),
+            },
+            hours_ago=24 * 40,
+        ),
+        "code": author.commit(
+            "Raise the limit\n\nIt was too low.", {"services/cart/main.py": "limit = 99\n"}, hours_ago=30
+        ),
+        "flag": author.commit("Turn on slowCart", {"flags.json": json.dumps(TURNED_ON, indent=1)}, hours_ago=20),
+    }
+    author.git("checkout", "-q", "-b", "topic")
+    author.commit("Half of it", {"deploy/payments-deployment.yaml": "replicas: 1\n"}, hours_ago=10)
+    author.commit("The rest", {"services/ads/app.py": "x = 1\n", "docs/ads.md": "more\n"}, hours_ago=9)
+    author.git("checkout", "-q", "main")
+    author.git("merge", "-q", "--no-ff", "-m", "Merge topic", "topic", at=NOW - timedelta(hours=2))
+    commits["merge"] = author.git("rev-parse", "HEAD")
+    bare = folder / "served" / "shop.git"
+    author.git("clone", "-q", "--bare", str(folder), str(bare))
+    author.git("-C", str(bare), "config", "uploadpack.allowFilter", "true")
+    plain = folder / "served" / "plain.git"
+    author.git("clone", "-q", "--bare", str(folder), str(plain))
+    author.git("init", "-q", "--bare", str(folder / "served" / "empty.git"))
+    with git_server(folder / "served") as server:
+        yield Served(server, commits)
+
+
+def resolver() -> Resolver:
+    names = ("cart", "ads", "payments")
+    rows: pl.DataFrame = inventory_rows([({"service_name": name}, "", {}) for name in names])
+    return Resolver({"prometheus": rows})
+
+
+def asked(served: Served, repository: str = "shop.git", **config: object) -> tuple[Answer, Spent]:
+    given = {"name": "g", "backend": "git", "url": f"{served.server.url}/{repository}", **config}
+    backend = KIND.open(Opening(config=KIND.config.model_validate(given), resolver=resolver))
+    window = Window(start=NOW - timedelta(days=14), end=NOW + timedelta(seconds=1))
+    try:
+        return run_probe(backend, ChangeProbe(backend="g", window=window)), backend.spent
+    finally:
+        backend.close()
+
+
+def test_what_landed_is_there_once_for_each_service(served: Served) -> None:
+    answer, spent = asked(served)
+    assert answer.status is ObservationStatus.OK, answer.detail
+    assert answer.rows is not None
+    assert list(answer.rows.columns) == list(COLUMNS["changes"])
+    found = {(row["kind"], row["target"], row["title"]): row for row in answer.rows.iter_rows(named=True)}
+    assert set(found) == {
+        ("commit", "service:cart", "Raise the limit"),
+        ("commit", "", "Turn on slowCart"),
+        ("flag", "", "flag slowCart: default variant off to on"),
+        ("commit", "service:payments", "Merge topic"),
+        ("commit", "service:ads", "Merge topic"),
+    }, "the first-parent history, without what is older than the window"
+    assert "+limit = 99" in found["commit", "service:cart", "Raise the limit"]["detail"]
+    assert found["commit", "service:ads", "Merge topic"]["revision"] == served.commits["merge"]
+    assert "docs/ads.md" in found["commit", "service:ads", "Merge topic"]["detail"]
+    assert found["commit", "service:payments", "Merge topic"]["ts"] == NOW - timedelta(hours=2)
+    assert spent.bytes_received < 100_000, "files that did not change are not fetched"
+    assert not [line for line in served.server.asked if "receive-pack" in line]
+
+
+def test_people_say_what_belongs_to_whom(served: Served) -> None:
+    answer, _ = asked(served, target="service:shop", paths={"services/": "service:backend"})
+    assert answer.rows is not None
+    assert set(answer.rows["target"]) == {"service:shop", "service:backend"}
+    answer, _ = asked(served, most_diffs=1)
+    assert answer.rows is not None
+    assert answer.rows.filter(pl.col("title") == "Raise the limit")["detail"].to_list() == ["its files were not read"]
+
+
+def test_a_server_that_cannot_filter_sends_all_within_the_limits(served: Served) -> None:
+    answer, spent = asked(served, "plain.git")
+    assert answer.rows is not None
+    assert answer.rows.height == 5
+    assert spent.bytes_received > 1_000_000
+    with pytest.raises(QueryError, match="larger than 1 MB"):
+        asked(served, "plain.git", limits={"answer_megabytes": 1})
+
+
+def test_what_is_not_there_is_said(served: Served) -> None:
+    with pytest.raises(QueryError, match="there is no branch develop"):
+        asked(served, branch="develop")
+    with pytest.raises(QueryError, match="not found"):
+        asked(served, "nothing.git")
+    with pytest.raises(QueryError, match="there is no branch HEAD"):
+        asked(served, "empty.git")
