@@ -60,6 +60,18 @@ class SourceConfig(BaseModel):
     backend: str
     """Which kind of server it is."""
 
+    limits: Limits = Limits()
+    answers: Annotated[tuple[Modality, ...], Field(max_length=8)] = ()
+    """What it is queried for, where that is less than the backend can."""
+
+    def modalities(self, possible: frozenset[Modality]) -> frozenset[Modality]:
+        """What it is queried for, of what its backend can be."""
+        return possible & set(self.answers) if self.answers else possible
+
+
+class HttpSourceConfig(SourceConfig):
+    """What every backend is configured with that queries a server."""
+
     url: Annotated[str, Field(max_length=2_048)]
     """Where its API is, with http:// or https:// and, where it has one, the path before the API's own."""
 
@@ -69,16 +81,8 @@ class SourceConfig(BaseModel):
     trusted: Path | None = None
     """PEM file of the authorities that may sign its certificate. Not set: the system's."""
 
-    limits: Limits = Limits()
-    answers: Annotated[tuple[Modality, ...], Field(max_length=8)] = ()
-    """What it is queried for, where that is less than the backend can."""
-
-    def modalities(self, possible: frozenset[Modality]) -> frozenset[Modality]:
-        """What it is queried for, of what its backend can be."""
-        return possible & set(self.answers) if self.answers else possible
-
     @model_validator(mode="after")
-    def _is_an_address(self) -> "SourceConfig":
+    def _is_an_address(self) -> "HttpSourceConfig":
         try:
             destination_of(self.url)
         except ValueError as error:

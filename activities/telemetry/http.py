@@ -26,7 +26,7 @@ from urllib3.exceptions import (
 from activities.credentials.reference import CredentialError
 from activities.safety.egress import EgressPolicy, EgressRefusedError
 from activities.telemetry.backend import Spent, by_tool
-from activities.telemetry.environment import SourceConfig
+from activities.telemetry.environment import HttpSourceConfig
 from activities.telemetry.exceptions import BackendUnavailableError, QueryError, SourceRefusedError
 from workflows.contracts.observation import ObservationStatus
 from workflows.contracts.probe import Probe
@@ -48,7 +48,7 @@ _BUSY = (429, 503)
 class SourceClient:
     """Queries one source. Threads share it; it is used for one attempt at one step."""
 
-    def __init__(self, config: SourceConfig) -> None:
+    def __init__(self, config: HttpSourceConfig) -> None:
         self._config = config
         self._base = config.url.rstrip("/")
         try:
@@ -265,7 +265,7 @@ class SourceClient:
 class HttpBackend:
     """What backends over one client do alike. Each adds the protocols of the modalities that it has."""
 
-    def __init__(self, config: SourceConfig) -> None:
+    def __init__(self, config: HttpSourceConfig) -> None:
         self._client = SourceClient(config)
 
     @property

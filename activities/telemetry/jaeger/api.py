@@ -1,18 +1,19 @@
 """Jaeger's HTTP API: searches and their answers, checked before anything is believed."""
 
 import json
-from collections.abc import Mapping
-from datetime import datetime, timedelta
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
 
 from activities.telemetry.exceptions import QueryError
 from activities.telemetry.http import SourceClient
+from activities.telemetry.trace_search import Dependency, Span, Trace
 from workflows.contracts.observation import ObservationStatus
 from workflows.contracts.probe import Window
 
 
-class Tag(BaseModel):
+class _Tag(BaseModel):
     """An attribute of a span or of a process."""
 
     model_config = ConfigDict(extra="ignore")
@@ -20,7 +21,7 @@ class Tag(BaseModel):
     value: JsonValue = None
 
 
-class Reference(BaseModel):
+class _Reference(BaseModel):
     """Which span caused a span."""
 
     model_config = ConfigDict(extra="ignore")
@@ -29,37 +30,37 @@ class Reference(BaseModel):
     span_id: str = Field(alias="spanID")
 
 
-class Span(BaseModel):
+class _Span(BaseModel):
     """A span, as far as it is read; times are microseconds."""
 
     model_config = ConfigDict(extra="ignore")
     span_id: str = Field(alias="spanID")
     operation: str = Field(alias="operationName")
-    references: list[Reference] = []
+    references: list[_Reference] = []
     start_us: int = Field(alias="startTime")
     duration_us: int = Field(alias="duration")
-    tags: list[Tag] | None = []
+    tags: list[_Tag] | None = []
     process: str = Field(alias="processID")
 
 
-class Process(BaseModel):
+class _Process(BaseModel):
     """Who left spans."""
 
     model_config = ConfigDict(extra="ignore")
     service: str = Field(alias="serviceName")
-    tags: list[Tag] | None = []
+    tags: list[_Tag] | None = []
 
 
-class Trace(BaseModel):
+class _Trace(BaseModel):
     """A whole trace."""
 
     model_config = ConfigDict(extra="ignore")
     trace_id: str = Field(alias="traceID")
-    spans: list[Span]
-    processes: dict[str, Process]
+    spans: list[_Span]
+    processes: dict[str, _Process]
 
 
-class Dependency(BaseModel):
+class _Dependency(BaseModel):
     """How often one service called another."""
 
     model_config = ConfigDict(extra="ignore")
@@ -68,8 +69,8 @@ class Dependency(BaseModel):
     calls: int = Field(alias="callCount", default=0)
 
 
-_TRACES, _NAMES = TypeAdapter(list[Trace]), TypeAdapter(list[str])
-_DEPENDENCIES = TypeAdapter(list[Dependency])
+_TRACES, _NAMES = TypeAdapter(list[_Trace]), TypeAdapter(list[str])
+_DEPENDENCIES = TypeAdapter(list[_Dependency])
 
 
 class JaegerApi:
@@ -78,53 +79,49 @@ class JaegerApi:
     def __init__(self, client: SourceClient) -> None:
         self._client = client
 
-    def services(self) -> list[str]:
-        """Every service that left spans."""
+    @property
+    def notes(self) -> Sequence[str]:
+        """Jaeger gives whole traces."""
+        return ()
+
+    def services(self, _window: Window) -> list[str]:
+        """Every service that ever left spans: Jaeger knows no window here."""
         try:
             return _NAMES.validate_python(self._data("/api/services", {}) or [])
         except ValidationError as error:
             raise _unexpected(error) from error
 
-    def dependencies(self, end: datetime, back: timedelta) -> list[Dependency]:
+    def dependencies(self, window: Window) -> list[Dependency]:
         """Which service called which; a server without the job that computes it has none."""
-        parameters = {"endTs": str(int(end.timestamp() * 1e3)), "lookback": str(int(back.total_seconds() * 1e3))}
+        parameters = {
+            "endTs": str(int(window.end.timestamp() * 1e3)),
+            "lookback": str(int(window.length.total_seconds() * 1e3)),
+        }
         try:
-            return _DEPENDENCIES.validate_python(self._data("/api/dependencies", parameters) or [])
+            found = _DEPENDENCIES.validate_python(self._data("/api/dependencies", parameters) or [])
         except ValidationError as error:
             raise _unexpected(error) from error
+        return [Dependency(parent=item.parent, child=item.child, calls=item.calls) for item in found]
 
     def search(
-        self,
-        service: str,
-        window: Window,
-        *,
-        limit: int,
-        tags: Mapping[str, str] | None = None,
-        least: timedelta | None = None,
+        self, service: str, window: Window, *, limit: int, failed: bool = False, least: timedelta | None = None
     ) -> list[Trace]:
-        """Whole traces that a service took part in, the latest first.
-
-        Args:
-            service: its name there.
-            window: in which they began.
-            limit: how many at most.
-            tags: attributes of one of its spans.
-            least: the shortest duration of one of its spans.
-        """
+        """See `TraceApi`."""
         parameters = {
             "service": service,
             "start": str(int(window.start.timestamp() * 1e6)),
             "end": str(int(window.end.timestamp() * 1e6)),
             "limit": str(limit),
         }
-        if tags:
-            parameters["tags"] = json.dumps(dict(tags), sort_keys=True)
+        if failed:
+            parameters["tags"] = json.dumps({"error": "true"})
         if least is not None:
             parameters["minDuration"] = f"{least // timedelta(microseconds=1)}us"
         try:
-            return _TRACES.validate_python(self._data("/api/traces", parameters) or [])
+            found = _TRACES.validate_python(self._data("/api/traces", parameters) or [])
         except ValidationError as error:
             raise _unexpected(error) from error
+        return [_trace(item) for item in found]
 
     def _data(self, path: str, parameters: Mapping[str, str]) -> JsonValue:
         document = self._client.get(path, parameters)
@@ -134,6 +131,34 @@ class JaegerApi:
         if errors:
             raise QueryError(ObservationStatus.ERROR, f"the query was rejected: {str(errors)[:300]}")
         return document.get("data")
+
+
+def _trace(item: _Trace) -> Trace:
+    spans = []
+    for span in item.spans:
+        process = item.processes.get(span.process)
+        if process is None:
+            continue
+        tags = _texts(span.tags)
+        parents = [found.span_id for found in span.references if found.trace_id == item.trace_id]
+        spans.append(
+            Span(
+                span_id=span.span_id,
+                parent_id=parents[0] if parents else "",
+                name=span.operation,
+                start_us=span.start_us,
+                duration_us=span.duration_us,
+                service=process.service,
+                resource=_texts(process.tags),
+                attributes=tags,
+                failed=tags.get("error", "").lower() == "true" or tags.get("otel.status_code", "").upper() == "ERROR",
+            )
+        )
+    return Trace(trace_id=item.trace_id, spans=spans)
+
+
+def _texts(tags: Sequence[_Tag] | None) -> dict[str, str]:
+    return {tag.key: str(tag.value).lower() if isinstance(tag.value, bool) else str(tag.value) for tag in tags or ()}
 
 
 def _unexpected(error: ValidationError) -> QueryError:

@@ -1,15 +1,11 @@
 """How a Jaeger is configured as a source."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field
-
-from activities.telemetry.environment import SourceConfig
+from activities.telemetry.trace_search import TraceSearchConfig
 
 
-class JaegerConfig(SourceConfig):
+class JaegerConfig(TraceSearchConfig):
     """Jaeger's query service, by the HTTP API that its own page uses."""
 
     backend: Literal["jaeger"]
-    most_traces: Annotated[int, Field(ge=10, le=1_500)] = 100
-    """Ordinary traces of one part of the time that are fetched."""

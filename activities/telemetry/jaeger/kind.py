@@ -2,15 +2,16 @@
 
 from activities.telemetry.http import SourceClient
 from activities.telemetry.jaeger.api import JaegerApi
-from activities.telemetry.jaeger.backend import JaegerBackend
 from activities.telemetry.jaeger.config import JaegerConfig
 from activities.telemetry.registry import BackendKind, Opening
+from activities.telemetry.trace_search import TraceSearchBackend, lately
 
 
 def _check(opening: Opening) -> list[str]:
+    assert isinstance(opening.config, JaegerConfig)
     client = SourceClient(opening.config)
     try:
-        services = JaegerApi(client).services()
+        services = JaegerApi(client).services(lately())
     finally:
         client.close()
     return [f"{len(services)} services" if services else "no service has left a span"]
@@ -21,7 +22,7 @@ KIND = BackendKind(
     title="traces of Jaeger",
     modalities=frozenset(("traces",)),
     config=JaegerConfig,
-    open=JaegerBackend,
+    open=lambda opening: TraceSearchBackend(opening, JaegerApi),
     check=_check,
     permissions=("GET /api/services, /api/dependencies, /api/traces",),
 )

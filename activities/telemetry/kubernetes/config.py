@@ -4,13 +4,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from activities.telemetry.environment import SourceConfig
+from activities.telemetry.environment import HttpSourceConfig
 from workflows.contracts.probe import Modality
 
 Namespace = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
 
 
-class KubernetesConfig(SourceConfig):
+class KubernetesConfig(HttpSourceConfig):
     """A Kubernetes API server.
 
     From within a cluster: the url `https://kubernetes.default.svc`, the credential's file

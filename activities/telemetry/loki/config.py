@@ -4,10 +4,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from activities.telemetry.environment import SourceConfig
+from activities.telemetry.environment import HttpSourceConfig
 
 
-class LokiConfig(SourceConfig):
+class LokiConfig(HttpSourceConfig):
     """Grafana Loki, or what speaks its HTTP API."""
 
     backend: Literal["loki"]

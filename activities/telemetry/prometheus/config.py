@@ -4,10 +4,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from activities.telemetry.environment import SourceConfig
+from activities.telemetry.environment import HttpSourceConfig
 
 
-class PrometheusConfig(SourceConfig):
+class PrometheusConfig(HttpSourceConfig):
     """Prometheus, Mimir, Thanos or VictoriaMetrics."""
 
     backend: Literal["prometheus"]

@@ -10,11 +10,11 @@ from activities.telemetry.registry import BackendKind, Opening
 
 
 def _check(opening: Opening) -> list[str]:
+    assert isinstance(opening.config, PrometheusConfig)
     client = SourceClient(opening.config)
     try:
         api = PrometheusApi(client)
         lines = [f"version {api.version()}"]
-        assert isinstance(opening.config, PrometheusConfig)
         matchers = f"{{{opening.config.selector}}}" if opening.config.selector else ""
         up = api.instant(f"count(up{matchers})", datetime.now(UTC))
         lines.append(f"{up[0][1]:.0f} targets" if up else "no target of this environment: see selector")

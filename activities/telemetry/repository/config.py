@@ -4,14 +4,14 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
-from activities.telemetry.environment import SourceConfig
+from activities.telemetry.environment import HttpSourceConfig
 from workflows.contracts.identifiers import EntityName
 
 PathPrefix = Annotated[str, StringConstraints(min_length=1, max_length=1_024, pattern=r"^[^\x00-\x1f]+$")]
 Branch = Annotated[str, StringConstraints(max_length=256, pattern=r"^([\w.+@-][\w./+@-]*)?$")]
 
 
-class RepositoryConfig(SourceConfig):
+class RepositoryConfig(HttpSourceConfig):
     """A repository whose commits are changes."""
 
     branch: Branch = ""

@@ -1,20 +1,21 @@
-"""Answers trace probes from a Jaeger: failed, slow and ordinary traces sampled apart, for all entities together."""
+"""Answers trace probes from a server that searches traces: failed, slow and ordinary ones sampled apart."""
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Annotated, Protocol
 
 import numpy as np
 import polars as pl
+from pydantic import Field
 
 from activities.telemetry.backend import Answers, answered
 from activities.telemetry.entities import Labels, Resolver, inventory_rows
+from activities.telemetry.environment import HttpSourceConfig
 from activities.telemetry.exceptions import QueryError
-from activities.telemetry.http import HttpBackend
-from activities.telemetry.jaeger.api import Dependency, JaegerApi, Process, Tag, Trace
-from activities.telemetry.jaeger.config import JaegerConfig
+from activities.telemetry.http import HttpBackend, SourceClient
 from activities.telemetry.registry import Opening
 from activities.telemetry.spans import SPANS, Sample, SpanReduction, no_spans
 from workflows.contracts.identifiers import EntityId
@@ -28,12 +29,12 @@ MOST_ENTRIES = 4
 """Services whose traces are searched: the one that alerts, and those that nobody else calls."""
 
 MOST_SEARCHES = 36
-FAILED, SLOW_SHARE = {"error": "true"}, 0.95
+SLOW_SHARE = 0.95
 LOOKED_AT_FOR_PEERS = 20
 """Traces of an entry that are looked at to learn which databases and queues exist."""
 
 _CALLING = frozenset(("client", "producer"))
-_PEER_TAGS = (
+PEER_ATTRIBUTES = (
     "peer.service",
     "service.peer.name",
     "db.system",
@@ -48,21 +49,93 @@ _PEER_TAGS = (
 )
 
 
-class JaegerBackend(HttpBackend):
-    """One Jaeger, open for one attempt at one step."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """A span, as far as it is read."""
 
-    def __init__(self, opening: Opening) -> None:
-        assert isinstance(opening.config, JaegerConfig)
+    span_id: str
+    parent_id: str
+    """Empty of the first span of a trace, and where the parent is in another trace."""
+
+    name: str
+    start_us: int
+    duration_us: int
+    service: str
+    resource: Mapping[str, str]
+    """What is known of the process that left it, by OpenTelemetry's names."""
+
+    attributes: Mapping[str, str]
+    """By OpenTelemetry's names; `span.kind` is client, server, producer, consumer or internal."""
+
+    failed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trace:
+    """A trace, as far as the server gives it."""
+
+    trace_id: str
+    spans: Sequence[Span]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dependency:
+    """How often one service called another."""
+
+    parent: str
+    child: str
+    calls: int
+
+
+class TraceSearchConfig(HttpSourceConfig):
+    """A server that searches traces."""
+
+    most_traces: Annotated[int, Field(ge=10, le=1_500)] = 100
+    """Ordinary traces of one part of the time that are fetched."""
+
+
+class TraceApi(Protocol):
+    """What such a server is asked for; every call may raise `QueryError`."""
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What is missing from the traces that were given so far."""
+
+    def services(self, window: Window) -> Sequence[str]:
+        """Every service that left spans."""
+
+    def dependencies(self, window: Window) -> Sequence[Dependency]:
+        """Which service called which, as far as the server knows."""
+
+    def search(
+        self, service: str, window: Window, *, limit: int, failed: bool = False, least: timedelta | None = None
+    ) -> list[Trace]:
+        """Whole traces that a service took part in, the latest first.
+
+        Args:
+            service: its name there.
+            window: in which they began.
+            limit: how many at most.
+            failed: only those with a span that failed.
+            least: only those with a span of this duration or longer.
+        """
+
+
+class TraceSearchBackend(HttpBackend):
+    """One server, open for one attempt at one step."""
+
+    def __init__(self, opening: Opening, api: Callable[[SourceClient], TraceApi]) -> None:
+        assert isinstance(opening.config, TraceSearchConfig)
         self._config = opening.config
         self._resolver = opening.resolver
         super().__init__(opening.config)
-        self._api = JaegerApi(self._client)
+        self._api = api(self._client)
 
     def inventory(self, probes: Sequence[InventoryProbe]) -> Answers:
         """Services, who calls whom, and the databases and queues that a few traces show."""
         for probe in probes:
-            services = self._api.services()
-            known = self._api.dependencies(probe.window.end, probe.window.length)
+            services = self._api.services(probe.window)
+            known = self._api.dependencies(probe.window)
             rows: list[tuple[Labels, str, Labels]] = [({"service_name": name}, "", {}) for name in services]
             rows += [({"service_name": item.parent}, "calls", {"service_name": item.child}) for item in known]
             recent = Window(start=probe.window.end - READ_BACK, end=probe.window.end)
@@ -105,7 +178,9 @@ class _Search:
 class _Sampling:
     """All that one investigation fetches."""
 
-    def __init__(self, api: JaegerApi, config: JaegerConfig, resolver: Resolver, entities: Sequence[EntityId]) -> None:
+    def __init__(
+        self, api: TraceApi, config: TraceSearchConfig, resolver: Resolver, entities: Sequence[EntityId]
+    ) -> None:
         self._api = api
         self._config = config
         self._resolver = resolver
@@ -119,8 +194,8 @@ class _Sampling:
         Raises:
             QueryError: nothing at all could be fetched.
         """
-        services = self._api.services()
-        entries = self._entries(services, self._api.dependencies(window.end, window.length))
+        services = self._api.services(window)
+        entries = self._entries(services, self._api.dependencies(window))
         parts = _parts(window)
         left = MOST_SEARCHES
         found: dict[_Search, list[Trace]] = {}
@@ -141,6 +216,7 @@ class _Sampling:
             seen |= {trace.trace_id for search, traces in found.items() if search.service == entry for trace in traces}
             if left <= 0:
                 break
+        self.problems += self._api.notes
         return self._sorted_out(found)
 
     def _entries(self, services: Sequence[str], dependencies: Sequence[Dependency]) -> list[str]:
@@ -173,7 +249,7 @@ class _Sampling:
             search.service,
             search.part,
             limit=self._limits[search.kind],
-            tags=FAILED if search.kind == "failed" else None,
+            failed=search.kind == "failed",
             least=search.least,
         )
 
@@ -214,33 +290,9 @@ class _Sampling:
         return samples
 
     def _sample(self, part: Window, traces: Iterable[Trace], *, whole: bool) -> Sample:
-        rows = [row for trace in traces for row in self._rows(trace)]
+        found = (row_of(trace.trace_id, span, self._resolver) for trace in traces for span in trace.spans)
+        rows = [row for row in found if row is not None]
         return Sample(window=part, spans=pl.DataFrame(rows, schema=SPANS, orient="row"), whole=whole)
-
-    def _rows(self, trace: Trace) -> list[tuple[object, ...]]:
-        rows: list[tuple[object, ...]] = []
-        for span in trace.spans:
-            process = trace.processes.get(span.process)
-            entity = self._resolver.entity(_labels_of(process)) if process is not None else None
-            if entity is None:
-                continue
-            tags = _texts(span.tags)
-            peer_labels = _peer(tags)
-            peer = self._resolver.entity(peer_labels) if peer_labels else None
-            rows.append(
-                (
-                    datetime.fromtimestamp(span.start_us / 1e6, UTC),
-                    span.duration_us,
-                    trace.trace_id,
-                    span.span_id,
-                    next((ref.span_id for ref in span.references if ref.trace_id == trace.trace_id), ""),
-                    entity,
-                    span.operation,
-                    peer if peer != entity else None,
-                    _failed(tags),
-                )
-            )
-        return rows
 
 
 _NONE = _Search("", Window(start=datetime(1990, 1, 1, tzinfo=UTC), end=datetime(1990, 1, 1, tzinfo=UTC)), "")
@@ -258,55 +310,63 @@ def _roots(services: Sequence[str], dependencies: Sequence[Dependency]) -> list[
 def _sightings(trace: Trace) -> list[tuple[Labels, str, Labels]]:
     rows: list[tuple[Labels, str, Labels]] = []
     for span in trace.spans:
-        process = trace.processes.get(span.process)
-        peer = _peer(_texts(span.tags))
-        if process is None:
-            continue
-        labels = _labels_of(process)
+        labels, peer = labels_of(span), peer_of(span)
         rows.append((labels, "", {}))
         if peer:
             rows.append((labels, "calls", peer))
     return rows
 
 
-def _labels_of(process: Process) -> dict[str, str]:
+def row_of(trace_id: str, span: Span, resolver: Resolver) -> tuple[object, ...] | None:
+    """A span as a row of `SPANS`; None when nobody knows who left it."""
+    entity = resolver.entity(labels_of(span))
+    if entity is None:
+        return None
+    peer_labels = peer_of(span)
+    peer = resolver.entity(peer_labels) if peer_labels else None
+    return (
+        datetime.fromtimestamp(span.start_us / 1e6, UTC),
+        span.duration_us,
+        trace_id,
+        span.span_id,
+        span.parent_id,
+        entity,
+        span.name,
+        peer if peer != entity else None,
+        span.failed,
+    )
+
+
+def labels_of(span: Span) -> dict[str, str]:
     """Who left a span: its service, with what its resource says of pod and workload."""
-    return {
-        "service_name": process.service,
-        **{key: value for key, value in _texts(process.tags).items() if _tells(key)},
-    }
+    about = {key: value for key, value in span.resource.items() if key.startswith("k8s.") or key == "service.namespace"}
+    return {"service_name": span.service, **about}
 
 
-def _tells(key: str) -> bool:
-    return key.startswith("k8s.") or key in ("service.namespace",)
-
-
-def _texts(tags: Sequence[Tag] | None) -> dict[str, str]:
-    return {tag.key: str(tag.value).lower() if isinstance(tag.value, bool) else str(tag.value) for tag in tags or ()}
-
-
-def _peer(tags: Mapping[str, str]) -> dict[str, str]:
+def peer_of(span: Span) -> dict[str, str]:
     """What a span calls, as labels; empty for spans that call nobody."""
-    if tags.get("span.kind") not in _CALLING:
+    if span.attributes.get("span.kind") not in _CALLING:
         return {}
-    found = {key: tags[key] for key in _PEER_TAGS if tags.get(key)}
+    found = {key: span.attributes[key] for key in PEER_ATTRIBUTES if span.attributes.get(key)}
     named = found.pop("peer.service", None) or found.pop("service.peer.name", None)
     if named and not any(key.startswith(("db.", "messaging.")) for key in found):
         return {"service_name": named}
     return found
 
 
-def _failed(tags: Mapping[str, str]) -> bool:
-    return tags.get("error", "").lower() == "true" or tags.get("otel.status_code", "").upper() == "ERROR"
-
-
 def _has_failed(trace: Trace) -> bool:
-    return any(_failed(_texts(span.tags)) for span in trace.spans)
+    return any(span.failed for span in trace.spans)
 
 
 def _lasts(trace: Trace, least: timedelta | None) -> bool:
     limit = (least or timedelta.max) // timedelta(microseconds=1)
     return any(span.duration_us >= limit for span in trace.spans)
+
+
+def lately() -> Window:
+    """The last hour."""
+    now = datetime.now(UTC)
+    return Window(start=now - READ_BACK, end=now)
 
 
 def _parts(window: Window) -> list[Window]:
