@@ -22,7 +22,7 @@ from activities.telemetry.plan import topology_probe
 from activities.telemetry.recorded import Bundle, CapturedBackend, RecordedBackend, open_bundle
 from evals.results import Ranked
 from workflows.contracts.identifiers import EntityId
-from workflows.contracts.probe import MetricProbe, TopologyProbe, entity_of
+from workflows.contracts.probe import ChangeProbe, LogProbe, MetricProbe, TopologyProbe, TraceProbe, entity_of
 
 LOG = structlog.stdlib.get_logger(__name__)
 ALERTED = "alerted-entity"
@@ -37,6 +37,9 @@ NOTES = {
 }
 RECENT = timedelta(minutes=5)
 """The fixed change point: what is newer is suspect, what is older is usual."""
+
+BAD = ["error", "fatal", "critical", "warn", "warning"]
+"""Severities that such methods count."""
 
 SIGMAS = 3.0
 DAMPING = 0.85
@@ -78,9 +81,11 @@ def case_input(folder: Path, injected_at: datetime | None) -> CaseInput:
     """Read a bundle, clamped to what was visible."""
     bundle = open_bundle(folder)
     if bundle.manifest.answers is not None:
-        series, graph, queried = _captured(CapturedBackend(bundle))
+        answers = _captured(CapturedBackend(bundle))
+        series, graph, queried, changes = answers.series, answers.graph, answers.queried, answers.changes
     else:
         series, graph, queried = _series(bundle), _graph(bundle), set()
+        changes = tuple((item.at, item.target) for item in bundle.changes() if item.target is not None)
     named = queried | set(series["entity"].unique().to_list()) | set(graph.kinds)
     if bundle.alert.entity:
         named.add(bundle.alert.entity)
@@ -91,7 +96,7 @@ def case_input(folder: Path, injected_at: datetime | None) -> CaseInput:
         graph=graph,
         alerting=bundle.alert.entity,
         alert_at=bundle.alert.starts_at,
-        changes=tuple((item.at, item.target) for item in bundle.changes() if item.target is not None),
+        changes=changes,
         injected_at=injected_at,
         seed=bundle.manifest.bundle_id,
     )
@@ -245,20 +250,54 @@ def _bucket(frame: pl.DataFrame) -> str:
     return "15s" if late - early < SHORT else "1m"
 
 
-def _captured(backend: CapturedBackend) -> tuple[pl.DataFrame, Graph, set[str]]:
-    """Of captured answers: the metrics that were answered, the graph, and every entity that was queried."""
+@dataclass(frozen=True)
+class _Answers:
+    """What a captured investigation was told."""
+
+    series: pl.DataFrame
+    graph: Graph
+    queried: set[str]
+    """Every entity that was asked about."""
+
+    changes: tuple[tuple[datetime, EntityId], ...]
+
+
+def _captured(backend: CapturedBackend) -> _Answers:
     probes = backend.probes()
     parts = [SERIES.to_frame()]
     graph = Graph.from_answer(pl.DataFrame(schema=COLUMNS["topology"]))
+    changes: list[tuple[datetime, EntityId]] = []
     for probe in probes:
         rows = run_probe(backend, probe).rows
-        if rows is not None and isinstance(probe, MetricProbe):
-            named = rows.select("ts", "value", entity=pl.lit(probe.entity), signal=pl.col("metric"))
-            parts.append(named.select(pl.col(name).cast(kind) for name, kind in SERIES.items()))
-        elif rows is not None and isinstance(probe, TopologyProbe):
+        if rows is None:
+            continue
+        if isinstance(probe, TopologyProbe):
             graph = Graph.from_answer(rows)
+        elif isinstance(probe, ChangeProbe):
+            changes += [(row["ts"], EntityId(row["target"])) for row in rows.iter_rows(named=True) if row["target"]]
+        elif isinstance(probe, MetricProbe | LogProbe | TraceProbe):
+            named = _series_of(probe, rows).with_columns(entity=pl.lit(probe.entity))
+            parts.append(named.select(pl.col(name).cast(kind) for name, kind in SERIES.items()))
     queried: set[str] = {entity for probe in probes if (entity := entity_of(probe)) is not None}
-    return pl.concat(parts).sort("entity", "signal", "ts"), graph, queried
+    return _Answers(pl.concat(parts).sort("entity", "signal", "ts"), graph, queried, tuple(sorted(changes)))
+
+
+def _series_of(probe: MetricProbe | LogProbe | TraceProbe, rows: pl.DataFrame) -> pl.DataFrame:
+    """(ts, signal, value) of one answer."""
+    if isinstance(probe, MetricProbe):
+        return rows.select("ts", "value", signal="metric")
+    if isinstance(probe, LogProbe):
+        counted = rows.group_by("ts").agg(
+            lines=pl.col("count").sum().cast(pl.Float64),
+            bad_lines=pl.col("count").filter(pl.col("severity").is_in(BAD)).sum().cast(pl.Float64),
+        )
+    else:
+        counted = rows.group_by("ts").agg(
+            spans=pl.col("count").sum().cast(pl.Float64),
+            failures=pl.col("errors").sum().cast(pl.Float64),
+            duration=pl.col("duration_us").sum() / pl.col("count").sum(),
+        )
+    return counted.unpivot(index="ts", variable_name="signal")
 
 
 def _series(bundle: Bundle) -> pl.DataFrame:
@@ -295,7 +334,7 @@ def _logs(bundle: Bundle) -> pl.DataFrame | None:
     rows = _rows(bundle, "logs")
     if rows is None or rows.is_empty():
         return None
-    bad = pl.col("severity").str.to_lowercase().is_in(["error", "fatal", "critical", "warn", "warning"])
+    bad = pl.col("severity").str.to_lowercase().is_in(BAD)
     counted = (
         rows.with_columns(ts=pl.col("ts").dt.truncate(_bucket(rows)))
         .group_by("entity", "ts")

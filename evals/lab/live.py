@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -27,6 +27,8 @@ import yaml
 
 from activities.memory.listing import Wanted, list_investigations
 from activities.telemetry.kubernetes.resources import cluster_rules
+from evals.baselines import METHODS, case_input, rank_all
+from evals.capture import capture_investigation
 from evals.lab.cluster import Cluster, deployed
 from evals.lab.faults import Fault, Injected, catalogue
 from evals.lab.machine import ImpossibleHereError
@@ -34,6 +36,7 @@ from evals.lab.monitoring import Monitoring, monitored, tolerated
 from evals.lab.servers import kubernetes
 from evals.lab.shop import Shop, grown_shop, renamed
 from evals.lab.stage import Stage
+from evals.results import Ranked
 from infra.children import spawn
 from infra.settings import Settings
 from infra.stack import wait_until_stopped
@@ -44,6 +47,9 @@ from workflows.contracts.report import Report
 
 ENVIRONMENT = "lab"
 QUIET_S = 100.0
+BESIDE = ("alerted-entity", "latest-change", "n-sigma", "random-walk")
+"""Simple methods that stand beside every figure."""
+
 ALERT_LIMIT_S, REPORT_LIMIT_S = 180.0, 120.0
 LOOK_S = 0.2
 READER_TOKEN = "the-labs-reader"  # noqa: S105 - of a server that lives for minutes on loopback
@@ -71,6 +77,9 @@ class LiveResult:
     right: bool
     rank: int
     """Of the right entity among the suspects, from 1; 0 where it is none."""
+
+    baselines: dict[str, int]
+    """The same rank by simple methods, which are given the same answers."""
 
     fault_to_alert_s: float
     alert_to_report_s: float
@@ -227,8 +236,8 @@ def investigated(system: LiveSystem, began: datetime) -> tuple[InvestigationId, 
     return investigation_id, report
 
 
-def live_incident(fault_name: str, *, seed: int, folder: Path, keep: Path | None = None) -> LiveResult:
-    """Play one fault in a shop under names drawn from the seed.
+def live_incident(fault_name: str, *, seed: int, folder: Path, keep: Path) -> LiveResult:
+    """Play one fault in a shop under names drawn from the seed, and keep what was captured of it.
 
     Raises:
         NothingHappenedError: no alert, or no report, came in time.
@@ -242,21 +251,27 @@ def live_incident(fault_name: str, *, seed: int, folder: Path, keep: Path | None
         time.sleep(QUIET_S)
         injected, began = play(fault, name, system)
         investigation_id, report = investigated(system, began)
-        if keep is not None:
-            _capture(system, investigation_id, keep)
-    return _result(fault_name, seed, injected, began, report)
+        bundle, _ = capture_investigation(system.installation, investigation_id, keep)
+    baselines = rank_all(case_input(bundle, None), {name: METHODS[name] for name in BESIDE})
+    return _result(fault_name, seed, injected, began, report, baselines=baselines)
 
 
-def _capture(system: LiveSystem, investigation_id: InvestigationId, keep: Path) -> None:
-    from evals.capture import capture_investigation  # noqa: PLC0415 - only here
-
-    capture_investigation(system.installation, investigation_id, keep)
+def _rank(entities: Iterable[str], wanted: set[str]) -> int:
+    return next((place for place, entity in enumerate(entities, 1) if entity in wanted), 0)
 
 
-def _result(fault: str, seed: int, injected: Injected, began: datetime, report: Report) -> LiveResult:
-    wanted = {injected.entity, *injected.aliases}
+def _result(
+    fault: str,
+    seed: int,
+    injected: Injected,
+    began: datetime,
+    report: Report,
+    *,
+    baselines: Mapping[str, Sequence[Ranked]],
+) -> LiveResult:
+    wanted: set[str] = {injected.entity, *injected.aliases}
     suspects = [item.entity for item in report.findings.hypotheses if item.entity is not None]
-    rank = next((place for place, entity in enumerate(suspects, 1) if entity in wanted), 0)
+    rank = _rank(suspects, wanted)
     verdict, run = report.findings.verdict, report.run
     return LiveResult(
         fault=fault,
@@ -268,6 +283,7 @@ def _result(fault: str, seed: int, injected: Injected, began: datetime, report: 
         probability=verdict.probability,
         right=bool(suspects) and suspects[0] in wanted and verdict.entity in wanted,
         rank=rank,
+        baselines={name: _rank([item.entity for item in found], wanted) for name, found in baselines.items()},
         fault_to_alert_s=_seconds(run.started_at - began),
         alert_to_report_s=_seconds(run.finished_at - run.started_at),
         queries={item.source: item.queries for item in run.sources},
@@ -323,6 +339,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         (given.out / "results.json").write_text(json.dumps(results, indent=1) + "\n")
     right = sum(item["right"] for item in results)
     print(f"{right} of {len(results)} right")
+    for name in BESIDE:
+        print(f"{sum(item['baselines'].get(name) == 1 for item in results)} of {len(results)} by {name}")
 
 
 if __name__ == "__main__":
