@@ -5,7 +5,13 @@ import re
 import polars as pl
 
 _LABEL = re.compile(r'(?P<key>[a-zA-Z_]\w*)="(?P<value>[^"]*)"')
-_STATUS_LABELS = frozenset(("code", "status", "status_code", "http_status_code", "grpc_code"))
+STATUS_LABELS = ("code", "status", "status_code", "http_status_code", "http_response_status_code", "grpc_code")
+"""Labels that say how a request ended."""
+
+SPAN_KIND = "span_kind"
+"""The label of span metrics that tells requests served from requests made: errors of one are none of the other."""
+
+_FAILED = frozenset(("error", "status_code_error", "internal", "unavailable", "deadline_exceeded"))
 
 
 def rates(samples: pl.DataFrame, counters: frozenset[str]) -> pl.DataFrame:
@@ -38,8 +44,9 @@ def with_ratios(series: pl.DataFrame) -> pl.DataFrame:
         _quotient(parts, [f"rate({base}_sum{labels})"], [f"rate({base}_count{labels})"], f"{base}_mean{labels}")
         for base, labels in _summaries(names)
     ]
-    for base, (failed, every) in _by_status(names).items():
-        extra.append(_quotient(parts, failed, every, f"{base}_error_ratio", absent=0.0))
+    for (base, kind), (failed, every) in _by_status(names).items():
+        name = f'{base}_error_ratio{{{SPAN_KIND}="{kind}"}}' if kind else f"{base}_error_ratio"
+        extra.append(_quotient(parts, failed, every, name, absent=0.0))
     return pl.concat([series, *extra]).sort("metric", "ts")
 
 
@@ -54,23 +61,18 @@ def _summaries(names: list[str]) -> list[tuple[str, str]]:
     return found
 
 
-def _by_status(names: list[str]) -> dict[str, tuple[list[str], list[str]]]:
-    """Base name to (series with a failed status, all series), for counters that carry a status label."""
-    groups: dict[str, tuple[list[str], list[str]]] = {}
+def _by_status(names: list[str]) -> dict[tuple[str, str], tuple[list[str], list[str]]]:
+    """(base name, span kind) to (series with a failed status, all series), for counters that carry a status label."""
+    groups: dict[tuple[str, str], tuple[list[str], list[str]]] = {}
     for name in names:
         match = re.fullmatch(r"rate\((?P<base>[^{]+)\{(?P<labels>.*)\}\)", name)
         labels = {item["key"]: item["value"] for item in _LABEL.finditer(match["labels"])} if match else {}
-        status = next((labels[key] for key in sorted(_STATUS_LABELS & labels.keys())), None)
+        status = next((labels[key] for key in sorted(labels.keys() & set(STATUS_LABELS))), None)
         if match is None or status is None:
             continue
-        failed, every = groups.setdefault(match["base"], ([], []))
+        failed, every = groups.setdefault((match["base"], labels.get(SPAN_KIND, "")), ([], []))
         every.append(name)
-        if status.startswith("5") or status.lower() in (
-            "error",
-            "internal",
-            "unavailable",
-            "deadline_exceeded",
-        ):
+        if status.startswith("5") or status.lower() in _FAILED:
             failed.append(name)
     return groups
 

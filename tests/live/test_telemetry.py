@@ -102,6 +102,10 @@ http_request_duration_seconds_bucket{{le="0.6"}} {10 * grown}
 http_request_duration_seconds_bucket{{le="+Inf"}} {10 * grown}
 http_request_duration_seconds_sum {5 * grown}
 http_request_duration_seconds_count {10 * grown}
+# TYPE traces_span_metrics_calls_total counter
+traces_span_metrics_calls_total{{span_kind="SPAN_KIND_SERVER",status_code="STATUS_CODE_UNSET"}} {10 * grown}
+traces_span_metrics_calls_total{{span_kind="SPAN_KIND_CLIENT",status_code="STATUS_CODE_UNSET"}} {3 * grown}
+traces_span_metrics_calls_total{{span_kind="SPAN_KIND_CLIENT",status_code="STATUS_CODE_ERROR"}} {grown}
 """
 
 
@@ -137,6 +141,10 @@ def test_metrics(metrics: Prometheus) -> None:
     assert series["http_requests_total_error_ratio"]["value"].median() == pytest.approx(2 / 12, rel=0.1)
     assert series["http_request_duration_seconds_mean"]["value"].median() == pytest.approx(0.5, rel=0.05)
     assert series['http_request_duration_seconds{quantile="0.95"}']["value"].median() == pytest.approx(0.59, rel=0.05)
+    client, server = [f'span_kind="SPAN_KIND_{kind}"' for kind in ("CLIENT", "SERVER")]
+    name = "traces_span_metrics_calls_total_error_ratio"
+    assert series[f"{name}{{{client}}}"]["value"].median() == pytest.approx(1 / 4, rel=0.1)
+    assert series[f"{name}{{{server}}}"]["value"].max() == 0, "what it calls fails, and not what it serves"
     assert series["process_resident_memory_bytes"]["value"].median() == 1.5e8
     assert series["up"]["value"].max() == 1
     assert not [name for name in series if name.startswith("build_info")], "labels are no sign of anything"

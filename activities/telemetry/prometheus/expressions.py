@@ -7,11 +7,11 @@ from datetime import timedelta
 
 from activities.analysis.catalogue.meaning import Bad, Meaning, Resource, Signal, meaning_of
 from activities.telemetry.entities import IDENTITY_LABELS
+from activities.telemetry.series import SPAN_KIND, STATUS_LABELS
 
 NAME = "inquest_metric"
 """The label that says which expression a series came from: `rate` and `sum` take the metric's name away."""
 
-STATUS_LABELS = ("code", "status", "status_code", "http_status_code", "http_response_status_code", "grpc_code")
 _COUNTER_SUFFIXES = ("_total", "_sum", "_count")
 _USELESS = re.compile(
     r".*(_created|_info|_bucket)$|^(scrape_|promhttp_|ALERTS_FOR_STATE$|prometheus_|alertmanager_|net_conntrack_|"
@@ -86,7 +86,7 @@ def whole(name: str, selector: str, *, counter: bool, series: int) -> Expression
 def summed(name: str, selector: str, *, counter: bool, series: int, entities: int) -> Expression:
     """A metric by what it is about and how a request ended: of many series, few."""
     plain = whole(name, selector, counter=counter, series=series)
-    by = ", ".join((*IDENTITY_LABELS, *STATUS_LABELS))
+    by = ", ".join((*IDENTITY_LABELS, *STATUS_LABELS, SPAN_KIND))
     how = "sum" if counter else "max"
     return Expression(
         metric=name, query=f"{how} by ({by}) ({plain.query})", series=min(series, 3 * entities), counter=counter
@@ -95,7 +95,7 @@ def summed(name: str, selector: str, *, counter: bool, series: int, entities: in
 
 def quantile(name: str, selector: str, *, series: int) -> Expression:
     """The 95th percentile of a classic histogram, by what it is about."""
-    by = ", ".join(("le", *IDENTITY_LABELS))
+    by = ", ".join(("le", *IDENTITY_LABELS, SPAN_KIND))
     selected = f"{name}{{{selector}}}" if selector else name
     base = name.removesuffix("_bucket")
     return Expression(
