@@ -32,7 +32,8 @@ from activities.memory.incidents import redacted_alert
 from activities.telemetry.environment import read_environments
 from infra.settings import Settings
 from workers.announcements import changes_in
-from workers.dispatcher import Dispatcher
+from workers.connect import TemporalUnreachableError
+from workers.dispatcher import Dispatched, Dispatcher
 from workers.installation import Installation, open_installation
 from workers.invocation import ERR, OUT, handle_known_errors, read_settings, run
 from workers.sweeper import backlogs
@@ -40,6 +41,9 @@ from workers.sweeper import backlogs
 LOG = structlog.stdlib.get_logger(__name__)
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 LOOK_LIMIT_S = 3.0
+RETRY_S = 2.0
+"""Between two tries to reach Temporal."""
+
 SIGNATURE = "x-hub-signature-256"
 RETRY_AFTER_S = "5"
 
@@ -60,16 +64,30 @@ Work = Callable[[Request, bytes, str], Awaitable[Response]]
 
 
 class Gateway:
-    """Answers the calls of senders, for one tenant."""
+    """Answers the calls of senders, for one tenant.
 
-    def __init__(self, installation: Installation, client: Client, dispatcher: Dispatcher) -> None:
+    Attributes:
+        address: where it listens.
+    """
+
+    def __init__(self, installation: Installation, address: str) -> None:
+        self.address = address
         self._installation = installation
-        self._client = client
-        self._dispatcher = dispatcher
+        self._client: Client | None = None
+        self._dispatcher: Dispatcher | None = None
         self._inbox = installation.store.inbox(installation.tenant)
         self._incidents = installation.incidents()
         self._changes = installation.store.announced_changes(installation.tenant)
         self._counts: Counter[tuple[str, str]] = Counter()
+
+    @asynccontextmanager
+    async def dispatching(self, client: Client) -> AsyncIterator[None]:
+        """Investigate what is accepted; until then it waits in the inbox."""
+        installation = self._installation
+        dispatcher = Dispatcher(self._inbox, installation.alert_ingestion(client), installation.live_options)
+        self._client, self._dispatcher = client, dispatcher
+        async with dispatcher.running():
+            yield
 
     def application(self) -> Starlette:
         """The ASGI application."""
@@ -149,7 +167,8 @@ class Gateway:
         )
         await asyncio.to_thread(self._inbox.accept, redacted, environment=environment, received_at=datetime.now(UTC))
         self._counts["accepted", request.url.path] += len(alerts)
-        self._dispatcher.wake()
+        if self._dispatcher is not None:
+            self._dispatcher.wake()
         return JSONResponse({"accepted": len(alerts)}, status_code=202)
 
     async def _announce(self, request: Request, body: bytes, environment: str) -> Response:
@@ -200,7 +219,7 @@ class Gateway:
             f'inquest_gateway_items_total{{outcome="{outcome}",path="{path}"}} {count}'
             for (outcome, path), count in sorted(self._counts.items())
         ]
-        done = self._dispatcher.done
+        done = self._dispatcher.done if self._dispatcher is not None else Dispatched()
         lines += [
             "# HELP inquest_dispatched_total Alerts taken out of the inbox by this process.",
             "# TYPE inquest_dispatched_total counter",
@@ -226,6 +245,8 @@ class Gateway:
         """Tasks that wait on each queue, by Temporal's own approximate count; none while it does not answer."""
         name = "inquest_queue_backlog"
         lines = [f"# HELP {name} Tasks that wait for a worker, approximately.", f"# TYPE {name} gauge"]
+        if self._client is None:
+            return []
         try:
             async with asyncio.timeout(LOOK_LIMIT_S):
                 waiting = await backlogs(self._client, self._installation.source_names())
@@ -274,17 +295,21 @@ def bound_to(settings: Settings) -> tuple[str, int]:
 
 
 @asynccontextmanager
-async def serving(installation: Installation, client: Client) -> AsyncIterator[str]:
-    """Run the gateway and a dispatcher until the context ends; yields the address.
+async def serving(installation: Installation, client: Client | None) -> AsyncIterator[Gateway]:
+    """Run the gateway until the context ends.
+
+    Args:
+        installation: with the inbox.
+        client: connected to Temporal, to dispatch with. None: alerts are accepted, and wait until `dispatching`.
 
     Raises:
         GatewayError: it cannot listen there.
     """
     host, port = bound_to(installation.settings)
-    inbox = installation.store.inbox(installation.tenant)
-    dispatcher = Dispatcher(inbox, installation.alert_ingestion(client), installation.live_options)
-    application = Gateway(installation, client, dispatcher).application()
-    config = uvicorn.Config(application, host=host, port=port, log_level="error", access_log=False, lifespan="off")
+    gateway = Gateway(installation, f"http://{host}:{port}")
+    config = uvicorn.Config(
+        gateway.application(), host=host, port=port, log_level="error", access_log=False, lifespan="off"
+    )
     server = uvicorn.Server(config)
     try:
         listening = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
@@ -295,20 +320,20 @@ async def serving(installation: Installation, client: Client) -> AsyncIterator[s
     try:
         while not server.started and not task.done():
             await asyncio.sleep(0.02)
-        async with dispatcher.running():
-            yield f"http://{host}:{port}"
+        async with AsyncExitStack() as running:
+            if client is not None:
+                await running.enter_async_context(gateway.dispatching(client))
+            yield gateway
     finally:
         server.should_exit = True
         await asyncio.wait({task})
 
 
 async def _serve(installation: Installation, *, workers: bool) -> None:
-    client = await installation.client()
+    """The door opens first: what comes while Temporal is away is accepted, and waits."""
     async with AsyncExitStack() as running:
-        if workers:
-            await running.enter_async_context(installation.all_workers(client))
-        address = await running.enter_async_context(serving(installation, client))
-        settings = installation.settings
+        gateway = await running.enter_async_context(serving(installation, None))
+        settings, address = installation.settings, gateway.address
         OUT.print(Text(f"alerts: POST {address}/v1/alerts/alertmanager   changes: POST {address}/v1/changes"))
         if settings.gateway_token is None and settings.gateway_hmac_key is None:
             OUT.print(
@@ -316,7 +341,24 @@ async def _serve(installation: Installation, *, workers: bool) -> None:
             )
         names = ", ".join(installation.environments()) or f"none yet: write {settings.environments_dir}/NAME.yaml"
         OUT.print(Text(f"environments: {names}"))
+        client = await _temporal(installation)
+        if workers:
+            await running.enter_async_context(installation.all_workers(client))
+        await running.enter_async_context(gateway.dispatching(client))
         await asyncio.Event().wait()
+
+
+async def _temporal(installation: Installation) -> Client:
+    """A client, as soon as Temporal answers."""
+    told = False
+    while True:
+        try:
+            return await installation.client()
+        except TemporalUnreachableError as error:
+            if not told:
+                OUT.print(Text(f"{error}; alerts are accepted meanwhile, and wait", "yellow"))
+            told = True
+            await asyncio.sleep(RETRY_S)
 
 
 @handle_known_errors

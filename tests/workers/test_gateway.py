@@ -4,9 +4,13 @@ import asyncio
 import hashlib
 import hmac
 import json
+import os
+import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -98,8 +102,8 @@ def bearer(token: str = TOKEN) -> dict[str, str]:
 async def test_only_senders_with_a_credential_are_heard(guarded: Installation) -> None:
     body = a_body("a1")
     signature = "sha256=" + hmac.new(KEY.encode(), body, hashlib.sha256).hexdigest()
-    async with serving(guarded, await guarded.client()) as address:
-        url = f"{address}/v1/alerts/alertmanager?environment=prod"
+    async with serving(guarded, await guarded.client()) as door:
+        url = f"{door.address}/v1/alerts/alertmanager?environment=prod"
         assert (await sent(url, body)).status == 401
         assert (await sent(url, body, **bearer("wrong"))).status == 401
         assert (await sent(url, body, **bearer("\u00e9".encode().decode("latin-1")))).status == 401
@@ -107,13 +111,13 @@ async def test_only_senders_with_a_credential_are_heard(guarded: Installation) -
         assert (await sent(url, body + b" ", **{"X-Hub-Signature-256": signature})).status == 401
         assert (await sent(url, body, **bearer())).status == 202
         assert (await sent(url, body, **{"X-Hub-Signature-256": signature})).status == 202
-        assert "rejected_401" in await text_of(f"{address}/metrics")
+        assert "rejected_401" in await text_of(f"{door.address}/metrics")
 
 
 async def test_what_cannot_be_used_is_answered_kept_and_counted(guarded: Installation) -> None:
     before = guarded.incidents().rejected_count()
-    async with serving(guarded, await guarded.client()) as address:
-        url = f"{address}/v1/alerts/alertmanager"
+    async with serving(guarded, await guarded.client()) as door:
+        url = f"{door.address}/v1/alerts/alertmanager"
         prod = f"{url}?environment=prod"
         assert (await sent(url, a_body("x"), **bearer())).status == 404, "two environments: one must be named"
         assert "prod, test" in (await sent(f"{url}?environment=none", a_body("x"), **bearer())).document["error"]
@@ -122,9 +126,11 @@ async def test_what_cannot_be_used_is_answered_kept_and_counted(guarded: Install
             answer = await sent(prod, body, **bearer())
             assert answer.status == 400, body[:50]
             assert answer.document["error"]
-        assert (await sent(f"{address}/v1/changes?environment=prod", b'{"kind": "deploy"}', **bearer())).status == 400
-        assert (await text_of(f"{address}/healthz")) == "ok\n"
-        assert (await text_of(f"{address}/readyz")).startswith("ok")
+        assert (
+            await sent(f"{door.address}/v1/changes?environment=prod", b'{"kind": "deploy"}', **bearer())
+        ).status == 400
+        assert (await text_of(f"{door.address}/healthz")) == "ok\n"
+        assert (await text_of(f"{door.address}/readyz")).startswith("ok")
     assert guarded.incidents().rejected_count() == before + 8
 
 
@@ -134,8 +140,8 @@ async def test_without_a_credential_only_this_machine_and_no_page_is_heard() -> 
     assert bound_to(Settings(gateway_address="0.0.0.0:8230", gateway_token=TOKEN)) == ("0.0.0.0", 8230)
     with own_installation() as installation:
         client = await installation.client()
-        async with serving(installation, client) as address:
-            url = f"{address}/v1/alerts/alertmanager"
+        async with serving(installation, client) as door:
+            url = f"{door.address}/v1/alerts/alertmanager"
             assert (await sent(url, a_body("a"), Origin="http://evil.example")).status == 403
             assert (await sent(url, a_body("a"))).status == 202
             with pytest.raises(GatewayError, match="another one"):
@@ -146,11 +152,11 @@ async def test_without_a_credential_only_this_machine_and_no_page_is_heard() -> 
 async def test_an_alert_becomes_an_investigation_whose_report_names_the_dead_source() -> None:
     with own_installation() as installation:
         client = await installation.client()
-        async with installation.workers(client), serving(installation, client) as address:
-            url = f"{address}/v1/alerts/alertmanager"
+        async with installation.workers(client), serving(installation, client) as door:
+            url = f"{door.address}/v1/alerts/alertmanager"
             assert (await sent(url, a_body("r1", status="resolved", group="other"))).status == 202
             change = {"title": "Deploy checkout 42", "target": "checkout", "at": "2026-11-27T11:58:00Z"}
-            assert (await sent(f"{address}/v1/changes", json.dumps(change).encode())).document == {
+            assert (await sent(f"{door.address}/v1/changes", json.dumps(change).encode())).document == {
                 "accepted": 1,
                 "new": 1,
             }
@@ -179,12 +185,12 @@ async def test_two_dispatchers_do_everything_once_and_in_order() -> None:
     with own_installation() as installation:
         client, tenant = await installation.client(), installation.tenant
         inbox = Inbox(installation.engine, tenant)
-        async with serving(installation, client) as address:
+        async with serving(installation, client) as door:
             others = [
                 Dispatcher(inbox, installation.alert_ingestion(client), installation.live_options) for _ in range(2)
             ]
             async with others[0].running(), others[1].running():
-                url = f"{address}/v1/alerts/alertmanager"
+                url = f"{door.address}/v1/alerts/alertmanager"
                 for number in range(40):
                     group = f"g{number % 8}"
                     answer = await sent(url, a_body(f"{group}-a", f"{group}-b", f"{group}-c", group=group))
@@ -203,9 +209,9 @@ async def test_two_dispatchers_do_everything_once_and_in_order() -> None:
 async def test_an_environment_that_is_gone_loses_nothing(tmp_path: Path) -> None:
     with own_installation() as installation:
         client = await installation.client()
-        async with serving(installation, client) as address:
+        async with serving(installation, client) as door:
             (installation.settings.environments_dir / "gone.yaml").write_text(DEAD)
-            url = f"{address}/v1/alerts/alertmanager?environment=gone"
+            url = f"{door.address}/v1/alerts/alertmanager?environment=gone"
             assert (await sent(url, a_body("a"))).status == 202
             (installation.settings.environments_dir / "gone.yaml").unlink()
             inbox = installation.store.inbox(installation.tenant)
@@ -223,8 +229,8 @@ async def test_alerts_of_an_environment_whose_file_breaks_wait_until_it_is_mende
         )
         ingestion = installation.alert_ingestion(client)
         dispatcher = Dispatcher(inbox, ingestion, installation.live_options)
-        async with serving(installation, client) as address:
-            url = f"{address}/v1/alerts/alertmanager?environment="
+        async with serving(installation, client) as door:
+            url = f"{door.address}/v1/alerts/alertmanager?environment="
             file.write_text("sources: [")
             assert (await sent(f"{url}prod", a_body("a"))).status == 503, "send it again later"
         inbox.accept([an_alert("b")], environment="prod", received_at=datetime.now(UTC))
@@ -284,3 +290,45 @@ def test_changes_in_every_spelling() -> None:
 def test_changes_that_cannot_be_used(body: bytes) -> None:
     with pytest.raises(PayloadError):
         changes_in(body, {}, NOW)
+
+
+async def test_the_door_is_open_before_temporal_is() -> None:
+    with own_installation() as installation:
+        async with serving(installation, None) as door:
+            url = f"{door.address}/v1/alerts/alertmanager"
+            assert (await sent(url, a_body("early", "earlier"))).status == 202
+            assert (await text_of(f"{door.address}/readyz")) == "ok, 2 alerts wait\n"
+            assert 'inquest_dispatched_total{outcome="opened"} 0' in await text_of(f"{door.address}/metrics")
+            async with door.dispatching(await installation.client()), asyncio.timeout(30):
+                while (await text_of(f"{door.address}/readyz")) != "ok, 0 alerts wait\n":
+                    await asyncio.sleep(0.1)
+            assert len(list_investigations(installation.engine, installation.tenant, limit=5)) == 1
+
+
+async def test_the_command_accepts_alerts_while_a_cluster_of_temporal_is_away() -> None:
+    with own_data_dir() as folder:
+        (folder / "environments").mkdir()
+        (folder / "environments" / "prod.yaml").write_text(DEAD)
+        address = f"127.0.0.1:{free_port()}"
+        environment = {
+            **os.environ,
+            "INQUEST_DATA_DIR": str(folder),
+            "INQUEST_ENVIRONMENTS_DIR": str(folder / "environments"),
+            "INQUEST_GATEWAY_ADDRESS": address,
+            "INQUEST_TEMPORAL_ADDRESS": f"127.0.0.1:{free_port()}",
+        }
+        command = [str(Path(sys.executable).with_name("inquest")), "serve", "--no-workers"]
+        with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as served:
+            try:
+                url = f"http://{address}/v1/alerts/alertmanager"
+                async with asyncio.timeout(90):
+                    while True:
+                        with suppress(urllib3.exceptions.HTTPError):
+                            if (await sent(url, a_body("early"))).status == 202:
+                                break
+                        await asyncio.sleep(0.3)
+                assert (await text_of(f"http://{address}/readyz")) == "ok, 1 alerts wait\n"
+            finally:
+                served.send_signal(signal.SIGINT)
+                output, _ = await asyncio.to_thread(served.communicate, timeout=60)
+    assert "alerts are accepted meanwhile, and wait" in " ".join(output.split())
