@@ -33,6 +33,7 @@ from activities.answers import COLUMNS, compacted
 from activities.memory.uuid7 import uuid7
 from activities.telemetry.recorded import open_bundle
 from evals.bench_cluster import bench_cluster
+from evals.bench_history import bench_history
 from evals.bundles import Recording, write_bundle
 from evals.offline import diagnose, evidence_of
 from infra.settings import Settings
@@ -383,6 +384,7 @@ if __name__ == "__main__":
         "growth": bench_growth,
         "large": bench_large,
         "cluster": bench_cluster,
+        "history": bench_history,
     }
     for chosen in sys.argv[1:] or benches:
         benches[chosen]()
