@@ -96,6 +96,9 @@ class Settings(BaseSettings):
     gateway_token: Annotated[SecretStr, Field(min_length=16)] | None = None
     """Bearer token that senders of alerts and changes must have; at least 16 characters."""
 
+    gateway_client_token: Annotated[SecretStr, Field(min_length=16)] | None = None
+    """Bearer token with which the SDK's client starts investigations, speaks to them and reads their reports."""
+
     gateway_hmac_key: Annotated[SecretStr, Field(min_length=16)] | None = None
     """Key with which senders sign the body instead (HMAC-SHA256 in `X-Hub-Signature-256`); at least 16 characters."""
 

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
+from inquest.exceptions import InvestigationEndedError
 from sqlalchemy.exc import SQLAlchemyError
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import RPCError
@@ -26,10 +27,6 @@ _CLOSED_BADLY = frozenset(
     )
 )
 ASK_TEMPORAL_EVERY = 10
-
-
-class InvestigationEndedError(RuntimeError):
-    """The workflow ended without a report; the message says how."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ import structlog
 import typer
 import uvicorn
 from inquest.alertmanager import SIZE_LIMIT, alerts_from_alertmanager
-from inquest.exceptions import PayloadError
+from inquest.exceptions import PayloadError, RejectedError, UnavailableError
 from rich.text import Text
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.applications import Starlette
@@ -35,6 +35,7 @@ from workers.announcements import changes_in
 from workers.connect import TemporalUnreachableError
 from workers.dispatcher import Dispatched, Dispatcher
 from workers.installation import Installation, open_installation
+from workers.investigations_api import InvestigationsApi
 from workers.invocation import ERR, OUT, handle_known_errors, read_settings, run
 from workers.sweeper import backlogs
 
@@ -79,6 +80,7 @@ class Gateway:
         self._incidents = installation.incidents()
         self._changes = installation.store.announced_changes(installation.tenant)
         self._counts: Counter[tuple[str, str]] = Counter()
+        self._api = InvestigationsApi(installation, self._named_environment, self._wake)
 
     @asynccontextmanager
     async def dispatching(self, client: Client) -> AsyncIterator[None]:
@@ -86,6 +88,7 @@ class Gateway:
         installation = self._installation
         dispatcher = Dispatcher(self._inbox, installation.alert_ingestion(client), installation.live_options)
         self._client, self._dispatcher = client, dispatcher
+        self._api.attach(client)
         async with dispatcher.running():
             yield
 
@@ -98,6 +101,7 @@ class Gateway:
                 Route("/healthz", self._healthz),
                 Route("/readyz", self._readyz),
                 Route("/metrics", self._metrics),
+                *self._api.routes(),
             ]
         )
 
@@ -160,6 +164,16 @@ class Gateway:
             raise _RefusedError(404, f"add ?environment=NAME to the address; there is {there}")
         return named
 
+    def _named_environment(self, named: str | None) -> str:
+        try:
+            return self._environment(named)
+        except _RefusedError as error:
+            raise UnavailableError(str(error)) if error.status == 503 else RejectedError(str(error)) from error
+
+    def _wake(self) -> None:
+        if self._dispatcher is not None:
+            self._dispatcher.wake()
+
     async def _alertmanager(self, request: Request, body: bytes, environment: str) -> Response:
         alerts = alerts_from_alertmanager(body)
         redacted = await asyncio.to_thread(
@@ -167,8 +181,7 @@ class Gateway:
         )
         await asyncio.to_thread(self._inbox.accept, redacted, environment=environment, received_at=datetime.now(UTC))
         self._counts["accepted", request.url.path] += len(alerts)
-        if self._dispatcher is not None:
-            self._dispatcher.wake()
+        self._wake()
         return JSONResponse({"accepted": len(alerts)}, status_code=202)
 
     async def _announce(self, request: Request, body: bytes, environment: str) -> Response:

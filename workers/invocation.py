@@ -10,6 +10,7 @@ from typing import ParamSpec, TypeVar
 from uuid import UUID
 
 import typer
+from inquest.exceptions import InvestigationEndedError
 from pydantic import ValidationError
 from rich.console import Console
 from rich.text import Text
@@ -23,7 +24,6 @@ from infra.keys import KeyFileError
 from infra.settings import Settings
 from infra.stack import StackError
 from workers.connect import TemporalSetupError, TemporalUnreachableError
-from workers.follow import InvestigationEndedError
 from workers.installation import Installation
 from workers.log import configure_logging
 from workers.processes import WorkerProcessError

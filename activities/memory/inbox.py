@@ -29,6 +29,16 @@ class InboxItem:
     received_at: datetime
 
 
+@dataclass(frozen=True, kw_only=True)
+class DeliveryOutcome:
+    """What became of a delivery."""
+
+    how: str
+    """`opened`, `joined`, `resolved` and so on; empty while it waits."""
+
+    investigation_id: InvestigationId | None
+
+
 class Inbox:
     """The inbox of one tenant."""
 
@@ -36,8 +46,8 @@ class Inbox:
         self._engine = engine
         self._tenant = tenant
 
-    def accept(self, alerts: Sequence[Alert], *, environment: str, received_at: datetime) -> None:
-        """Commit redacted alerts, all of them or none."""
+    def accept(self, alerts: Sequence[Alert], *, environment: str, received_at: datetime) -> list[str]:
+        """Commit redacted alerts, all of them or none; returns the id of each delivery."""
         rows = [
             {
                 "tenant": self._tenant,
@@ -54,6 +64,28 @@ class Inbox:
         if rows:
             with self._engine.begin() as connection:
                 connection.execute(insert(INBOX), rows)
+        return [str(row["inbox_id"]) for row in rows]
+
+    def outcome(self, inbox_id: str) -> "DeliveryOutcome | None":
+        """What became of a delivery; None when there is none of that id."""
+        query = (
+            select(INBOX.c.inbox_id, INBOX_END.c.how, INBOX_END.c.investigation_id)
+            .select_from(
+                INBOX.outerjoin(
+                    INBOX_END,
+                    (INBOX_END.c.tenant == INBOX.c.tenant) & (INBOX_END.c.inbox_id == INBOX.c.inbox_id),
+                )
+            )
+            .where(INBOX.c.tenant == self._tenant, INBOX.c.inbox_id == inbox_id)
+        )
+        with self._engine.connect() as connection:
+            row = connection.execute(query).one_or_none()
+        if row is None:
+            return None
+        found = row.investigation_id
+        return DeliveryOutcome(
+            how=row.how or "", investigation_id=None if found is None else InvestigationId(str(found))
+        )
 
     def waiting(self, limit: int = AT_ONCE, *, apart_from: Sequence[str] = ()) -> list[InboxItem]:
         """What can be dispatched now, the oldest first: of each fingerprint the first that is not processed.

@@ -7,10 +7,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import urllib3
-from urllib3.exceptions import LocationParseError
+from urllib3.exceptions import HTTPError, LocationParseError
 from urllib3.util import parse_url
 
 _PORTS = {"http": 80, "https": 443}
+CONNECTION_ERRORS = (HTTPError, OSError)
+"""What a request raises that has no answer."""
+
 Destination = tuple[str, int]
 """(host, port)."""
 

@@ -14,9 +14,10 @@ import inquest._path
 
 if TYPE_CHECKING:
     from inquest.alertmanager import alerts_from_alertmanager
-    from inquest.client import Inquest, Investigation, InvestigationEndedError
+    from inquest.client import Inquest, Investigation
     from inquest.exceptions import (
         InquestError,
+        InvestigationEndedError,
         InvestigationNotFoundError,
         OutsideRecordingError,
         PayloadError,
@@ -25,15 +26,17 @@ if TYPE_CHECKING:
         TooManyHintsError,
         UnavailableError,
     )
+    from inquest.remote import RemoteInquest, RemoteInvestigation
     from workflows.contracts.alert import Alert, AlertStatus, Severity
     from workflows.contracts.investigation import Budget, Phase, Progress
     from workflows.contracts.report import Report
 
 _PLACES = {
     "inquest.alertmanager": ("alerts_from_alertmanager",),
-    "inquest.client": ("Inquest", "Investigation", "InvestigationEndedError"),
+    "inquest.client": ("Inquest", "Investigation"),
     "inquest.exceptions": (
         "InquestError",
+        "InvestigationEndedError",
         "InvestigationNotFoundError",
         "OutsideRecordingError",
         "PayloadError",
@@ -42,6 +45,7 @@ _PLACES = {
         "TooManyHintsError",
         "UnavailableError",
     ),
+    "inquest.remote": ("RemoteInquest", "RemoteInvestigation"),
     "workflows.contracts.alert": ("Alert", "AlertStatus", "Severity"),
     "workflows.contracts.investigation": ("Budget", "Phase", "Progress"),
     "workflows.contracts.report": ("Report",),
@@ -70,6 +74,8 @@ __all__ = [
     "Phase",
     "Progress",
     "RejectedError",
+    "RemoteInquest",
+    "RemoteInvestigation",
     "Report",
     "Severity",
     "TooLateError",

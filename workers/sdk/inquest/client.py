@@ -35,7 +35,7 @@ from inquest.exceptions import (
 )
 from workers.alert_ingestion import LIVE_SCOPE, InvestigationOptions
 from workers.connect import TemporalSetupError, TemporalUnreachableError
-from workers.follow import InvestigationEndedError, InvestigationUpdate, ReportListener, follow
+from workers.follow import InvestigationUpdate, ReportListener, follow
 from workers.installation import RECORDED, Installation, open_installation
 from workflows.contracts.alert import Alert
 from workflows.contracts.identifiers import InvestigationId, workflow_id_of
@@ -398,4 +398,4 @@ class Inquest:
         return Investigation(self._installation, self._client, self._calls, investigation_id, self._listener)
 
 
-__all__ = ["Inquest", "Investigation", "InvestigationEndedError"]
+__all__ = ["Inquest", "Investigation"]

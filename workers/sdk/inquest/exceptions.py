@@ -28,6 +28,10 @@ class InvestigationNotFoundError(InquestError, LookupError):
     """There is no investigation of that id for this tenant."""
 
 
+class InvestigationEndedError(InquestError, RuntimeError):
+    """The investigation ended without a report; the message says how."""
+
+
 class TooLateError(InquestError, RuntimeError):
     """The investigation is concluding or closed: it takes no hint and needs no stop."""
 

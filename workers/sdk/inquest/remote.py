@@ -1,0 +1,267 @@
+"""The same investigations over HTTP, by the gateway of an installation: for other people's services.
+
+It needs pydantic and urllib3 and nothing else of the application; the wheel `inquest-client` holds it alone.
+"""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar
+from urllib.parse import quote, urlencode
+
+from pydantic import BaseModel, ValidationError
+
+from activities.safety.egress import CONNECTION_ERRORS, EgressPolicy, EgressRefusedError
+from inquest.exceptions import (
+    InquestError,
+    InvestigationEndedError,
+    InvestigationNotFoundError,
+    RejectedError,
+    TooLateError,
+    TooManyHintsError,
+    UnavailableError,
+)
+from workflows.contracts.alert import Alert, AlertStatus
+from workflows.contracts.investigation import Progress
+from workflows.contracts.report import Report
+
+DEFAULT_TIMEOUT = timedelta(seconds=30)
+REPORT_TIMEOUT = timedelta(hours=2)
+LONGEST_WAIT_S = 20.0
+"""Of one request that waits for something at the gateway."""
+
+MARGIN_S = 10.0
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 5.0
+LARGEST_ANSWER = 64 * 1024 * 1024
+Model = TypeVar("Model", bound=BaseModel)
+_ERRORS: Mapping[int, type[InquestError]] = {
+    400: RejectedError,
+    403: RejectedError,
+    404: InvestigationNotFoundError,
+    409: TooLateError,
+    410: InvestigationEndedError,
+    413: RejectedError,
+    429: TooManyHintsError,
+}
+
+
+class RemoteInquest:
+    """A gateway of `inquest serve`.
+
+        async with RemoteInquest("https://inquest.internal:8230", token=token) as inquest:
+            investigation = await inquest.start(alert, environment="prod")
+            report = await investigation.report()
+
+    Connects to this address and nowhere else: no redirect is followed, no proxy variable is read.
+    """
+
+    def __init__(self, url: str, *, token: str | None = None, trusted: Path | None = None) -> None:
+        """Name the gateway; nothing is sent yet.
+
+        Args:
+            url: its address, with http:// or https://.
+            token: the installation's INQUEST_GATEWAY_CLIENT_TOKEN; none where the gateway asks for none.
+            trusted: PEM file of the authorities that may sign its certificate; None is the system's.
+
+        Raises:
+            RejectedError: the address or the file cannot be used.
+        """
+        try:
+            self._pool = EgressPolicy.to(url).pool(trusted=trusted)
+        except (OSError, ValueError) as error:
+            raise RejectedError(f"{url[:200]}: {error}") from error
+        self._base = url.rstrip("/")
+        self._headers = {"Accept": "application/json", "User-Agent": "inquest"}
+        if token is not None:
+            self._headers["Authorization"] = f"Bearer {token}"
+
+    async def __aenter__(self) -> "RemoteInquest":
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await asyncio.to_thread(self._pool.clear)
+
+    async def start(
+        self, alert: Alert, *, environment: str | None = None, timeout: timedelta = DEFAULT_TIMEOUT
+    ) -> "RemoteInvestigation":
+        """Deliver an alert: it opens an investigation, joins the incident's open one, or only counts.
+
+        Args:
+            alert: what fired. The same fingerprint again is a repeat; the same group key is the same incident.
+            environment: whose sources answer; None where there is only one.
+            timeout: how long an outage is ridden out. Once the alert is accepted it is investigated, whatever happens
+                here.
+
+        Raises:
+            UnavailableError: the gateway does not take it, or does not dispatch it, in time. Deliver it again: that
+                only counts.
+            RejectedError: something that was given cannot be used.
+        """
+        if alert.status is AlertStatus.RESOLVED:
+            raise RejectedError("a resolved alert opens no investigation")
+        clock = _Clock(timeout)
+        query = f"?{urlencode({'environment': environment})}" if environment is not None else ""
+        _, document = await self._call("POST", f"/v1/alerts{query}", clock, body=alert.model_dump_json().encode())
+        delivery = quote(str(document.get("delivery", "")))
+        while not clock.is_over:
+            status, document = await self._call("GET", f"/v1/deliveries/{delivery}", clock, waits=True)
+            if status == 200:
+                found = document.get("investigation_id")
+                if not isinstance(found, str):
+                    raise RejectedError(f"the alert opened nothing: {document.get('how')}")
+                return RemoteInvestigation(self, found)
+        raise UnavailableError(f"the alert is accepted, and was not dispatched in {timeout}: does Temporal answer?")
+
+    async def investigation(
+        self, investigation_id: str, *, timeout: timedelta = DEFAULT_TIMEOUT
+    ) -> "RemoteInvestigation":
+        """An earlier investigation.
+
+        Raises:
+            InvestigationNotFoundError: there is none of that id.
+            UnavailableError: the gateway does not answer in time.
+        """
+        found = RemoteInvestigation(self, investigation_id)
+        await found.progress(timeout=timeout)
+        return found
+
+    async def _call(
+        self, method: str, path: str, clock: "_Clock", *, body: bytes | None = None, waits: bool = False
+    ) -> tuple[int, dict[str, Any]]:
+        """Status and document of a call, made again while the gateway is away."""
+        pause, last = FIRST_PAUSE_S, "no answer"
+        while True:
+            seconds = min(LONGEST_WAIT_S, clock.left_s)
+            address = f"{path}?wait={seconds:.1f}" if waits else path
+            limit = seconds + MARGIN_S if waits else max(1.0, min(LONGEST_WAIT_S + MARGIN_S, clock.left_s))
+            try:
+                status, content = await asyncio.to_thread(self._once, method, address, body, limit)
+            except CONNECTION_ERRORS as error:
+                last = str(error).splitlines()[0][:200]
+            except EgressRefusedError as error:
+                raise RejectedError(str(error)) from error
+            else:
+                if status not in (502, 503, 504):
+                    return status, _document(status, content)
+                last = _reason(content) or f"HTTP {status}"
+            if clock.left_s <= pause:
+                raise UnavailableError(f"{self._base} did not answer in {clock.timeout}: {last}")
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE_S)
+
+    def _once(self, method: str, path: str, body: bytes | None, limit_s: float) -> tuple[int, bytes]:
+        headers = {**self._headers, **({"Content-Type": "application/json"} if body is not None else {})}
+        answer = self._pool.request(
+            method, f"{self._base}{path}", body=body, headers=headers, timeout=limit_s, preload_content=False
+        )
+        try:
+            content = answer.read(LARGEST_ANSWER + 1, decode_content=True)
+        finally:
+            answer.release_conn()
+        if len(content) > LARGEST_ANSWER:
+            raise RejectedError(f"the answer is larger than {LARGEST_ANSWER:,} bytes: is this the gateway's address?")
+        return answer.status, content
+
+
+class RemoteInvestigation:
+    """One investigation: look at it, speak to it, stop it, fetch its report."""
+
+    def __init__(self, inquest: RemoteInquest, investigation_id: str) -> None:
+        self.id = investigation_id
+        self._inquest = inquest
+        self._path = f"/v1/investigations/{quote(investigation_id, safe='')}"
+
+    async def progress(self, *, timeout: timedelta = DEFAULT_TIMEOUT) -> Progress:
+        """Where it is now.
+
+        Raises:
+            InvestigationNotFoundError: there is none of this id.
+            UnavailableError: nobody answers in time.
+        """
+        _, document = await self._inquest._call("GET", self._path, _Clock(timeout))
+        return _model(Progress, document)
+
+    async def add_hint(self, text: str, *, author: str = "sdk", timeout: timedelta = DEFAULT_TIMEOUT) -> int:
+        """Add what you know; returns how many hints there are.
+
+        Raises:
+            RejectedError: the text is empty or longer than 2,000 characters.
+            TooLateError: the conclusion is already being drawn.
+            TooManyHintsError: it has 100 hints.
+            UnavailableError: nobody answers in time; the hint may or may not be stored.
+        """
+        body = json.dumps({"text": text, "author": author}).encode()
+        _, document = await self._inquest._call("POST", f"{self._path}/hints", _Clock(timeout), body=body)
+        return int(document.get("hints", 0))
+
+    async def stop(self, *, timeout: timedelta = DEFAULT_TIMEOUT) -> None:
+        """End the collection; the report says what was not looked at.
+
+        Raises:
+            TooLateError: the report is already being published.
+            UnavailableError: nobody answers in time.
+        """
+        await self._inquest._call("POST", f"{self._path}/stop", _Clock(timeout), body=b"{}")
+
+    async def report(self, *, timeout: timedelta = REPORT_TIMEOUT) -> Report:
+        """Wait for the report.
+
+        Raises:
+            TimeoutError: there is none after `timeout`.
+            InvestigationEndedError: it ended without one.
+            UnavailableError: the gateway does not answer any more.
+        """
+        clock = _Clock(timeout)
+        while not clock.is_over:
+            status, document = await self._inquest._call("GET", f"{self._path}/report", clock, waits=True)
+            if status == 200:
+                return _model(Report, document)
+        raise TimeoutError(f"investigation {self.id} has no report after {timeout}")
+
+
+class _Clock:
+    """How much of a call's time is left."""
+
+    def __init__(self, timeout: timedelta) -> None:
+        self.timeout = timeout
+        self._loop = asyncio.get_running_loop()
+        self._until = self._loop.time() + timeout.total_seconds()
+
+    @property
+    def left_s(self) -> float:
+        return max(0.0, self._until - self._loop.time())
+
+    @property
+    def is_over(self) -> bool:
+        return self.left_s <= 0
+
+
+def _document(status: int, content: bytes) -> dict[str, Any]:
+    if status >= 300:
+        kind = _ERRORS.get(status, RejectedError)
+        raise kind(_reason(content) or f"the gateway answers HTTP {status}: is this its address?")
+    try:
+        found = json.loads(content)
+    except ValueError as error:
+        raise RejectedError("the answer is not the gateway's: is this its address?") from error
+    return found if isinstance(found, dict) else {}
+
+
+def _reason(content: bytes) -> str:
+    try:
+        found = json.loads(content)
+    except ValueError:
+        return ""
+    return str(found.get("error", ""))[:500] if isinstance(found, dict) else ""
+
+
+def _model(model: type[Model], document: Mapping[str, Any]) -> Model:
+    try:
+        return model.model_validate(document)
+    except ValidationError as error:
+        raise RejectedError(f"the gateway's answer cannot be read: is it of another version? ({error})") from error
