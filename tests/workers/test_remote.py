@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -140,20 +141,14 @@ async def test_an_alert_is_kept_while_temporal_is_away() -> None:
 
 
 SCRIPT = """
-import asyncio, sys
+import sys
 ours = (PROJECT, PROJECT + "/workers/sdk")
 sys.path[:] = [SITE] + [path for path in sys.path if path and path not in ours]
 sys.meta_path[:] = [finder for finder in sys.meta_path if "editable" not in repr(finder)]
 import inquest
 assert inquest.__file__.startswith(SITE), inquest.__file__
 
-async def main():
-    alert = inquest.Alert.model_validate_json(ALERT)
-    async with inquest.RemoteInquest(URL, token=TOKEN) as client:
-        investigation = await client.start(alert)
-        print((await investigation.progress()).phase.value)
-
-asyncio.run(main())
+exec(EXAMPLE)
 heavy = {"temporalio", "sqlalchemy", "polars", "duckdb", "workflows", "activities", "workers"}
 assert not heavy & set(sys.modules), heavy & set(sys.modules)
 """
@@ -189,9 +184,12 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 async def test_the_wheel_alone_is_enough(installed: Installation, site: Path, tmp_path: Path) -> None:
-    alert = an_alert("remote-7").model_dump_json()
+    """What the README shows to authors of other services."""
+    example = re.findall(r"```python\n(.*?)```", (PROJECT / "README.md").read_text(), re.DOTALL)[1]
     async with serving(installed, await installed.client()) as door:
-        given = {"SITE": str(site), "PROJECT": str(PROJECT), "URL": door.address, "TOKEN": CLIENT_TOKEN, "ALERT": alert}
+        example = example.replace("http://127.0.0.1:8230", door.address)
+        example = example.replace("INQUEST_GATEWAY_CLIENT_TOKEN", CLIENT_TOKEN)
+        given = {"SITE": str(site), "PROJECT": str(PROJECT), "EXAMPLE": example}
         head = "".join(f"{name} = {value!r}\n" for name, value in given.items())
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
         command = [sys.executable, "-c", head + SCRIPT]
@@ -200,7 +198,7 @@ async def test_the_wheel_alone_is_enough(installed: Installation, site: Path, tm
                 subprocess.run, command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=90
             )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.strip()
+    assert "cause" in done.stdout
 
 
 def test_its_users_have_types(site: Path, tmp_path: Path) -> None:
