@@ -14,8 +14,8 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 from activities.diagnosis import DiagnosisActivities
 from activities.memory.steps import MemoryActivities
 from activities.memory.store import Store
-from activities.telemetry.planning import PlanningActivities
-from activities.telemetry.steps import BackendFor, MappingsFor, TelemetryActivities
+from activities.telemetry.planning import MappingsFor, PlanningActivities
+from activities.telemetry.steps import BackendFor, TelemetryActivities
 from activities.turns import Turns
 from workflows.contracts.environment import EntityMapping
 from workflows.contracts.investigation import InvestigationRequest
@@ -84,7 +84,7 @@ async def running_workers(
         planning = PlanningActivities(store, mappings_for)
         queues[ANALYSIS] = [planning.plan, diagnosis.findings, diagnosis.rank, diagnosis.conclude]
         for name, backend_for in backends.items():
-            telemetry = TelemetryActivities(store, backend_for, mappings_for, turns)
+            telemetry = TelemetryActivities(store, backend_for, turns)
             queues[telemetry_queue(name)] = [
                 telemetry.inventory,
                 telemetry.scope,

@@ -11,7 +11,7 @@ from activities.memory.ledger_batch import LedgerBatch
 from activities.memory.store import Store
 from activities.step import Outcome, run_step
 from activities.telemetry.backend import answered
-from activities.telemetry.entities import Resolution, Resolver, canonical
+from activities.telemetry.entities import Resolution, Resolver, canonical, labels_of
 from activities.telemetry.observe import commit
 from activities.telemetry.plan import EVENT_LOOKBACK, plan_probes
 from workflows.contracts.environment import EntityMapping, SourceRef
@@ -34,14 +34,22 @@ RESOLVED = "resolved"
 ALERT = "alert"
 """The source of labels that are an alert's; followed by its number."""
 
+MAPPING = "mapping"
+"""The source of labels that a person named; followed by a number. Every later step reads them from the answer: the file
+may change meanwhile."""
+
 BEFORE_THE_PLAN = frozenset(("inventory", "names", "topology"))
 """Tools whose probes are answered when the plan is made."""
+
+
+MappingsFor = Callable[[InvestigationRequest], tuple[EntityMapping, ...]]
+"""What people said about who is who in the request's environment."""
 
 
 class PlanningActivities:
     """Plans what to query, from what all sources know."""
 
-    def __init__(self, store: Store, mappings_for: Callable[[InvestigationRequest], tuple[EntityMapping, ...]]) -> None:
+    def __init__(self, store: Store, mappings_for: MappingsFor) -> None:
         self._store = store
         self._mappings_for = mappings_for
 
@@ -52,10 +60,14 @@ class PlanningActivities:
 
     def _plan(self, ledger: Ledger, given: StepInput) -> Outcome:
         request = given.request
-        resolver = resolver_of(ledger, self._mappings_for(request))
+        mappings = self._mappings_for(request)
+        resolver = resolver_of(ledger, mappings)
         window = Window(start=request.as_of - EVENT_LOOKBACK, end=request.as_of)
         names, topology = NamesProbe(backend=RESOLVED, window=window), TopologyProbe(backend=RESOLVED, window=window)
-        rows = [(source, labels, found.entity or "", _why(found)) for source, labels, found in resolver.names()]
+        rows: list[tuple[str, str, str, str]] = [
+            (f"{MAPPING}:{number}", canonical(item.labels), item.entity, MAPPING)
+            for number, item in enumerate(mappings)
+        ]
         alerting: list[EntityId] = []
         for item in ledger.alerts():
             found = resolver.resolve(item.alert.labels)
@@ -63,6 +75,7 @@ class PlanningActivities:
             if entity is not None:
                 alerting.append(entity)
             rows.append((f"{ALERT}:{item.number}", canonical(item.alert.labels), entity or "", _why(found)))
+        rows += [(source, labels, found.entity or "", _why(found)) for source, labels, found in resolver.names()]
         graph = resolver.topology()
         known = pl.DataFrame(rows, schema=COLUMNS["names"], orient="row")
         commit(ledger, names, answered(known.head(names.max_rows), window, total=known.height))
@@ -110,12 +123,30 @@ class _Knowing:
         return not knowing or probe.backend in knowing
 
 
-def resolver_of(ledger: Ledger, mappings: tuple[EntityMapping, ...]) -> Resolver:
-    """Who is who, from the inventories that the sources have answered."""
+def resolver_of(ledger: Ledger, mappings: Sequence[EntityMapping] | None = None) -> Resolver:
+    """Who is who, from the inventories that the sources have answered.
+
+    Args:
+        ledger: with the answers.
+        mappings: what people said; None: what they had said when the plan was made.
+    """
     observations = ledger.observations()
-    inventories = {}
+    inventories, planned_with = {}, []
     for probe in ledger.probes():
         observation = observations.get(probe.key)
-        if isinstance(probe, InventoryProbe) and observation is not None and observation.artifact is not None:
+        if observation is None or observation.artifact is None:
+            continue
+        if isinstance(probe, InventoryProbe):
             inventories[probe.backend] = decode(ledger.artifact(observation.artifact))
-    return Resolver(inventories, mappings)
+        elif isinstance(probe, NamesProbe) and mappings is None:
+            planned_with = _mappings_in(decode(ledger.artifact(observation.artifact)))
+    return Resolver(inventories, planned_with if mappings is None else mappings)
+
+
+def _mappings_in(names: pl.DataFrame) -> list[EntityMapping]:
+    rows = names.filter(pl.col("source").str.starts_with(f"{MAPPING}:")).iter_rows(named=True)
+    numbered = [(int(row["source"].partition(":")[2]), row) for row in rows]
+    return [
+        EntityMapping(entity=row["entity"], labels=dict(labels_of(row["labels"])))
+        for _, row in sorted(numbered, key=lambda item: item[0])
+    ]

@@ -23,7 +23,6 @@ from activities.telemetry.observe import commit, observe
 from activities.telemetry.plan import everything_from, inventory_probe, plan_probes, topology_probe
 from activities.telemetry.planning import BEFORE_THE_PLAN, resolver_of
 from activities.turns import Turns
-from workflows.contracts.environment import EntityMapping
 from workflows.contracts.identifiers import EntityId
 from workflows.contracts.investigation import (
     CollectResult,
@@ -38,9 +37,6 @@ from workflows.steps import COLLECT, COLLECT_BEFORE_0_5, INVENTORY, LIVE_TRIES, 
 
 BackendFor = Callable[[InvestigationRequest, Callable[[], Resolver]], TelemetryBackend]
 """Opens the source for one attempt; the resolver, which says who is who, is made when it is wanted."""
-
-MappingsFor = Callable[[InvestigationRequest], tuple[EntityMapping, ...]]
-"""What people said about who is who in the request's environment."""
 
 LOOK_EVERY_S = 0.2
 AWAY_AFTER = 12
@@ -57,13 +53,11 @@ class TelemetryActivities:
         self,
         store: Store,
         backend_for: BackendFor,
-        mappings_for: MappingsFor,
         turns: Turns | None = None,
     ) -> None:
         self._store = store
         self._turns = turns
         self._backend_for = backend_for
-        self._mappings_for = mappings_for
 
     @activity.defn(name=INVENTORY.name, no_thread_cancel_exception=True)
     def inventory(self, given: StepInput) -> InventoryResult:
@@ -186,7 +180,7 @@ class TelemetryActivities:
             BackendUnavailableError: it cannot be reached.
             SourceRefusedError: it cannot be used as it is configured.
         """
-        backend = self._backend_for(given.request, lambda: self._resolver(ledger, given.request))
+        backend = self._backend_for(given.request, lambda: resolver_of(ledger))
         try:
             yield backend
         finally:
@@ -196,9 +190,6 @@ class TelemetryActivities:
                 ledger.record_use(
                     given.source, queries=spent.queries, bytes_received=spent.bytes_received, at=datetime.now(UTC)
                 )
-
-    def _resolver(self, ledger: Ledger, request: InvestigationRequest) -> Resolver:
-        return resolver_of(ledger, self._mappings_for(request))
 
 
 def _attempt_is_over() -> bool:

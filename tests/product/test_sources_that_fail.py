@@ -18,7 +18,9 @@ from tests.conftest import own_data_dir
 from tests.faulty_server import Call, Reply, faulty_server, json_reply
 from tests.running import an_alert, finish
 from workers.installation import Installation, open_installation
+from workflows.contracts.identifiers import EntityId
 from workflows.contracts.observation import ObservationStatus
+from workflows.contracts.probe import MetricProbe, entity_of
 from workflows.contracts.report import Report
 
 BUDGET = timedelta(seconds=45)
@@ -110,6 +112,31 @@ async def test_a_report_comes_in_time_and_names_the_gap(fault: str) -> None:
     assert report.run.probes_by_status.get("ok", 0) >= 2, "the other source costs nothing"
     assert {use.source for use in report.run.sources} == {"bad", "good"}
     assert all(use.queries > 0 for use in report.run.sources)
+
+
+async def test_who_is_who_stays_what_it_was_when_the_plan_was_made() -> None:
+    """A mapping that is removed while a source is queried again changes no name of this investigation."""
+    files: list[Path] = []
+
+    def handle(call: Call) -> Reply | None:
+        if call.path.endswith("/query_range") and "mappings" in files[0].read_text():
+            files[0].write_text(files[0].read_text().partition("mappings")[0])
+            return None
+        return well(call)
+
+    with faulty_server(handle) as bad, faulty_server(well) as good, watched(bad.url, good.url) as installation:
+        files.append(installation.settings.environments_dir / "prod.yaml")
+        mapping = "mappings: [{entity: 'service:till', labels: {app: checkout}}]"
+        files[0].write_text(f"{files[0].read_text()}\n{mapping}\n")
+        report = await investigated(installation)
+        assert "mappings" not in files[0].read_text()
+        ledger = installation.ledger(report.run.investigation_id)
+        rows = {
+            (probe.backend, entity_of(probe)): ledger.observations()[probe.key].row_count
+            for probe in ledger.probes()
+            if isinstance(probe, MetricProbe)
+        }
+    assert rows["bad", EntityId("service:till")] > 0, rows
 
 
 def test_the_commands_of_a_running_system(tmp_path: Path) -> None:

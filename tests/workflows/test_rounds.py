@@ -19,7 +19,6 @@ from activities.telemetry.steps import TelemetryActivities
 from tests.conftest import recorded
 from tests.running import options_for, quick_ingestion
 from workers.installation import Installation
-from workers.worker import no_mappings
 from workflows import steps
 from workflows.contracts.identifiers import EntityId
 from workflows.contracts.investigation import InvestigationRequest, ScopeResult, StepInput
@@ -71,7 +70,7 @@ async def test_a_second_round_changes_the_ranking_and_keeps_the_first(installati
         await quick_ingestion(installation, client).record(open_bundle(folder).alert, options_for(folder))
     ).request
     store = installation.store
-    telemetry, memory = TelemetryActivities(store, installation.recorded_backend, no_mappings), MemoryActivities(store)
+    telemetry, memory = TelemetryActivities(store, installation.recorded_backend), MemoryActivities(store)
     diagnosis, planner = DiagnosisActivities(store), Planner(store)
     doing = [telemetry.collect, diagnosis.findings, diagnosis.rank, diagnosis.conclude, memory.publish, planner.plan]
     with ThreadPoolExecutor(4) as pool:
