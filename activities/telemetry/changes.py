@@ -13,8 +13,9 @@ from workflows.contracts.probe import ChangeProbe
 
 
 def answered_in_part(rows: pl.DataFrame, probe: ChangeProbe, problems: Sequence[str]) -> Answer:
-    """An answer that says what is missing from it."""
-    found = answered(rows.head(probe.max_rows), probe.window, total=rows.height)
+    """The latest changes, as an answer that says what is missing from it."""
+    latest = rows.sort("ts", "id", descending=True).head(probe.max_rows).sort("ts", "id")
+    found = answered(latest, probe.window, total=rows.height)
     if not problems:
         return found
     detail = "; ".join(problems)[:900]

@@ -1,10 +1,12 @@
 """Reading JSON documents of other people's APIs, in which anything may be missing or of another type."""
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 Document = Mapping[str, Any]
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
 
 def as_map(value: object) -> Document:
@@ -21,9 +23,14 @@ def moment(value: object) -> datetime | None:
     """An RFC 3339 moment, in UTC; None where the value is none, or names no time zone."""
     try:
         found = datetime.fromisoformat(value.replace("Z", "+00:00")) if isinstance(value, str) else None
-    except ValueError:
+        return found.astimezone(UTC) if found is not None and found.tzinfo is not None else None
+    except (ValueError, OverflowError):
         return None
-    return found.astimezone(UTC) if found is not None and found.tzinfo is not None else None
+
+
+def clean(text: str) -> str:
+    """The text as it can be stored: without half surrogates and control characters but tabs and line ends."""
+    return _CONTROL.sub(" ", text.encode("utf-8", "replace").decode())
 
 
 def rfc3339(moment: datetime) -> str:

@@ -69,6 +69,11 @@ class SourceClient:
         """Queries and bytes of this attempt."""
         return self._spent
 
+    @property
+    def given_up(self) -> bool:
+        """Whether nothing more is begun."""
+        return self._given_up.is_set()
+
     def interrupt(self) -> None:
         """Give up what runs, and begin nothing more."""
         self._given_up.set()

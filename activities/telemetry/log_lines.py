@@ -58,10 +58,15 @@ def line_of(text: str, about: Mapping[str, str]) -> Line:
     severity = _first(about, _SEVERITY) or _first(fields, _SEVERITY) or _in_text(text if not fields else "")
     return Line(
         severity=level(severity),
-        message=_first(fields, _MESSAGE) or text,
+        message=_whole(_first(fields, _MESSAGE) or text),
         trace_id=_first(about, _TRACE) or _first(fields, _TRACE),
         span_id=_first(about, _SPAN) or _first(fields, _SPAN),
     )
+
+
+def _whole(text: str) -> str:
+    """Half characters, which JSON can write and nothing can store, are replaced."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def level(text: str) -> str:

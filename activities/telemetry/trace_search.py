@@ -12,6 +12,7 @@ import polars as pl
 from pydantic import Field
 
 from activities.telemetry.backend import Answers, answered
+from activities.telemetry.documents import clean
 from activities.telemetry.entities import Labels, Resolver, inventory_rows
 from activities.telemetry.environment import HttpSourceConfig
 from activities.telemetry.exceptions import QueryError
@@ -30,6 +31,7 @@ MOST_ENTRIES = 4
 
 MOST_SEARCHES = 36
 SLOW_SHARE = 0.95
+LATEST_US = int(datetime(2200, 1, 1, tzinfo=UTC).timestamp() * 1e6)
 LOOKED_AT_FOR_PEERS = 20
 """Traces of an entry that are looked at to learn which databases and queues exist."""
 
@@ -318,7 +320,9 @@ def _sightings(trace: Trace) -> list[tuple[Labels, str, Labels]]:
 
 
 def row_of(trace_id: str, span: Span, resolver: Resolver) -> tuple[object, ...] | None:
-    """A span as a row of `SPANS`; None when nobody knows who left it."""
+    """A span as a row of `SPANS`; None when nobody knows who left it, or its times are no times."""
+    if not (0 <= span.start_us < LATEST_US and 0 <= span.duration_us < LATEST_US):
+        return None
     entity = resolver.entity(labels_of(span))
     if entity is None:
         return None
@@ -327,11 +331,11 @@ def row_of(trace_id: str, span: Span, resolver: Resolver) -> tuple[object, ...] 
     return (
         datetime.fromtimestamp(span.start_us / 1e6, UTC),
         span.duration_us,
-        trace_id,
-        span.span_id,
-        span.parent_id,
+        clean(trace_id),
+        clean(span.span_id),
+        clean(span.parent_id),
         entity,
-        span.name,
+        clean(span.name),
         peer if peer != entity else None,
         span.failed,
     )

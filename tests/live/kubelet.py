@@ -17,7 +17,7 @@ Log = tuple[str, str, bool]
 
 @dataclass
 class Kubelet:
-    """Serves logs as a kubelet does: only lines since a moment, only so many of the latest."""
+    """Serves logs as a kubelet does: lines since a moment, so many of the latest, of these the first so many bytes."""
 
     logs: Mapping[Log, list[str]]
     """Lines, each beginning with its moment; a log that is not there was never begun."""
@@ -34,7 +34,8 @@ class Kubelet:
             return 400, b"previous terminated container not found"
         since = query["sinceTime"][0]
         lines = [line for line in self.logs[log] if line[:19] >= since[:19]]
-        return 200, "".join(f"{line}\n" for line in lines[-int(query["tailLines"][0]) :]).encode()
+        tail = "".join(f"{line}\n" for line in lines[-int(query["tailLines"][0]) :]).encode(errors="surrogatepass")
+        return 200, tail[: int(query["limitBytes"][0])]
 
 
 @contextmanager

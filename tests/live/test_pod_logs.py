@@ -1,5 +1,6 @@
 """Logs of containers through a real API server: current and previous ones, within limits."""
 
+import json
 import urllib.error
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -38,6 +39,12 @@ LOGS = {
     ],
     ("cart-1", "app", True): [f"{moment(90 - n)} ERROR out of disk space on /data" for n in range(3)],
     ("cart-1", "sidecar", False): [f"{moment(60)} level=warn msg=slow"],
+    ("odd-1", "app", False): [
+        f"{moment(50)} {json.dumps({'level': 'error', 'msg': chr(0xD800) + 'half a character'})}",
+        f"{moment(40)} one\u2028{moment(9_000)} line\r2020-01-01T00:00:00Z forged",
+        f"{moment(30)} 2026-13-45T00:00:00Z no such day",
+    ],
+    ("long-1", "app", False): [f"{moment(2_000 - n)} ERROR {'x' * 3_000} {n}" for n in range(1_990)],
     ("busy-1", "app", False): [f"{moment(3_000 - n)} INFO request {n} served" for n in range(2_900)],
 }
 
@@ -80,6 +87,8 @@ def running(need: Callable[..., None], folder: Path) -> Iterator[Running]:
         cluster.create(f"{CORE}/pods", pod("cart-1", "app", "sidecar", node="alive", restarts=2))
         cluster.create(f"{CORE}/pods", pod("busy-1", "app", node="alive"))
         cluster.create(f"{CORE}/pods", pod("lost-1", "app", node="dead"))
+        cluster.create(f"{CORE}/pods", pod("odd-1", "app", node="alive"))
+        cluster.create(f"{CORE}/pods", pod("long-1", "app", node="alive"))
         token = folder / "token"
         token.write_text(READER)
         yield Running(server, cluster, node, token)
@@ -128,11 +137,28 @@ def test_of_a_long_log_the_latest_lines_count_since_their_first(running: Running
     assert abs((answer.coverage.window.start - (NOW - timedelta(seconds=600))).total_seconds()) < 2
 
 
+def test_whatever_a_program_writes_is_one_line(running: Running) -> None:
+    answer = asked(running, "service:odd-1")["service:odd-1"]
+    assert answer.status is ObservationStatus.OK, answer.detail
+    assert answer.rows is not None
+    assert answer.rows["count"].sum() == 3
+    assert answer.rows["ts"].min() > NOW - timedelta(minutes=3), "no line says when it was written"  # type: ignore[operator]
+
+
+def test_long_lines_cost_old_ones_and_not_the_latest(running: Running) -> None:
+    answer = asked(running, "service:long-1")["service:long-1"]
+    assert answer.rows is not None
+    assert 50 <= answer.rows["count"].sum() < 340
+    latest = answer.rows["ts"].max()
+    assert latest is not None
+    assert latest >= NOW - timedelta(seconds=90)  # type: ignore[operator]
+
+
 def test_a_dead_node_and_a_missing_right_are_told_apart(running: Running) -> None:
     answers = asked(running, "service:lost-1", "service:cart-1", "service:nobody")
     assert answers["service:lost-1"].status is ObservationStatus.UNAVAILABLE
     assert answers["service:cart-1"].status is ObservationStatus.OK, "another node's logs are read all the same"
-    assert answers["service:nobody"].status is ObservationStatus.EMPTY
+    assert answers["service:nobody"].status is ObservationStatus.NOT_FOUND, "no pod is not the same as no line"
     role = "/apis/rbac.authorization.k8s.io/v1/clusterroles/inquest"
     rules = running.cluster.call("GET", role)["rules"]
     running.cluster.patch(role, {"rules": [rule for rule in rules if rule["resources"] != ["pods/log"]]})

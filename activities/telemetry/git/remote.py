@@ -1,35 +1,89 @@
-"""A Git repository at the other end of our HTTP client: commits, trees and single files, never the whole of it."""
+"""A Git repository at the other end of our HTTP client: commits, trees and single files, never the whole of it.
 
+What comes from the other end is not trusted: packs are measured before they are unpacked, folders are walked with an
+end, and an object that cannot be read is left out.
+"""
+
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from io import BytesIO
 from types import SimpleNamespace
 from typing import Any
 
 from dulwich.client import AbstractHttpGitClient
-from dulwich.errors import GitProtocolError, HangupException
+from dulwich.errors import ApplyDeltaError, ChecksumMismatch, FileFormatException, GitProtocolError, HangupException
+from dulwich.errors import WrongObjectException as WrongObjectError
 from dulwich.object_store import MemoryObjectStore
-from dulwich.objects import Blob, Commit, ObjectID, ShaFile
+from dulwich.objects import Blob, Commit, ObjectID, Tree
+from dulwich.pack import UnresolvedDeltas as UnresolvedDeltasError
 
 from activities.telemetry.exceptions import QueryError
+from activities.telemetry.git.pack import require_bounded
 from activities.telemetry.http import SourceClient
 from workflows.contracts.observation import ObservationStatus
 
 TREES_ONLY = b"blob:none"
 SUBMODULE = 0o160000
-BROKEN = (GitProtocolError, HangupException, ValueError, KeyError, AssertionError, IndexError, OSError, EOFError)
+FOLDER = 0o040000
+MOST_FOLDERS, MOST_FILES_OF_COMMIT = 20_000, 3_000
+"""Looked at to find what one commit changed; more is a commit whose files are not read."""
+
+DEEPER, MOST_FETCHES = 30, 5
+"""Commits that are fetched behind the first that is too old, and how often: dates of commits need not be in order."""
+
+BATCH = 200
+"""Files of one request."""
+
+BROKEN = (
+    ApplyDeltaError,
+    AssertionError,
+    ChecksumMismatch,
+    EOFError,
+    FileFormatException,
+    GitProtocolError,
+    HangupException,
+    IndexError,
+    KeyError,
+    OSError,
+    OverflowError,
+    RecursionError,
+    TypeError,
+    UnresolvedDeltasError,
+    ValueError,
+    WrongObjectError,
+    zlib.error,
+)
 """What the library raises over an answer that is none of Git's."""
 
 
 @dataclass(frozen=True, kw_only=True)
+class Landed:
+    """A commit that could be read."""
+
+    name: ObjectID
+    parents: tuple[ObjectID, ...]
+    tree: ObjectID
+    at: datetime
+    """When it was committed, by the clock of who did it."""
+
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Side:
-    """A file as it stands in one commit."""
+    """A file or folder as it stands in one commit."""
 
     path: bytes
     mode: int
     name: ObjectID
     """Of its content."""
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether it is a folder."""
+        return self.mode & 0o170000 == FOLDER
 
     @property
     def is_file(self) -> bool:
@@ -63,22 +117,28 @@ class GitRemote:
     def __init__(self, client: SourceClient, url: str) -> None:
         self._wire = _Wire(client, url)
         self._objects = MemoryObjectStore()
+        self._problems: list[str] = []
 
-    def head(self, branch: str) -> ObjectID:
-        """The commit at the tip of a branch; of the default one without a name.
+    @property
+    def problems(self) -> Sequence[str]:
+        """What could not be read."""
+        return self._problems
+
+    def head(self, branch: str) -> ObjectID | None:
+        """The commit at the tip of a branch; of the default one without a name. None: there is no commit at all.
 
         Raises:
-            QueryError: there is none.
+            QueryError: there is no such branch.
         """
         refs = self._asking(lambda: self._wire.get_refs(b"", protocol_version=2)).refs
         name = b"refs/heads/" + branch.encode() if branch else b"HEAD"
         found = refs.get(name)
-        if found is None:
+        if found is None and any(refs.values()):
             raise QueryError(ObservationStatus.NOT_FOUND, f"there is no branch {branch or 'HEAD'}: see branch")
-        return ObjectID(found)
+        return None if found is None else ObjectID(found)
 
-    def fetch_history(self, head: ObjectID, since: datetime) -> None:
-        """Commits and folders from `head` back to a moment, and of the commits before it the first."""
+    def history(self, head: ObjectID, since: datetime) -> list[Landed]:
+        """The first-parent history from `head` back to a moment, and some commits before it."""
         seconds = str(int(since.timestamp()))
         try:
             self._fetch([head], filter_spec=TREES_ONLY, shallow_since=seconds)
@@ -86,52 +146,119 @@ class GitRemote:
             if error.status is not ObservationStatus.ERROR:
                 raise
             self._fetch([head], filter_spec=TREES_ONLY, depth=1)  # nothing is as young as that
-        lacking = {parent for commit in self.commits() for parent in commit.parents[:1] if parent not in self._objects}
-        if lacking:
-            self._fetch(sorted(lacking), filter_spec=TREES_ONLY, depth=1)
+        for _ in range(MOST_FETCHES):
+            chain = self._chain(head)
+            following = chain[-1].parents[:1] if chain else ()
+            if not following:
+                break
+            try:
+                self._fetch(following, filter_spec=TREES_ONLY, depth=DEEPER)
+            except QueryError as error:
+                self._problems.append(f"the history before {chain[-1].at:%Y-%m-%d} could not be read: {error.detail}")
+                break
+            if all(item.at < since for item in self._chain(head)[len(chain) :]):
+                break
+        return self._chain(head)
 
-    def commits(self) -> Iterator[Commit]:
-        """Every commit that was fetched."""
-        for name in self._objects:
+    def _chain(self, head: ObjectID) -> list[Landed]:
+        found: list[Landed] = []
+        seen: set[ObjectID] = set()
+        name: ObjectID | None = head
+        while name is not None and name not in seen:
+            seen.add(name)
+            commit = self._landed(name)
+            if commit is None:
+                break
+            found.append(commit)
+            name = commit.parents[0] if commit.parents else None
+        return found
+
+    def _landed(self, name: ObjectID) -> Landed | None:
+        """A commit, where it was fetched and can be read."""
+        try:
             found = self._objects[name]
-            if isinstance(found, Commit):
-                yield found
+            if not isinstance(found, Commit):
+                return None
+            return Landed(
+                name=name,
+                parents=tuple(found.parents),
+                tree=found.tree,
+                at=datetime.fromtimestamp(found.commit_time, UTC),
+                message=found.message.decode(errors="replace"),
+            )
+        except BROKEN:
+            return None
 
-    def commit(self, name: ObjectID) -> Commit | None:
-        """A commit, where it was fetched."""
-        found = self._found(name)
-        return found if isinstance(found, Commit) else None
+    def differing(self, commit: Landed) -> list[Difference] | None:
+        """What differs from the first parent, by path; renames are not followed. Of a root, everything.
 
-    def differing(self, before: Commit | None, after: Commit) -> Iterator[Difference]:
-        """What differs between two commits, renames not followed: that would need the files themselves."""
-        old = before.tree if before is not None else None
-        for paths, modes, names in self._objects.tree_changes(old, after.tree, want_unchanged=False):
-            sides = [
-                Side(path=path, mode=mode, name=name) if path is not None and mode is not None and name else None
-                for path, mode, name in zip(paths, modes, names, strict=True)
-            ]
-            yield Difference(before=sides[0], after=sides[1])
+        None: the parent was not fetched, or there are more folders or files than are looked at.
+        """
+        before = self._landed(commit.parents[0]) if commit.parents else None
+        if commit.parents and before is None:
+            return None
+        found: list[Difference] = []
+        waiting: list[tuple[bytes, ObjectID | None, ObjectID | None]] = [
+            (b"", before.tree if before is not None else None, commit.tree)
+        ]
+        for _ in range(MOST_FOLDERS):
+            if not waiting:
+                return sorted(found, key=lambda item: item.sides[-1].path)
+            path, old, new = waiting.pop()
+            old_entries, new_entries = self._entries(path, old), self._entries(path, new)
+            for name in old_entries.keys() | new_entries.keys():
+                sides = (old_entries.get(name), new_entries.get(name))
+                if sides[0] == sides[1]:
+                    continue
+                folders = [side.name if side is not None and side.is_folder else None for side in sides]
+                if any(folders):
+                    waiting.append((name + b"/", folders[0], folders[1]))
+                files = [side if side is not None and not side.is_folder else None for side in sides]
+                if any(files):
+                    found.append(Difference(before=files[0], after=files[1]))
+            if len(found) > MOST_FILES_OF_COMMIT:
+                return None
+        return None
+
+    def _entries(self, path: bytes, name: ObjectID | None) -> dict[bytes, Side]:
+        """What a folder holds, by its whole path."""
+        if name is None:
+            return {}
+        try:
+            found = self._objects[name]
+            if not isinstance(found, Tree):
+                return {}
+            return {
+                path + item.path: Side(path=path + item.path, mode=item.mode, name=ObjectID(item.sha))
+                for item in found.iteritems()
+            }
+        except BROKEN:
+            return {}
 
     def fetch_files(self, names: Sequence[ObjectID]) -> None:
-        """The contents of files, all at once.
-
-        Raises:
-            QueryError: the server does not give them, or they are too many.
-        """
+        """The contents of files, some at once; what a server does not give, or what is too large, is noted."""
         lacking = [name for name in dict.fromkeys(names) if name not in self._objects]
-        if lacking:
-            self._fetch(lacking)
+        waiting = [lacking[start : start + BATCH] for start in range(0, len(lacking), BATCH)]
+        while waiting:
+            batch = waiting.pop(0)
+            try:
+                self._fetch(batch)
+            except QueryError as error:
+                if error.status is ObservationStatus.TRUNCATED and len(batch) > 1:
+                    middle = len(batch) // 2
+                    waiting[:0] = [batch[:middle], batch[middle:]]
+                    continue
+                self._problems.append(f"differences of {len(batch)} files could not be read: {error.detail}")
+                if error.status is not ObservationStatus.TRUNCATED:
+                    return
 
     def content(self, name: ObjectID | None) -> bytes | None:
         """What a file holds; None where it was not fetched."""
-        found = None if name is None else self._found(name)
-        return found.data if isinstance(found, Blob) else None
-
-    def _found(self, name: ObjectID) -> ShaFile | None:
         try:
-            return self._objects[name]
-        except KeyError:
+            found = None if name is None else self._objects[name]
+        except BROKEN:
             return None
+        return found.data if isinstance(found, Blob) else None
 
     def _fetch(
         self,
@@ -156,6 +283,7 @@ class GitRemote:
             )
         )
         if pack.tell():
+            require_bounded(pack.getbuffer())
             self._asking(lambda: self._unpack(pack))
 
     def _unpack(self, pack: BytesIO) -> None:

@@ -5,12 +5,12 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
-from activities.telemetry.documents import Document, as_map, moment, rfc3339
+from activities.telemetry.documents import Document, as_map, clean, moment, rfc3339
 from activities.telemetry.exceptions import QueryError
 from activities.telemetry.gitlab.config import GitlabConfig
 from activities.telemetry.http import SourceClient
 from activities.telemetry.repository.commits import Commit, FileChange
-from activities.telemetry.repository.hosted import MOST_DEPLOYMENTS, MOST_PAGES, PAGE, Deployment
+from activities.telemetry.repository.hosted import LOOK_BACK, MOST_PAGES, PAGE, Deployment
 from workflows.contracts.observation import ObservationStatus
 from workflows.contracts.probe import Window
 
@@ -23,10 +23,16 @@ class GitlabApi:
         self._config = config
         self._base = f"/projects/{quote(config.project, safe='')}"
         self._parents: dict[str, str] = {}
+        self._notes: list[str] = []
 
     def default_branch(self) -> str:
         """The project's; the health check."""
         return str(as_map(self._client.get(self._base)).get("default_branch") or "")
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """See `HostApi`."""
+        return self._notes
 
     def commits(self, window: Window) -> Sequence[Commit]:
         """See `HostApi`."""
@@ -34,9 +40,9 @@ class GitlabApi:
         if self._config.branch:
             parameters["ref_name"] = self._config.branch
         found = []
-        for item in self._pages("/repository/commits", parameters):
+        for item in self._pages("/repository/commits", parameters, "commits"):
             at, name = moment(item.get("committed_date")), item.get("id")
-            if at is not None and isinstance(name, str):
+            if at is not None and isinstance(name, str) and name:
                 parents = item.get("parent_ids")
                 self._parents[name] = str(parents[0]) if isinstance(parents, list) and parents else ""
                 message, url = str(item.get("message") or ""), str(item.get("web_url") or "")
@@ -45,12 +51,12 @@ class GitlabApi:
 
     def files(self, commit: Commit) -> Sequence[FileChange]:
         """See `HostApi`."""
-        items = self._pages(f"/repository/commits/{commit.sha}/diff", {})
+        items = self._pages(f"/repository/commits/{commit.sha}/diff", {}, "files of a commit")
         return [_file(item) for item in items if item.get("new_path")]
 
     def text(self, path: str, revision: str) -> str | None:
         """See `HostApi`."""
-        address = f"{self._base}/repository/files/{quote(path, safe='')}/raw"
+        address = f"{self._base}/repository/files/{quote(clean(path), safe='')}/raw"
         try:
             body = self._client.request("GET", address, {"ref": revision}, {"Accept": "*/*"})
         except QueryError as error:
@@ -71,17 +77,16 @@ class GitlabApi:
                 "status": "success",
                 "order_by": "updated_at",
                 "sort": "desc",
-                "updated_after": rfc3339(window.start),
-                "updated_before": rfc3339(window.end),
+                "updated_after": rfc3339(window.start - LOOK_BACK),
                 **({"environment": environment} if environment else {}),
             }
-            for item in self._pages("/deployments", parameters):
+            for item in self._pages("/deployments", parameters, "deployments"):
                 at = moment(as_map(item.get("deployable")).get("finished_at")) or moment(item.get("updated_at"))
-                if at is not None and window.start <= at < window.end and len(found) < MOST_DEPLOYMENTS:
+                if at is not None and at < window.end:
                     found.append(_deployment(item, at))
         return sorted(found, key=lambda item: (item.at, item.id), reverse=True)
 
-    def _pages(self, path: str, parameters: Mapping[str, str]) -> Iterator[Document]:
+    def _pages(self, path: str, parameters: Mapping[str, str], what: str) -> Iterator[Document]:
         for page in range(1, MOST_PAGES + 1):
             given = {**parameters, "per_page": str(PAGE), "page": str(page)}
             items: Any = self._client.get(f"{self._base}{path}", given)
@@ -90,6 +95,7 @@ class GitlabApi:
             yield from items
             if len(items) < PAGE:
                 return
+        self._notes.append(f"only the latest {MOST_PAGES * PAGE:,} {what} were read")
 
 
 def _deployment(item: Document, at: datetime) -> Deployment:

@@ -158,7 +158,9 @@ class KubernetesBackend(HttpBackend):
         try:
             for probe in probes:
                 found = read[probe.entity]
-                if found.failed is not None:
+                if not pods[probe.entity]:
+                    yield probe, Answer(status=ObservationStatus.NOT_FOUND, detail="it has no pod here")
+                elif found.failed is not None:
                     yield probe, Answer(status=found.failed.status, detail=found.failed.detail)
                 else:
                     yield probe, reduction.answer(probe, found.window, found.notes)

@@ -27,6 +27,10 @@ PODS_OF_ENTITY = 4
 LARGEST_LOG = 1_000_000
 """Bytes of one container's log that are read."""
 
+TRIES = 4
+OF_THE_NODE = ("dial tcp", "HTTP 502", "HTTP 504", "no route to host", "i/o timeout", "connection refused")
+"""What the API server says when it is the node's kubelet that does not answer."""
+
 _MOMENT = re.compile(r"^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d) ?")
 
 
@@ -111,22 +115,30 @@ class PodLogs:
             "container": log.container,
             "timestamps": "true",
             "sinceTime": window.start.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-            "tailLines": str(self._config.log_lines),
             "limitBytes": str(LARGEST_LOG),
             **({"previous": "true"} if log.previous else {}),
         }
         path = f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}/log"
+        lines = self._config.log_lines
         try:
-            body = self._client.request("GET", path, parameters, {"Accept": "*/*"})
+            for _ in range(TRIES):
+                body = self._client.request("GET", path, {**parameters, "tailLines": str(lines)}, {"Accept": "*/*"})
+                if len(body) < LARGEST_LOG:
+                    break
+                # The kubelet stops at the limit, so the newest lines are missing: fewer, longer ones are asked for.
+                lines = max(1, min(lines // 2, body.count(b"\n") * 3 // 4))
         except QueryError as error:
             return _Read(log, problem=error)
         except BackendUnavailableError as error:
-            self._dead_nodes[pod.node] = f"node {pod.node}: {error}"
+            if "HTTP" not in str(error):
+                raise  # the API server itself is away
+            if any(word in str(error) for word in OF_THE_NODE):
+                self._dead_nodes[pod.node] = f"node {pod.node}: {error}"
             return _Read(log, problem=error)
-        return _Read(log, lines=list(_parsed(body)), cut=self._is_cut(body))
-
-    def _is_cut(self, body: bytes) -> bool:
-        return body.count(b"\n") >= self._config.log_lines or len(body) >= LARGEST_LOG
+        if len(body) >= LARGEST_LOG:
+            detail = f"its lines are longer than {LARGEST_LOG:,} bytes together"
+            return _Read(log, problem=QueryError(ObservationStatus.TRUNCATED, detail))
+        return _Read(log, lines=list(_parsed(body)), cut=body.count(b"\n") >= lines)
 
 
 @dataclass(frozen=True)
@@ -176,11 +188,18 @@ def _matters(found: _Read) -> bool:
 def _parsed(body: bytes) -> Iterator[tuple[datetime, str]]:
     """(moment, text) of each line; what has no moment of its own belongs to the line before it."""
     moment: datetime | None = None
-    for raw in body.decode(errors="replace").splitlines():
+    for raw in body.decode(errors="replace").split("\n"):  # and at nothing else: a line may hold any character
         match = _MOMENT.match(raw)
-        if match is not None:
-            micros = (match[2] or "").ljust(6, "0")[:6]
-            moment = datetime.fromisoformat(f"{match[1]}.{micros}{match[3].replace('Z', '+00:00')}").astimezone(UTC)
-        text = raw[match.end() :] if match is not None else raw
+        at = None if match is None else _moment(match)
+        moment = at or moment
+        text = raw if match is None or at is None else raw[match.end() :]
         if moment is not None and text.strip():
             yield moment, text
+
+
+def _moment(match: "re.Match[str]") -> datetime | None:
+    micros = (match[2] or "").ljust(6, "0")[:6]
+    try:
+        return datetime.fromisoformat(f"{match[1]}.{micros}{match[3].replace('Z', '+00:00')}").astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None

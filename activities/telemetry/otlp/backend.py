@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import zlib
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,8 +24,8 @@ from workflows.contracts.observation import ObservationStatus
 from workflows.contracts.probe import InventoryProbe, Probe, TraceProbe, Window
 
 LONGEST_LINE = 32 * 1024 * 1024
-LARGEST_FILE = 4 * 1024**3
-"""Bytes of one file that are read, unpacked."""
+MOST_BYTES = 4 * 1024**3
+"""Of all files together, unpacked; the latest come first."""
 
 
 class OtlpBackend:
@@ -36,6 +37,7 @@ class OtlpBackend:
         self._resolver = opening.resolver
         self._problems: list[str] = []
         self._given_up = False
+        self._room = MOST_BYTES
         if not self._config.folder.is_dir():
             raise SourceRefusedError(
                 ObservationStatus.NOT_FOUND,
@@ -105,6 +107,11 @@ class OtlpBackend:
         damaged = 0
         for path in self._files(window):
             for line in self._lines(path):
+                if self._given_up:
+                    self._note("given up: the time for queries was over")
+                    return
+                if line.isspace():
+                    continue
                 try:
                     document = json.loads(line)
                     found = list(spans_in(document)) if isinstance(document, dict) else []
@@ -114,9 +121,6 @@ class OtlpBackend:
                 for trace_id, span in found:
                     if begin <= span.start_us < end:
                         yield trace_id, span
-                if self._given_up:
-                    self._note("given up: the time for queries was over")
-                    return
         if damaged > 1:
             self._note(f"{damaged:,} lines are no JSON")
 
@@ -133,16 +137,15 @@ class OtlpBackend:
         return [path for _, path in sorted(found, reverse=True)]
 
     def _lines(self, path: Path) -> Iterator[bytes]:
-        size = 0
         try:
             with _opened(path) as file:
                 while line := file.readline(LONGEST_LINE):
-                    size += len(line)
-                    if size > LARGEST_FILE:
-                        self._note(f"{path.name} is larger than {LARGEST_FILE // 1024**3} GB")
+                    self._room -= len(line)
+                    if self._room < 0:
+                        self._note(f"more than {MOST_BYTES // 1024**3} GB would have to be read")
                         return
                     yield line
-        except (OSError, EOFError, zstandard.ZstdError) as error:
+        except (OSError, EOFError, zlib.error, zstandard.ZstdError) as error:
             self._note(f"{path.name} cannot be read ({type(error).__name__})")
 
     def _note(self, text: str) -> None:

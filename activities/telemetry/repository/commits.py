@@ -1,11 +1,13 @@
 """Commits as changes: one for each entity whose files a commit touches."""
 
+import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import PurePosixPath
 
+from activities.telemetry.documents import clean
 from activities.telemetry.entities import Resolver
 from activities.telemetry.repository.config import RepositoryConfig
 from activities.telemetry.repository.flags import flag_changes
@@ -13,8 +15,9 @@ from workflows.contracts.change import Change, ChangeKind
 from workflows.contracts.identifiers import EntityId
 
 LONGEST_TITLE = 1_000
+LONGEST_ID = 200
 LONGEST_PATCH = 6_000
-LONGEST_DETAIL = 60_000
+LONGEST_DETAIL = 64_000
 MOST_TARGETS = 20
 """Entities of one commit; a commit that touches more changes nothing in particular."""
 
@@ -106,23 +109,40 @@ def changes_of(commit: Commit, owners: Owners) -> Iterator[Change]:
         for file in files:
             for flag, sentence in flag_changes(file.before, file.after):
                 detail = f"{file.path}\n{file.patch}"[:LONGEST_DETAIL]
-                flagged = f"{short}:flag:{flag}"[:200]
-                yield _change(commit, flagged, ChangeKind.FLAG, target=entity, title=sentence, detail=detail)
+                yield _change(
+                    commit, f"{short}:flag:{flag}", ChangeKind.FLAG, target=entity, title=sentence, detail=detail
+                )
     if not by_entity:
         yield _change(commit, short, ChangeKind.COMMIT, target=owners.default, title=title, detail="")
 
 
 def _change(commit: Commit, name: str, kind: ChangeKind, *, target: EntityId | None, title: str, detail: str) -> Change:
     text = f"{commit.url}\n{detail}" if commit.url else detail
+    return change(name, commit.at, kind, target=target, title=title, detail=text, revision=commit.sha)
+
+
+def change(
+    name: str, at: datetime, kind: ChangeKind, *, target: EntityId | None, title: str, detail: str, revision: str
+) -> Change:
+    """A change out of what somebody else wrote: cleaned, and cut to what can be stored."""
+    name = " ".join(clean(name).split())
+    if len(name) > LONGEST_ID:
+        name = f"{name[: LONGEST_ID - 17]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
     return Change(
-        id=name, at=commit.at, kind=kind, target=target, title=title[:LONGEST_TITLE], detail=text, revision=commit.sha
+        id=name or "unnamed",
+        at=at,
+        kind=kind,
+        target=target,
+        title=" ".join(clean(title).split())[:LONGEST_TITLE],
+        detail=clean(detail)[:LONGEST_DETAIL],
+        revision=clean(revision)[:LONGEST_ID] or None,
     )
 
 
 def _differences(files: Sequence[FileChange]) -> str:
     """Every path first, then as much of the differences as there is room for."""
     paths = [f"{file.previous_path} => {file.path}" if file.previous_path else file.path for file in files]
-    parts, room = ["\n".join(paths)[: LONGEST_DETAIL // 3]], LONGEST_DETAIL - LONGEST_DETAIL // 3
+    parts, room = ["\n".join(paths)[:20_000]], 40_000
     for file in files:
         patch = file.patch
         if len(patch) > LONGEST_PATCH:
