@@ -79,6 +79,7 @@ class SpanReduction:
         self._reduction = Reduction(self._database)
         self._file = folder / "spans.parquet"
         parts = [tiled(sample) for sample in samples]
+        self._capped = any(times >= MOST_TILES for _, times in parts)
         spans = pl.concat([pl.DataFrame(schema=SPANS), *(part for part, _ in parts)])
         taken = sum(sample.spans["trace_id"].n_unique() for sample in samples)
         stands_for = sum(part["trace_id"].n_unique() for part, _ in parts)
@@ -99,6 +100,8 @@ class SpanReduction:
         """The answer to one probe."""
         found = self._reduction.traces(self._file, probe, self._window)
         notes = list(problems)
+        if self._capped:
+            notes.append(f"a sample stands for {MOST_TILES} times itself at most: there were more ordinary requests")
         if found.rows is None or not notes:
             return found
         return Answer(

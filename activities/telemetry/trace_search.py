@@ -89,6 +89,15 @@ class Dependency:
     calls: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What a search gave."""
+
+    traces: Sequence[Trace]
+    more: bool
+    """Whether there are others that the limit left out."""
+
+
 class TraceSearchConfig(HttpSourceConfig):
     """A server that searches traces."""
 
@@ -111,7 +120,7 @@ class TraceApi(Protocol):
 
     def search(
         self, service: str, window: Window, *, limit: int, failed: bool = False, least: timedelta | None = None
-    ) -> list[Trace]:
+    ) -> Found:
         """Whole traces that a service took part in, the latest first.
 
         Args:
@@ -140,9 +149,9 @@ class TraceSearchBackend(HttpBackend):
             known = self._api.dependencies(probe.window)
             rows: list[tuple[Labels, str, Labels]] = [({"service_name": name}, "", {}) for name in services]
             rows += [({"service_name": item.parent}, "calls", {"service_name": item.child}) for item in known]
-            recent = Window(start=probe.window.end - READ_BACK, end=probe.window.end)
+            recent = _whole_seconds(Window(start=probe.window.end - READ_BACK, end=probe.window.end))
             for name in _roots(services, known)[:MOST_ENTRIES]:
-                for trace in self._api.search(name, recent, limit=LOOKED_AT_FOR_PEERS):
+                for trace in self._api.search(name, recent, limit=LOOKED_AT_FOR_PEERS).traces:
                     rows += _sightings(trace)
             table = inventory_rows(rows)
             yield probe, answered(table.head(probe.max_rows), probe.window, total=table.height)
@@ -150,7 +159,9 @@ class TraceSearchBackend(HttpBackend):
     def traces(self, probes: Sequence[TraceProbe]) -> Answers:
         """Spans of all entities, from traces that were fetched together."""
         end = max(probe.window.end for probe in probes)
-        window = Window(start=max(min(probe.window.start for probe in probes), end - READ_BACK), end=end)
+        window = _whole_seconds(
+            Window(start=max(min(probe.window.start for probe in probes), end - READ_BACK), end=end)
+        )
         sampling = _Sampling(self._api, self._config, self._resolver(), [probe.entity for probe in probes])
         samples = sampling.samples(window)
         if not samples:
@@ -188,6 +199,7 @@ class _Sampling:
         self._resolver = resolver
         self._entities = entities
         self._limits = {"ordinary": config.most_traces, "failed": config.most_traces, "slow": config.most_traces // 2}
+        self._failed: QueryError | None = None
         self.problems: list[str] = []
 
     def samples(self, window: Window) -> list[Sample]:
@@ -200,24 +212,29 @@ class _Sampling:
         entries = self._entries(services, self._api.dependencies(window))
         parts = _parts(window)
         left = MOST_SEARCHES
-        found: dict[_Search, list[Trace]] = {}
+        found: dict[_Search, Found] = {}
         seen: set[str] = set()
         for entry in entries:
             ordinary = [_Search(entry, part, "ordinary") for part in parts][:left]
             left -= len(ordinary)
             fetched = self._fetched(ordinary)
-            full = [search for search in ordinary if len(fetched.get(search, ())) >= self._limits["ordinary"]]
-            slow = self._slow([trace for traces in fetched.values() for trace in traces])
+            full = [search for search in ordinary if search in fetched and fetched[search].more]
+            slow = self._slow([trace for result in fetched.values() for trace in result.traces])
             more = [_Search(entry, item.part, "failed") for item in full]
             more += [_Search(entry, item.part, "slow", slow) for item in full] if slow else []
             more = more[:left]
             left -= len(more)
-            for search, traces in {**fetched, **self._fetched(more)}.items():
-                fresh = [trace for trace in traces if trace.trace_id not in seen]
-                found[search] = fresh if search.kind == "ordinary" else traces
-            seen |= {trace.trace_id for search, traces in found.items() if search.service == entry for trace in traces}
+            for search, result in {**fetched, **self._fetched(more)}.items():
+                fresh = [trace for trace in result.traces if trace.trace_id not in seen]
+                found[search] = Found(traces=fresh, more=result.more)
+            seen |= {
+                item.trace_id for search, result in found.items() if search.service == entry for item in result.traces
+            }
             if left <= 0:
+                self._note_left_out(entries[entries.index(entry) + 1 :])
                 break
+        if not found and self._failed is not None:
+            raise self._failed
         self.problems += self._api.notes
         return self._sorted_out(found)
 
@@ -230,23 +247,26 @@ class _Sampling:
         nearest = [by_entity[entity] for entity in self._entities if entity in by_entity][:1]
         return list(dict.fromkeys([*nearest, *_roots(services, dependencies)]))[:MOST_ENTRIES]
 
-    def _fetched(self, searches: Sequence[_Search]) -> dict[_Search, list[Trace]]:
-        found: dict[_Search, list[Trace]] = {}
-        failed: QueryError | None = None
+    def _note_left_out(self, entries: Sequence[str]) -> None:
+        if entries:
+            self.problems.append(
+                f"traces that begin at {', '.join(entries)} were not searched: {MOST_SEARCHES} searches"
+            )
+
+    def _fetched(self, searches: Sequence[_Search]) -> dict[_Search, Found]:
+        found: dict[_Search, Found] = {}
         with ThreadPoolExecutor(max(1, min(4, len(searches))), thread_name_prefix="traces") as pool:
             running = {search: pool.submit(self._search, search) for search in searches}
             for search, work in running.items():
                 try:
                     found[search] = work.result()
                 except QueryError as error:
-                    failed = failed or error
+                    self._failed = self._failed or error
                     when = f"{search.part.start:%H:%M} to {search.part.end:%H:%M}"
                     self.problems.append(f"{search.kind} traces of {search.service}, {when}: {error.detail}")
-        if failed is not None and not found and searches:
-            raise failed
         return found
 
-    def _search(self, search: _Search) -> list[Trace]:
+    def _search(self, search: _Search) -> Found:
         return self._api.search(
             search.service,
             search.part,
@@ -258,36 +278,36 @@ class _Sampling:
     def _slow(self, traces: Sequence[Trace]) -> timedelta | None:
         if not traces:
             return None
-        durations = [max((span.duration_us for span in trace.spans), default=0) for trace in traces]
+        durations = [min(LATEST_US, max((span.duration_us for span in trace.spans), default=0)) for trace in traces]
         return timedelta(microseconds=max(1, int(np.quantile(durations, SLOW_SHARE))))
 
-    def _sorted_out(self, found: Mapping[_Search, list[Trace]]) -> list[Sample]:
+    def _sorted_out(self, found: Mapping[_Search, Found]) -> list[Sample]:
         """Each trace in one sample: where failed or slow ones were fetched apart, the ordinary ones are the others."""
         apart: dict[tuple[str, Window], dict[str, _Search]] = {}
         for search in found:
             apart.setdefault((search.service, search.part), {})[search.kind] = search
         samples = []
         for kinds in apart.values():
-            failed = {trace.trace_id: trace for trace in found.get(kinds.get("failed", _NONE), ())}
+            failed = {item.trace_id: item for item in found.get(kinds.get("failed", _NONE), NOTHING).traces}
             slow_search = kinds.get("slow")
             slow = {
                 trace.trace_id: trace
-                for trace in (found[slow_search] if slow_search else ())
+                for trace in (found[slow_search] if slow_search else NOTHING).traces
                 if trace.trace_id not in failed and not _has_failed(trace)
             }
             for kind, traces in (("failed", failed), ("slow", slow)):
                 if kind in kinds:
-                    whole = len(found[kinds[kind]]) < self._limits[kind]
+                    whole = not found[kinds[kind]].more
                     samples.append(self._sample(kinds[kind].part, list(traces.values()), whole=whole))
             if "ordinary" in kinds:
                 search = kinds["ordinary"]
                 ordinary = [
                     trace
-                    for trace in found[search]
+                    for trace in found[search].traces
                     if not ("failed" in kinds and (trace.trace_id in failed or _has_failed(trace)))
                     and not (slow_search and (trace.trace_id in slow or _lasts(trace, slow_search.least)))
                 ]
-                whole = len(found[search]) < self._limits["ordinary"]
+                whole = not found[search].more
                 samples.append(self._sample(search.part, ordinary, whole=whole))
         return samples
 
@@ -297,6 +317,7 @@ class _Sampling:
         return Sample(window=part, spans=pl.DataFrame(rows, schema=SPANS, orient="row"), whole=whole)
 
 
+NOTHING = Found(traces=(), more=False)
 _NONE = _Search("", Window(start=datetime(1990, 1, 1, tzinfo=UTC), end=datetime(1990, 1, 1, tzinfo=UTC)), "")
 
 
@@ -371,6 +392,11 @@ def lately() -> Window:
     """The last hour."""
     now = datetime.now(UTC)
     return Window(start=now - READ_BACK, end=now)
+
+
+def _whole_seconds(window: Window) -> Window:
+    """Cut to whole seconds, which is how some servers are asked: parts then end where they are thought to."""
+    return Window(start=window.start.replace(microsecond=0), end=window.end.replace(microsecond=0))
 
 
 def _parts(window: Window) -> list[Window]:

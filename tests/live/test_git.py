@@ -37,14 +37,16 @@ class Author:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        folder.mkdir(exist_ok=True)
         self.git("init", "-q", "-b", "main")
 
-    def git(self, *arguments: str, at: datetime = NOW) -> str:
+    def git(self, *arguments: str, at: datetime = NOW, stdin: str | None = None) -> str:
         identity = {"NAME": "a", "EMAIL": "a@example.com", "DATE": at.isoformat()}
         environment = {f"GIT_{who}_{key}": value for who in ("AUTHOR", "COMMITTER") for key, value in identity.items()}
         command = ["git", "-C", str(self.folder), *arguments]
         environment |= {"PATH": os.environ["PATH"], "GIT_CONFIG_GLOBAL": "/dev/null"}
-        return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout.strip()
+        done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True, input=stdin)
+        return done.stdout.strip()
 
     def commit(self, message: str, files: Mapping[str, str], hours_ago: float) -> str:
         for name, content in files.items():
@@ -150,6 +152,33 @@ def test_a_server_that_cannot_filter_sends_all_within_the_limits(served: Served)
     assert spent.bytes_received > 1_000_000
     with pytest.raises(QueryError, match="larger than 1 MB"):
         asked(served, "plain.git", limits={"answer_megabytes": 1})
+
+
+def test_what_somebody_committed_to_do_harm_is_survived(served: Served, folder: Path) -> None:
+    """Folders within folders of equal folders, names that are no text, dates out of order, YAML that is a trap."""
+    author = Author(folder / "evil")
+    author.commit("Begin", {"a.py": "1\n"}, hours_ago=24 * 40)
+    tree = author.git("write-tree")
+    for _ in range(12):
+        tree = author.git("mktree", stdin="".join(f"040000 tree {tree}\td{n}\n" for n in range(10)))
+    parent = author.git("rev-parse", "HEAD")
+    bomb = author.git("commit-tree", tree, "-p", parent, "-m", "A bomb", at=NOW - timedelta(hours=9))
+    author.git("reset", "-q", "--hard", parent)
+    author.git("update-ref", "refs/heads/main", bomb)
+    author.git("read-tree", parent)
+    author.commit("From long ago", {"a.py": "2\n"}, hours_ago=24 * 20)
+    (author.folder / os.fsdecode(b"caf\xe9.py")).write_text("x = 1\n")
+    yaml_trap = "flags: {a: {state: !!timestamp x, variants: {y: 0x" + "F" * 6_000 + "}}}\n"
+    author.commit("Odd\x01 names", {"flags.yaml": yaml_trap, "long.txt": "a\nb\n" * 60_000}, hours_ago=5)
+    bare = folder / "served" / "evil.git"
+    author.git("clone", "-q", "--bare", str(author.folder), str(bare))
+    author.git("-C", str(bare), "config", "uploadpack.allowFilter", "true")
+    answer, _ = asked(served, "evil.git")
+    assert answer.rows is not None
+    found = {row["title"]: row["detail"] for row in answer.rows.iter_rows(named=True) if row["kind"] == "commit"}
+    assert set(found) == {"A bomb", "Odd names"}, "a date out of order hides no commit behind it"
+    assert found["A bomb"] == "its files were not read"
+    assert "x = 1" in found["Odd names"]
 
 
 def test_what_is_not_there_is_said(served: Served) -> None:

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, Valid
 
 from activities.telemetry.exceptions import QueryError
 from activities.telemetry.http import SourceClient
-from activities.telemetry.trace_search import Dependency, Span, Trace
+from activities.telemetry.trace_search import Dependency, Found, Span, Trace
 from workflows.contracts.observation import ObservationStatus
 from workflows.contracts.probe import Window
 
@@ -105,7 +105,7 @@ class JaegerApi:
 
     def search(
         self, service: str, window: Window, *, limit: int, failed: bool = False, least: timedelta | None = None
-    ) -> list[Trace]:
+    ) -> Found:
         """See `TraceApi`."""
         parameters = {
             "service": service,
@@ -121,7 +121,7 @@ class JaegerApi:
             found = _TRACES.validate_python(self._data("/api/traces", parameters) or [])
         except ValidationError as error:
             raise _unexpected(error) from error
-        return [_trace(item) for item in found]
+        return Found(traces=[_trace(item) for item in found], more=len(found) >= limit)
 
     def _data(self, path: str, parameters: Mapping[str, str]) -> JsonValue:
         document = self._client.get(path, parameters)

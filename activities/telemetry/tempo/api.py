@@ -14,7 +14,7 @@ from activities.telemetry.exceptions import QueryError
 from activities.telemetry.http import SourceClient
 from activities.telemetry.otlp_spans import attributes_in, id_in, nanos_in
 from activities.telemetry.tempo.config import TempoConfig
-from activities.telemetry.trace_search import PEER_ATTRIBUTES, Dependency, Span, Trace
+from activities.telemetry.trace_search import PEER_ATTRIBUTES, Dependency, Found, Span, Trace
 from workflows.contracts.observation import ObservationStatus
 from workflows.contracts.probe import Window
 
@@ -72,7 +72,7 @@ class TempoApi:
 
     def search(
         self, service: str, window: Window, *, limit: int, failed: bool = False, least: timedelta | None = None
-    ) -> list[Trace]:
+    ) -> Found:
         """See `TraceApi`."""
         query = f"{{ resource.service.name = {_quoted(service)} }}"
         if failed:
@@ -81,7 +81,8 @@ class TempoApi:
             query += f" && {{ duration >= {least // timedelta(microseconds=1)}us }}"
         found = self._traces(f"{query} && {{ true }}", window, limit)
         bounds = window.start.timestamp() * 1e6, window.end.timestamp() * 1e6  # asked for by whole seconds
-        return [trace for trace in found if trace.spans and bounds[0] <= _begin(trace) < bounds[1]]
+        inside = [trace for trace in found if trace.spans and bounds[0] <= _begin(trace) < bounds[1]]
+        return Found(traces=inside, more=len(found) >= limit)
 
     def _traces(self, query: str, window: Window, limit: int) -> list[Trace]:
         parameters = {

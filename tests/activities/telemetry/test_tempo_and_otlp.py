@@ -247,6 +247,52 @@ def test_failed_and_slow_traces_are_searched_apart_where_there_are_many() -> Non
     assert 500 <= served["count"].sum() <= 700, "the others stand for all of them"
 
 
+def test_a_moment_between_two_seconds_loses_nothing() -> None:
+    """Tempo is asked by whole seconds: what lies beside them must not fill the limit."""
+    spans = requests(6_000, every_s=0.05)
+    end = NOW - timedelta(seconds=0.6)
+    with tempo(spans) as server:
+        source = opened("tempo", url=server.url)
+        window = Window(start=end - timedelta(hours=1), end=end)
+        probe = TraceProbe(backend="t", window=window, entity=EntityId("service:cart"))
+        answer = run_probe(source, probe)
+        source.close()
+    assert answer.rows is not None
+    served = answer.rows.filter(answer.rows["operation"] == "Cart/Get")["count"].sum()
+    assert 5_000 <= served <= 7_500, "the part of the time in which traffic began is taken for full of it"
+
+
+def test_a_search_that_fails_costs_only_what_it_asked_for() -> None:
+    spans = requests(600, every_s=0.3)
+    server_of = Tempo(spans)
+
+    def handle(call: Call) -> Reply:
+        refused = "status = error" in call.parameters.get("q", "") or "duration" in call.parameters.get("q", "")
+        return Reply(422, b"too expensive") if refused else server_of.handle(call)
+
+    with faulty_server(handle) as server:
+        answer = asked("tempo", url=server.url, most_traces=20)["service:cart"]
+    assert answer.status is ObservationStatus.TRUNCATED
+    assert "too expensive" in answer.detail
+    assert answer.rows is not None
+    assert answer.rows.height
+
+
+def test_times_that_are_none_cost_one_span(tmp_path: Path) -> None:
+    spans = requests(20)
+    odd = [
+        {**spans[0], "id": "f" * 16, "nanos": 10**30},
+        {**spans[1], "id": "e" * 16, "start": 10**30, "name": "a\ud800"},
+    ]
+    written(tmp_path, [*spans, *odd])
+    of_files = asked("otlp", folder=tmp_path)["service:cart"]
+    with tempo([*spans, *odd]) as server:
+        of_tempo = asked("tempo", url=server.url)["service:cart"]
+    for answer in (of_files, of_tempo):
+        assert answer.rows is not None
+        assert answer.rows.filter(answer.rows["operation"] == "Cart/Get")["count"].sum() >= 19
+
+
 def test_a_tempo_without_hints_and_one_with_long_traces() -> None:
     with tempo(requests(5), knows_hints=False) as server:
         plain = asked("tempo", url=server.url)["service:cart"]
