@@ -8,7 +8,7 @@ from activities.telemetry.documents import Document, as_list, as_map, clean, mom
 from activities.telemetry.exceptions import QueryError
 from activities.telemetry.github.config import GithubConfig
 from activities.telemetry.http import SourceClient
-from activities.telemetry.repository.commits import Commit, FileChange, first_parents
+from activities.telemetry.repository.commits import Commit, FileChange, commit_id, first_parents
 from activities.telemetry.repository.hosted import LOOK_BACK, MOST_DEPLOYMENTS, MOST_PAGES, PAGE, Deployment
 from workflows.contracts.observation import ObservationStatus
 from workflows.contracts.probe import Window
@@ -54,9 +54,9 @@ class GithubApi:
                 head = head or (commits[0].sha if commits else "")
                 found |= {item.sha: item for item in commits}
                 self._parents |= {
-                    str(item["sha"]): [str(as_map(parent).get("sha")) for parent in as_list(item.get("parents"))]
+                    name: [commit_id(as_map(parent).get("sha")) for parent in as_list(item.get("parents"))]
                     for item in page
-                    if isinstance(item.get("sha"), str)
+                    if (name := commit_id(item.get("sha")))
                 }
                 if all(item.at < window.start for item in commits):
                     break
@@ -112,7 +112,7 @@ class GithubApi:
         for page in self._pages("/deployments", parameters, "deployments"):
             for item in page:
                 at = moment(item.get("created_at"))
-                if at is None or "id" not in item:
+                if at is None or not isinstance(item.get("id"), int) or not commit_id(item.get("sha")):
                     continue
                 if at < window.start - LOOK_BACK:
                     return
@@ -153,8 +153,8 @@ class GithubApi:
 
 def _commit(item: Document) -> Commit | None:
     about = as_map(item.get("commit"))
-    at, name = moment(as_map(about.get("committer")).get("date")), item.get("sha")
-    if at is None or not isinstance(name, str) or not name:
+    at, name = moment(as_map(about.get("committer")).get("date")), commit_id(item.get("sha"))
+    if at is None or not name:
         return None
     return Commit(sha=name, at=at, message=str(about.get("message") or ""), url=str(item.get("html_url") or ""))
 

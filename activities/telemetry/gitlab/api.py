@@ -9,7 +9,7 @@ from activities.telemetry.documents import Document, as_map, clean, moment, rfc3
 from activities.telemetry.exceptions import QueryError
 from activities.telemetry.gitlab.config import GitlabConfig
 from activities.telemetry.http import SourceClient
-from activities.telemetry.repository.commits import Commit, FileChange
+from activities.telemetry.repository.commits import Commit, FileChange, commit_id
 from activities.telemetry.repository.hosted import LOOK_BACK, MOST_PAGES, PAGE, Deployment
 from workflows.contracts.observation import ObservationStatus
 from workflows.contracts.probe import Window
@@ -41,10 +41,10 @@ class GitlabApi:
             parameters["ref_name"] = self._config.branch
         found = []
         for item in self._pages("/repository/commits", parameters, "commits"):
-            at, name = moment(item.get("committed_date")), item.get("id")
-            if at is not None and isinstance(name, str) and name:
+            at, name = moment(item.get("committed_date")), commit_id(item.get("id"))
+            if at is not None and name:
                 parents = item.get("parent_ids")
-                self._parents[name] = str(parents[0]) if isinstance(parents, list) and parents else ""
+                self._parents[name] = commit_id(parents[0]) if isinstance(parents, list) and parents else ""
                 message, url = str(item.get("message") or ""), str(item.get("web_url") or "")
                 found.append(Commit(sha=name, at=at, message=message, url=url))
         return found
@@ -82,7 +82,7 @@ class GitlabApi:
             }
             for item in self._pages("/deployments", parameters, "deployments"):
                 at = moment(as_map(item.get("deployable")).get("finished_at")) or moment(item.get("updated_at"))
-                if at is not None and at < window.end:
+                if at is not None and at < window.end and commit_id(item.get("sha")):
                     found.append(_deployment(item, at))
         return sorted(found, key=lambda item: (item.at, item.id), reverse=True)
 

@@ -21,6 +21,7 @@ LONGEST_DETAIL = 64_000
 MOST_TARGETS = 20
 """Entities of one commit; a commit that touches more changes nothing in particular."""
 
+_COMMIT = re.compile(r"[0-9a-fA-F]{40}(?:[0-9a-fA-F]{24})?")
 _SUFFIX = re.compile(r"[-_.](?:deployment|statefulset|service|values|config|configmap)$")
 
 
@@ -152,6 +153,11 @@ def _differences(files: Sequence[FileChange]) -> str:
         room -= len(patch) + 1
         parts.append(patch)
     return "\n".join(parts)
+
+
+def commit_id(value: object) -> str:
+    """The name of a commit; empty where the value is none."""
+    return value if isinstance(value, str) and _COMMIT.fullmatch(value) else ""
 
 
 def first_parents(parents: Mapping[str, Sequence[str]], head: str) -> list[str]:
