@@ -1,12 +1,37 @@
 """Reading JSON documents of other people's APIs, in which anything may be missing or of another type."""
 
+import json
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from pydantic import JsonValue
+
 Document = Mapping[str, Any]
+_ESCAPED_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+
+
+def json_in(content: bytes) -> JsonValue:
+    """A JSON document, half surrogates in its texts replaced: JSON can write them, and nothing can store them.
+
+    Raises:
+        ValueError: it is none.
+        RecursionError: it is nested too deeply.
+    """
+    document: JsonValue = json.loads(content)
+    return _whole(document) if _ESCAPED_SURROGATE.search(content) else document
+
+
+def _whole(value: JsonValue) -> JsonValue:
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, list):
+        return [_whole(item) for item in value]
+    if isinstance(value, dict):
+        return {key.encode("utf-8", "replace").decode(): _whole(item) for key, item in value.items()}
+    return value
 
 
 def as_map(value: object) -> Document:

@@ -1,6 +1,5 @@
 """HTTP to a source: bounded in time, number and size, within the egress policy, and every failure told apart."""
 
-import json
 import threading
 import time
 import zlib
@@ -26,6 +25,7 @@ from urllib3.exceptions import (
 from activities.credentials.reference import CredentialError
 from activities.safety.egress import EgressPolicy, EgressRefusedError
 from activities.telemetry.backend import Spent, by_tool
+from activities.telemetry.documents import json_in
 from activities.telemetry.environment import HttpSourceConfig
 from activities.telemetry.exceptions import BackendUnavailableError, QueryError, SourceRefusedError
 from workflows.contracts.observation import ObservationStatus
@@ -298,10 +298,9 @@ def parsed(body: bytes, name: str) -> JsonValue:
         QueryError: it is none.
     """
     try:
-        document: JsonValue = json.loads(body)
+        return json_in(body)
     except (ValueError, RecursionError) as error:
         raise QueryError(ObservationStatus.ERROR, f"the answer of {name} is not JSON: {_excerpt(body)[2:]}") from error
-    return document
 
 
 def _unpacker(encoding: str) -> Callable[[bytes], bytes]:

@@ -2,7 +2,6 @@
 
 import gzip
 import io
-import json
 import zlib
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -13,6 +12,7 @@ import polars as pl
 import zstandard
 
 from activities.telemetry.backend import Answers, Spent, answered, by_tool
+from activities.telemetry.documents import json_in
 from activities.telemetry.entities import Labels, inventory_rows
 from activities.telemetry.exceptions import SourceRefusedError
 from activities.telemetry.otlp.config import OtlpConfig
@@ -113,7 +113,7 @@ class OtlpBackend:
                 if line.isspace():
                     continue
                 try:
-                    document = json.loads(line)
+                    document = json_in(line)
                     found = list(spans_in(document)) if isinstance(document, dict) else []
                 except (ValueError, RecursionError):
                     damaged += 1  # the last line of a file may just be written

@@ -57,12 +57,12 @@ def mutated(document: Any, rng: random.Random) -> Any:
     for _ in range(rng.randint(1, 3)):
         paths = list(places(changed))
         if not paths:
-            return rng.choice(ODD)
+            return copy.deepcopy(rng.choice(ODD))
         *way, last = rng.choice(paths)
         inner = changed
         for key in way:
             inner = inner[key]
-        inner[last] = rng.choice(ODD)
+        inner[last] = copy.deepcopy(rng.choice(ODD))
     return changed
 
 
