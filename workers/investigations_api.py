@@ -20,7 +20,7 @@ from inquest.exceptions import (
 )
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sqlalchemy.exc import SQLAlchemyError
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from temporalio.client import Client
@@ -103,7 +103,15 @@ class InvestigationsApi:
         return answer
 
     async def _deliver(self, request: Request) -> Response:
-        alert = await _read(request, Alert)
+        body = await _body(request)
+        try:
+            alert = _parsed(body, Alert)
+        except RejectedError as error:
+            reason, at = str(error), datetime.now(UTC)
+            await asyncio.to_thread(
+                lambda: self._incidents.reject(source="alerts", reason=reason, content=body, received_at=at)
+            )
+            raise
         environment = await asyncio.to_thread(self._environment, request.query_params.get("environment"))
         redacted = await asyncio.to_thread(redacted_alert, alert, self._incidents.redactor)
         (delivery,) = await asyncio.to_thread(
@@ -137,7 +145,7 @@ class InvestigationsApi:
         return Response(report.model_dump_json(), media_type="application/json")
 
     async def _hint(self, request: Request) -> Response:
-        hint = await _read(request, _Hint)
+        hint = _parsed(await _body(request), _Hint)
         count = await (await self._opened(request)).add_hint(hint.text, author=hint.author)
         return JSONResponse({"hints": count})
 
@@ -174,14 +182,21 @@ def require_client(request: Request, settings: Settings) -> None:
         raise NotAllowedError("a page in a browser may not ask")
 
 
-async def _read(request: Request, model: type[Model]) -> Model:
+async def _body(request: Request) -> bytes:
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > LARGEST_BODY:
-            raise RejectedError(f"at most {LARGEST_BODY:,} bytes are read at once")
     try:
-        return model.model_validate_json(bytes(body))
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > LARGEST_BODY:
+                raise RejectedError(f"at most {LARGEST_BODY:,} bytes are read at once")
+    except ClientDisconnect as error:
+        raise RejectedError("the body broke off") from error
+    return bytes(body)
+
+
+def _parsed(body: bytes, model: type[Model]) -> Model:
+    try:
+        return model.model_validate_json(body)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         raise RejectedError(f"{'.'.join(str(part) for part in first['loc']) or 'body'}: {first['msg']}") from error

@@ -33,6 +33,7 @@ _HARMLESS_PATH = re.compile(
 )
 """Files that do not run."""
 
+_LINK = re.compile(r"https?://\S{1,300}")
 _CAMEL = re.compile(r"([a-z])([A-Z])")
 _ENDING = re.compile(r"(?:ing|ed|es|s|y|iry|e)$")
 _WORD = re.compile(r"[a-z]{3,}")
@@ -53,7 +54,13 @@ class _Recorded:
 
     @property
     def words(self) -> frozenset[str]:
-        return words_of(f"{self.title} {self.detail} {self.id}")
+        return words_of(f"{self.title} {self.detail.removeprefix(self.link)} {self.id}")
+
+    @property
+    def link(self) -> str:
+        """Where people read it, when its text begins with an address."""
+        first = self.detail.partition("\n")[0].strip()
+        return first if _LINK.fullmatch(first) else ""
 
     @property
     def is_harmless(self) -> bool:
@@ -134,7 +141,9 @@ def find_in_changes(given: AnalysisInput) -> list[Finding]:
 def _note(candidate: _Candidate, onset: datetime) -> str:
     lead = (onset - candidate.change.at).total_seconds()
     when = f"{number(round(lead))} s before the first onset" if lead > 0 else "at the first onset"
-    return f"{when}, shares {', '.join(candidate.shared[:5])} with the symptom" if candidate.shared else when
+    shared = f", shares {', '.join(candidate.shared[:5])} with the symptom" if candidate.shared else ""
+    link = candidate.change.link
+    return f"{when}{shared}; {link}" if link else f"{when}{shared}"
 
 
 def _symptom(given: AnalysisInput) -> _Symptom:

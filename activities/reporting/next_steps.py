@@ -1,12 +1,16 @@
 """What a person should look at next, from the verdict, its kind of fault and the data gaps."""
 
+import re
 from collections.abc import Mapping
 
 from activities.analysis.parameters import DEFAULT, LIMITS
 from activities.reporting.conclusion import Conclusion
+from workflows.contracts.finding import Mechanism
 from workflows.contracts.hypothesis import FaultKind
 from workflows.contracts.observation import ObservationStatus
 from workflows.contracts.report import Outcome
+
+_LINK = re.compile(r"https?://\S+")
 
 BY_KIND: Mapping[FaultKind, str] = {
     FaultKind.CPU: "compare processor use and throttling of {entity} with its limits; profile what it computes",
@@ -30,7 +34,8 @@ def next_steps(conclusion: Conclusion) -> tuple[str, ...]:
     verdict = conclusion.verdict
     steps: list[str] = []
     if verdict.change_id is not None:
-        steps.append(f"read the diff of {verdict.change_id}; a rollback of it is the quickest test")
+        where = _link_of(conclusion, verdict.change_id)
+        steps.append(f"read the diff of {verdict.change_id}{where}; a rollback of it is the quickest test")
     if verdict.outcome is Outcome.CANDIDATES:
         names = [name for name, value in conclusion.probabilities.items() if value >= DEFAULT.candidate_from]
         steps.append(f"distinguish between the candidates: {', '.join(names[: LIMITS.candidates])}")
@@ -46,3 +51,12 @@ def next_steps(conclusion: Conclusion) -> tuple[str, ...]:
         about = f" of {item.entity}" if item.entity else ""
         steps.append(f"look at {item.tool}{about} by hand, there is no data: {item.reason[:120]}")
     return tuple(steps[: LIMITS.next_steps])
+
+
+def _link_of(conclusion: Conclusion, change_id: str) -> str:
+    """Where the change can be read, in brackets; empty where nobody said."""
+    notes = [
+        item.note for item in conclusion.findings if item.signal == change_id and item.mechanism is Mechanism.CHANGE
+    ]
+    links = [match[0] for note in notes if (match := _LINK.search(note)) is not None]
+    return f" ({links[0]})" if links else ""

@@ -99,6 +99,17 @@ async def test_what_cannot_be_done_is_said(installed: Installation) -> None:
         RemoteInquest("no-address")
 
 
+async def test_an_alert_that_cannot_be_read_is_kept(installed: Installation) -> None:
+    before = installed.incidents().rejected_count()
+    async with serving(installed, await installed.client()) as door:
+        pool, headers = urllib3.PoolManager(), {"Authorization": f"Bearer {CLIENT_TOKEN}"}
+        url = f"{door.address}/v1/alerts"
+        for body in (b"{", b'{"source": "x"}', b"x" * 2_000_000):
+            answer = await asyncio.to_thread(pool.request, "POST", url, body=body, headers=headers)
+            assert answer.status == 400, answer.data
+    assert installed.incidents().rejected_count() == before + 2, "what is too large is not kept"
+
+
 async def test_reading_needs_a_token_of_its_own(installed: Installation) -> None:
     async with serving(installed, await installed.client()) as door:
         for token in (None, TOKEN, "another-token-of-16"):

@@ -30,6 +30,9 @@ FOLDER = 0o040000
 MOST_FOLDERS, MOST_FILES_OF_COMMIT = 20_000, 3_000
 """Looked at to find what one commit changed; more is a commit whose files are not read."""
 
+LARGEST_FOLDER = 2_000_000
+"""Bytes of one folder's own entries: some fifty thousand."""
+
 DEEPER, MOST_FETCHES = 30, 5
 """Commits that are fetched behind the first that is too old, and how often: dates of commits need not be in order."""
 
@@ -206,6 +209,8 @@ class GitRemote:
                 return sorted(found, key=lambda item: item.sides[-1].path)
             path, old, new = waiting.pop()
             old_entries, new_entries = self._entries(path, old), self._entries(path, new)
+            if old_entries is None or new_entries is None:
+                return None
             for name in old_entries.keys() | new_entries.keys():
                 sides = (old_entries.get(name), new_entries.get(name))
                 if sides[0] == sides[1]:
@@ -220,14 +225,16 @@ class GitRemote:
                 return None
         return None
 
-    def _entries(self, path: bytes, name: ObjectID | None) -> dict[bytes, Side]:
-        """What a folder holds, by its whole path."""
+    def _entries(self, path: bytes, name: ObjectID | None) -> dict[bytes, Side] | None:
+        """What a folder holds, by its whole path; None of one that is too large to be looked at."""
         if name is None:
             return {}
         try:
             found = self._objects[name]
             if not isinstance(found, Tree):
                 return {}
+            if found.raw_length() > LARGEST_FOLDER:
+                return None
             return {
                 path + item.path: Side(path=path + item.path, mode=item.mode, name=ObjectID(item.sha))
                 for item in found.iteritems()

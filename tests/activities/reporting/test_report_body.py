@@ -1,5 +1,7 @@
 """The report's body: only what holds, words that follow the probabilities, terms that add up."""
 
+from dataclasses import replace
+
 import polars as pl
 import pytest
 
@@ -105,6 +107,21 @@ def test_shipped_incidents(case: str, entity: str, kind: FaultKind | None, chang
     assert verdict.change_id == change
     if kind is not None:
         assert verdict.fault_kind is kind
+
+
+def test_the_change_is_named_with_where_it_can_be_read(evidence: Evidence) -> None:
+    """An address at the beginning of a change's text is where its diff is, and says nothing about the fault."""
+    address = "https://git.example/acme/shop/commit/1"
+    linked = [
+        replace(item, rows=item.rows.with_columns(detail=pl.concat_str(pl.lit(f"{address}\n"), "detail")))
+        if item.probe.tool == "changes"
+        else item
+        for item in evidence.answers
+    ]
+    plain, report = (diagnose(item, probes_planned=10) for item in (evidence, replace(evidence, answers=tuple(linked))))
+    assert f"read the diff of deploy-payment-r2 ({address})" in report.next_steps[0]
+    assert "https://" not in plain.next_steps[0]
+    assert [item.probability for item in report.hypotheses] == [item.probability for item in plain.hypotheses]
 
 
 @pytest.fixture(scope="module")
