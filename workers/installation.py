@@ -16,7 +16,7 @@ from temporalio.service import RPCError
 
 from activities.memory.incidents import Incidents
 from activities.memory.ledger import Ledger
-from activities.memory.session import ledger_engine, of_tenant
+from activities.memory.session import close_engine, ledger_engine, of_tenant
 from activities.memory.store import Store
 from activities.safety.keys import Keys
 from activities.safety.personal import AddressPolicy
@@ -311,4 +311,4 @@ def open_installation(settings: Settings) -> Iterator[Installation]:
             store = Store(engine=engine, keys=keys, addresses=AddressPolicy(settings.ip_addresses))
             yield Installation(settings=settings, stack=stack, store=store)
         finally:
-            engine.dispose()
+            close_engine(engine)

@@ -15,6 +15,7 @@ from evals.suites import LAB, open_suite
 from infra.settings import Settings
 from tests.conftest import own_data_dir
 from tests.evals import oracle
+from tests.evals.reports import check_report
 from workers.installation import Installation, open_installation
 from workflows.contracts.identifiers import InvestigationId
 
@@ -57,6 +58,7 @@ def check_that_people_read_what_is_measured(installation: Installation, results:
             (item.entity, item.fault_kind, item.probability) for item in case.ranking
         ]
         assert case.claims == report.findings.claim_counts
+        check_report(report.findings)
     assert results.scores is not None
     for group in results.scores.systems:
         assert group.verdict_against_ranking == ()

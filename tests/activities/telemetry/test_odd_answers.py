@@ -19,7 +19,7 @@ from tests.faulty_server import Call, Reply, faulty_server
 from workflows.contracts.identifiers import EntityId
 from workflows.contracts.probe import ChangeProbe, Probe, TraceProbe, Window
 
-ROUNDS = 60
+ROUNDS = 25
 ODD: tuple[object, ...] = (
     None,
     "",
