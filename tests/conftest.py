@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from infra.settings import Settings
 from infra.stack import wait_until_stopped
@@ -16,6 +17,9 @@ from workers.installation import Installation, open_installation
 
 PROJECT = Path(__file__).parents[1]
 RECORDINGS = PROJECT / "evals" / "recordings"
+
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")  # a machine under load draws slowly: that says nothing about the code
 
 
 @pytest.fixture(scope="session", autouse=True)

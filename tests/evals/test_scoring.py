@@ -113,7 +113,7 @@ def cases(draw: st.DrawFn) -> CaseResult:
     )
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.lists(cases(), min_size=1, max_size=30))
 def test_every_figure_comes_out_again_from_the_file_alone(replays: list[CaseResult]) -> None:
     oracle.check(json.loads(results(replays).model_dump_json()))

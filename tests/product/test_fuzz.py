@@ -38,7 +38,7 @@ ARGUMENTS = st.one_of(
 
 
 @given(arguments=ARGUMENTS)
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_command_ends_in_a_stack_trace(
     installation: Installation, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
 ) -> None:
@@ -50,7 +50,7 @@ def test_no_command_ends_in_a_stack_trace(
 
 
 @given(payload=st.one_of(st.binary(max_size=300), st.text(max_size=300), st.from_regex(r"\\{.{0,80}\\}")))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_no_payload_raises_anything_but_its_own_error(payload: bytes | str) -> None:
     with suppress(PayloadError):
         alerts_from_alertmanager(payload)

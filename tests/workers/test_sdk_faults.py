@@ -177,7 +177,7 @@ async def test_odd_input_ends_in_an_error_of_ours_or_works(connection: Inquest) 
     lasting = await connection.start(an_alert("fuzz"), bundle=bundle, memory_scope="fuzz")
     short, outcomes = timedelta(seconds=0.2), Counter[str]()
 
-    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=60, suppress_health_check=list(HealthCheck))
     @given(
         texts=st.tuples(ODD, ODD, ODD, ODD),
         wrong=ANYTHING,

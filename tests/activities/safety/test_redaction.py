@@ -4,7 +4,7 @@ import base64
 from collections import defaultdict
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from activities.safety.formats import formats
@@ -59,7 +59,6 @@ def test_redacting_twice_is_redacting_once() -> None:
 
 
 @given(st.text(max_size=400))
-@settings(deadline=None)
 def test_of_any_text_as_well(text: str) -> None:
     once = REDACTOR.redact(text)
     assert REDACTOR.redact(once) == once
@@ -73,7 +72,6 @@ def test_of_any_text_as_well(text: str) -> None:
     ),
     st.integers(0, 9),
 )
-@settings(deadline=None)
 def test_a_quoted_password_never_passes(secret: str, digit: int) -> None:
     """Whatever characters it has, unless it reads as a placeholder or as the address of one."""
     password = f"q{digit}{secret}"
