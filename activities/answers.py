@@ -76,6 +76,17 @@ COLUMNS: dict[Tool, pl.Schema] = {
     ),
     "inventory": pl.Schema({"labels": pl.String(), "relation": pl.String(), "other": pl.String()}),
     "names": pl.Schema({"source": pl.String(), "labels": pl.String(), "entity": pl.String(), "rule": pl.String()}),
+    "knowledge": pl.Schema(
+        {
+            "location": pl.String(),
+            "title": pl.String(),
+            "heading": pl.String(),
+            "text": pl.String(),
+            "language": pl.String(),
+            "score": pl.Float64(),
+            "why": pl.String(),
+        }
+    ),
 }
 """Timestamps of `logs` and `traces` are the starts of their buckets; durations are microseconds summed per row.
 

@@ -1,5 +1,6 @@
 """Reads an investigation back from the ledger: its answers for the analyses, its context for ranking and reporting."""
 
+from contextlib import suppress
 from datetime import datetime
 
 import polars as pl
@@ -15,14 +16,19 @@ from workflows.contracts.identifiers import EntityId, ProbeKey
 from workflows.contracts.investigation import FindingsResult, RecallResult, StepInput
 from workflows.contracts.observation import Observation
 from workflows.contracts.probe import Probe, Window, entity_of
-from workflows.contracts.report import DataGap
+from workflows.contracts.report import DataGap, RecalledPassage
 from workflows.steps import FINDINGS, RECALL
+
+KNOWLEDGE = "knowledge"
+"""The tool whose answers are no telemetry: what people wrote, not what was measured."""
 
 
 def load_evidence(ledger: Ledger, given: StepInput) -> Evidence:
     """Every answer with rows, decoded. One that a restore lost is left out; the context names it."""
     answers = []
     for probe, observation in _answered(ledger):
+        if probe.tool == KNOWLEDGE:
+            continue
         if observation is None or observation.artifact is None:
             continue
         try:
@@ -43,7 +49,8 @@ def load_evidence(ledger: Ledger, given: StepInput) -> Evidence:
 def load_context(ledger: Ledger, given: StepInput) -> IncidentContext:
     """What ranking and reporting know beside the findings; of the answers only the topology is decoded."""
     alerts, as_of = _alerts(ledger, given), given.request.as_of
-    answered = _answered(ledger)
+    known = _answered(ledger)
+    answered = [item for item in known if item[0].tool != KNOWLEDGE]
     gaps, lost = _data_gaps(answered, given), _lost(ledger, answered)
     found = ledger.step(f"{FINDINGS.name}:{given.round}", FindingsResult)
     recalled = ledger.step(f"{RECALL.name}:0", RecallResult) or RecallResult()
@@ -60,6 +67,7 @@ def load_context(ledger: Ledger, given: StepInput) -> IncidentContext:
         probes_planned=len(answered),
         hints=tuple(ledger.hints(given.hints)),
         recalled=recalled.sentences,
+        passages=_passages(ledger, known),
         stopped_by=given.stopped_by,
     )
 
@@ -151,6 +159,18 @@ def _graph(ledger: Ledger, answered: list[tuple[Probe, Observation | None]], los
         if probe.tool == "topology" and known and observation is not None and observation.artifact is not None:
             return Graph.from_answer(decode(ledger.artifact(observation.artifact)))
     return Graph.from_answer(_nothing())
+
+
+def _passages(ledger: Ledger, answered: list[tuple[Probe, Observation | None]]) -> tuple[RecalledPassage, ...]:
+    """What was recalled of documents; what a restore lost is left out."""
+    found: list[RecalledPassage] = []
+    for probe, observation in answered:
+        if probe.tool != KNOWLEDGE or observation is None or observation.artifact is None:
+            continue
+        with suppress(ArtifactLostError):
+            rows = decode(ledger.artifact(observation.artifact)).to_dicts()
+            found += [RecalledPassage.model_validate(row) for row in rows]
+    return tuple(found)
 
 
 def _window(alerts: tuple[Alert, ...], as_of: datetime, telemetry_from: datetime | None) -> Window:

@@ -6,12 +6,14 @@ from contextlib import ExitStack
 from datetime import timedelta
 from functools import wraps
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, ParamSpec
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
 
+from activities.memory.knowledge.embedding import embedded
 from evals.bundles import Root, Truth, write_truth
 from evals.comparison import compare
 from evals.evaluation import EvaluationEndedError, Running, begin_or_resume
@@ -20,14 +22,17 @@ from evals.plan import Plan
 from evals.readers import READERS, CorpusError
 from evals.replay import truth_of, with_truth
 from evals.results import EvaluationFile, ResultsError, check_writable, read_results, write_results
+from evals.retrieval import fill, meaning_queries, pages, rule_queries
+from evals.retrieval import score as score_retrieval
 from evals.scoring import score as score_cases
 from evals.suites import BUNDLES, LAB, TRUTHS, BundleSuite, Suite, TruthsOnly, open_suite
-from evals.tables import comparison_lines, score_lines
+from evals.tables import comparison_lines, retrieval_line, score_lines
+from infra.stack import wait_until_stopped
 from workers.installation import open_installation
 from workers.invocation import ERR, OUT, handle_known_errors, read_settings, run
 from workflows.contracts.evaluation import MOST_CASES
 from workflows.contracts.hypothesis import FaultKind
-from workflows.contracts.identifiers import EntityId
+from workflows.contracts.identifiers import EntityId, Tenant
 from workflows.contracts.investigation import Budget
 from workflows.contracts.topology import EntityKind
 
@@ -56,6 +61,40 @@ def explained(command: Callable[Given, None]) -> Callable[Given, None]:
             raise typer.Exit(130) from None
 
     return wrapped
+
+
+@eval_group.command()
+@handle_known_errors
+@explained
+def retrieval(
+    root: Annotated[Path, typer.Option(help="Folder of runbooks and alerting rules.")],
+    *,
+    quick: Annotated[bool, typer.Option("--quick", help="Without the slow model.")] = False,
+) -> None:
+    """Measure how well runbooks are found: by words, by each model of meaning, and by all fused."""
+    known = pages(root)
+    without, meanings = meaning_queries(known)
+    models = [item for item in embedded() if item.immediate or not quick]
+    rankings = ["bm25", *(item.model.name for item in models)]
+    with TemporaryDirectory(prefix="inquest-retrieval-") as folder:
+        settings = read_settings().model_copy(
+            update={"data_dir": Path(folder), "database_url": None, "temporal_address": None}
+        )
+        try:
+            with open_installation(settings) as installation:
+                for name, library, asked in (
+                    ("rules", known, rule_queries(root, known)),
+                    ("meaning", without, meanings),
+                ):
+                    if not asked:
+                        raise CorpusError(root, f"has nothing to make queries of ({name})")
+                    tenant = Tenant(name)
+                    fill(installation.store.library(tenant, models), library, models)
+                    OUT.print(Text(f"{name}: {len(asked)} queries, {len(library)} pages", "bold"))
+                    for row in score_retrieval(installation.store.search(tenant, models), asked, rankings):
+                        OUT.print(retrieval_line(row), soft_wrap=True)
+        finally:
+            wait_until_stopped(Path(folder))
 
 
 @eval_group.command(name="run")

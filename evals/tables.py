@@ -7,6 +7,7 @@ from rich.text import Text
 from evals.baselines import ALERTED
 from evals.comparison import Comparison
 from evals.results import Abstention, EvaluationFile, GroupScores, Interval, RankScores
+from evals.retrieval import RetrievalScore
 
 ALERT_TELLS_FROM = 0.9
 """AC@1 of the alerted entity from which a suite says nothing about localisation."""
@@ -34,6 +35,12 @@ def score_lines(results: EvaluationFile) -> Iterator[Text]:
         yield from _warnings(group)
         if group.failed or group.unscorable:
             yield Text(f"  {group.failed} without a report, {group.unscorable} without a usable truth", "yellow")
+
+
+def retrieval_line(row: RetrievalScore) -> Text:
+    """One ranking of passages."""
+    figures = (("nDCG@10", row.ndcg), ("recall@5", row.recall), ("MRR", row.mrr))
+    return Text(f"  {row.ranking:<26} " + "  ".join(f"{name} {_shown(item)}" for name, item in figures))
 
 
 def _verdicts(abstained: Abstention) -> Iterator[Text]:

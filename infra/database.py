@@ -129,4 +129,6 @@ def _ledger_login(admin: URL, data_dir: Path) -> URL:
             login = sql.SQL("ALTER ROLE {} PASSWORD {}")
         statement = login.format(sql.Identifier(LEDGER_LOGIN), sql.Literal(password))
         connection.exec_driver_sql(statement.as_string())
+        grant = sql.SQL("GRANT inquest_knowledge TO {} WITH INHERIT FALSE, SET TRUE")
+        connection.exec_driver_sql(grant.format(sql.Identifier(LEDGER_LOGIN)).as_string())
     return admin.set(username=LEDGER_LOGIN, password=password)

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.text import Text
 from sqlalchemy.exc import DBAPIError
 
+from activities.memory.knowledge.exceptions import DocumentError, EmbedderError
 from activities.memory.listing import list_investigations
 from activities.telemetry.environment import EnvironmentFileError
 from activities.telemetry.recorded import BundleError
@@ -38,6 +39,8 @@ Returned = TypeVar("Returned")
 _KNOWN_ERRORS = (
     BundleError,
     DatabaseError,
+    DocumentError,
+    EmbedderError,
     EnvironmentFileError,
     InvestigationEndedError,
     KeyFileError,

@@ -9,7 +9,7 @@ from activities.analysis.graph import Graph
 from workflows.contracts.alert import Alert
 from workflows.contracts.identifiers import EntityId
 from workflows.contracts.probe import Window
-from workflows.contracts.report import DataGap
+from workflows.contracts.report import DataGap, RecalledPassage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +30,9 @@ class IncidentContext:
     hints: tuple[str, ...] = ()
     recalled: tuple[str, ...] = ()
     """Sentences about past incidents."""
+
+    passages: tuple[RecalledPassage, ...] = ()
+    """Of documents that fit the alerts."""
 
     stopped_by: str | None = None
     """`budget`, `person`, `cancel` or `outage` when collection ended early."""

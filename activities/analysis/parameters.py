@@ -430,6 +430,9 @@ class Limits:
     next_steps: int = 4
     """Things that a report suggests to look at."""
 
+    next_steps_of_passages: int = 1
+    """Steps that name a passage of the organisation's documents."""
+
     next_steps_of_data_gaps: int = 2
     """Of these, about missing data."""
 

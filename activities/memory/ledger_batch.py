@@ -24,8 +24,8 @@ class LedgerBatch:
         self._round = in_round
         self.rows: list[tuple[Table, list[dict[str, object]]]] = []
 
-    def probes(self, probes: Iterable[Probe]) -> "LedgerBatch":
-        """The plan, in order."""
+    def probes(self, probes: Iterable[Probe], *, first: int = 0) -> "LedgerBatch":
+        """The plan, in order, its first query numbered `first`."""
         rows: list[dict[str, object]] = [
             {
                 "probe_key": probe.key,
@@ -34,7 +34,7 @@ class LedgerBatch:
                 "backend": probe.backend,
                 "body": _json(probe),
             }
-            for number, probe in enumerate(probes)
+            for number, probe in enumerate(probes, start=first)
         ]
         return self._with(PROBE, rows)
 

@@ -1,6 +1,8 @@
 """Connections of the ledger's role."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -11,6 +13,9 @@ from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 from workflows.contracts.identifiers import Tenant
 
 LEDGER_ROLE = "inquest_ledger"
+KNOWLEDGE_ROLE = "inquest_knowledge"
+"""May change and delete what the library holds, and nothing of the record."""
+
 TENANT_OPTION = "inquest_tenant"
 OUTAGE_CLASSES = frozenset(("08", "25", "53", "57", "58"))
 """SQLSTATE classes: connection, transaction state (read-only), resources, operator, system."""
@@ -64,6 +69,14 @@ def ledger_engine(url: URL, *, pool_size: int = 10) -> Engine:
 def of_tenant(engine: Engine, tenant: Tenant) -> Engine:
     """The same connections; every transaction sees and writes the rows of this tenant only."""
     return engine.execution_options(**{TENANT_OPTION: tenant})
+
+
+@contextmanager
+def as_librarian(engine: Engine) -> Iterator[Connection]:
+    """One transaction of the role that may change the library."""
+    with engine.begin() as connection:
+        connection.exec_driver_sql(f"SET LOCAL ROLE {KNOWLEDGE_ROLE}")
+        yield connection
 
 
 def is_outage(error: SQLAlchemyError) -> bool:

@@ -9,19 +9,24 @@ from temporalio import activity
 from activities.analysis.verification import verified
 from activities.evidence_loading import least_context, load_context
 from activities.memory.incidents import PUBLISHED
+from activities.memory.knowledge.recall import answer_of, knowledge_probe
 from activities.memory.ledger import Ledger, observation_statuses
 from activities.memory.ledger_batch import LedgerBatch
 from activities.memory.store import Store
 from activities.reporting import without_conclusion
 from activities.step import Outcome, run_step
+from activities.telemetry.observe import commit
 from workflows.contracts.canonical import canonical_json, digest_of
 from workflows.contracts.identifiers import workflow_id_of
-from workflows.contracts.investigation import PublishResult, RecallResult, RememberResult, StepInput
+from workflows.contracts.investigation import PublishResult, Purpose, RecallResult, RememberResult, StepInput
 from workflows.contracts.observation import ObservationStatus
+from workflows.contracts.probe import Probe
 from workflows.contracts.report import DataGap, Report, ReportFindings, ReportRun, StepTiming
 from workflows.steps import CONCLUDE, PUBLISH, RECALL, REMEMBER
 
 SENTENCE_LIMIT = 400
+AFTER_THE_PLAN = 1_000_000
+"""Number of a query that is none of the plan's: the plan's come first in every list."""
 
 
 class MemoryActivities:
@@ -45,13 +50,35 @@ class MemoryActivities:
         """Keep the outcome for later incidents of the same memory scope."""
         return run_step(self._store, REMEMBER, given, self._remember)
 
-    def _recall(self, _ledger: Ledger, given: StepInput) -> Outcome:
+    def _recall(self, ledger: Ledger, given: StepInput) -> Outcome:
         request = given.request
         incidents = self._store.incidents(request.tenant)
         past = incidents.past(scope=request.memory_scope, as_of=request.as_of)
+        probe, passages = self._passages(ledger, given)
         return Outcome(
-            RecallResult(incidents=len(past), sentences=tuple(item.sentence[:SENTENCE_LIMIT] for item in past))
+            RecallResult(
+                incidents=len(past),
+                sentences=tuple(item.sentence[:SENTENCE_LIMIT] for item in past),
+                passages=passages,
+            ),
+            LedgerBatch().probes([] if probe is None else [probe], first=AFTER_THE_PLAN),
         )
+
+    def _passages(self, ledger: Ledger, given: StepInput) -> tuple[Probe | None, int]:
+        """What is written down about the alerts, as an observation; nothing where nothing is written down.
+
+        An evaluation has a memory of its own: what somebody wrote down later would be an answer from the future.
+        """
+        request = given.request
+        if request.purpose is Purpose.EVALUATION or self._store.library(request.tenant).is_empty():
+            return None, 0
+        alerts = [item.alert for item in ledger.alerts() if item.number <= given.alerts]
+        probe = knowledge_probe(alerts, request.as_of)
+        stored = ledger.observations().get(probe.key)
+        if stored is None:
+            answer = answer_of(self._store, request.tenant, probe)
+            stored = commit(ledger, probe, answer)
+        return probe, stored.row_count
 
     def _publish(self, ledger: Ledger, given: StepInput) -> Outcome:
         body = ledger.conclusion(ledger.concluded_round(given.round))

@@ -1,5 +1,6 @@
 """The memory store of an installation: its database and its keys, from which every record is opened."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -8,6 +9,9 @@ from sqlalchemy import Engine
 from activities.memory.announced import AnnouncedChanges
 from activities.memory.inbox import Inbox
 from activities.memory.incidents import Incidents
+from activities.memory.knowledge.embedding import Embedder
+from activities.memory.knowledge.library import Library
+from activities.memory.knowledge.search import Search
 from activities.memory.ledger import Ledger
 from activities.memory.recordings import Recordings
 from activities.memory.session import of_tenant
@@ -88,3 +92,17 @@ class Store:
     def inbox(self, tenant: Tenant) -> Inbox:
         """The alerts of one tenant that wait to be dispatched."""
         return Inbox(of_tenant(self.engine, tenant), tenant)
+
+    def library(self, tenant: Tenant, embedders: Sequence[Embedder] = ()) -> Library:
+        """What one tenant has written down.
+
+        Args:
+            tenant: whose library.
+            embedders: models that embed what is added; those that are slow follow with `Library.embed_missing`.
+        """
+        immediate = [embedder for embedder in embedders if embedder.immediate]
+        return Library(of_tenant(self.engine, tenant), tenant, self.redactor(tenant), immediate)
+
+    def search(self, tenant: Tenant, embedders: Sequence[Embedder] = ()) -> Search:
+        """Finds passages in one tenant's library, by words and by what `embedders` say of meaning."""
+        return Search(of_tenant(self.engine, tenant), tenant, self.library(tenant), embedders)

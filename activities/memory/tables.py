@@ -2,12 +2,14 @@
 
 from typing import Any
 
+from pgvector.sqlalchemy import HALFVEC
 from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
     DateTime,
     Double,
+    Identity,
     Integer,
     LargeBinary,
     MetaData,
@@ -15,7 +17,7 @@ from sqlalchemy import (
     Text,
     Uuid,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.types import TypeEngine
 
 METADATA = MetaData()
@@ -238,3 +240,57 @@ OUTCOME = _table(
     *_columns(failed=Boolean, body=JSONB, finished_at=_WHEN),
 )
 EVALUATION_END = _table("evaluation_end", "evals", _key("evaluation_id", _UUID), *_columns(ended_at=_WHEN))
+
+DOCUMENT = _table(
+    "document",
+    "knowledge",
+    _key("document_id", _UUID),
+    *_columns(source=Text, location=Text, name=Text, body=JSONB, content_sha256=Text, version=Integer, added_at=_WHEN),
+)
+DOCUMENT_VERSION = _table(
+    "document_version",
+    "knowledge",
+    _key("document_id", _UUID),
+    _key("version", Integer),
+    *_columns(title=Text, content_sha256=Text, content=LargeBinary, redaction_version=Text, added_at=_WHEN),
+)
+SCOPE = _table(
+    "scope",
+    "knowledge",
+    Column("scope_id", BigInteger, Identity(always=True), primary_key=True),
+    *_columns(services=ARRAY(Text), kind=Text, language=Text, valid_from=_WHEN, valid_until=_WHEN, chunks=BigInteger),
+)
+CHUNK = _table(
+    "chunk",
+    "knowledge",
+    Column("chunk_id", BigInteger, Identity(), primary_key=True),
+    *_columns(document_id=_UUID, ordinal=Integer, scope_id=BigInteger, heading=ARRAY(Text), text=Text, words=Integer),
+)
+STATISTICS = _table("statistics", "knowledge", *_columns(chunks=BigInteger, words=BigInteger))
+TERM = _table(
+    "term",
+    "knowledge",
+    Column("term_id", BigInteger, Identity(always=True)),
+    _key("term", Text),
+    *_columns(chunks=Integer),
+)
+POSTING = _table(
+    "posting",
+    "knowledge",
+    _key("term_id", BigInteger),
+    _key("chunk_id", BigInteger),
+    *_columns(scope_id=BigInteger, occurrences=Integer, words=Integer),
+)
+EMBEDDING_MODEL = _table(
+    "embedding_model",
+    "knowledge",
+    Column("model_id", Integer, Identity(always=True), primary_key=True),
+    *_columns(name=Text, build=Text, dimensions=Integer, registered_at=_WHEN),
+)
+EMBEDDING = _table(
+    "embedding",
+    "knowledge",
+    _key("model_id", Integer),
+    _key("chunk_id", BigInteger),
+    *_columns(scope_id=BigInteger, dimensions=Integer, vector=HALFVEC()),
+)

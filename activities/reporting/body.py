@@ -163,6 +163,7 @@ def _body(
         data_gaps=tuple(data_gaps),
         hints=context.hints,
         recalled=context.recalled,
+        passages=context.passages,
         next_steps=tuple(next_steps),
         window=context.window,
         alert_title=alert.title if alert else "",

@@ -8,7 +8,7 @@ from activities.reporting.conclusion import Conclusion
 from workflows.contracts.finding import Mechanism
 from workflows.contracts.hypothesis import FaultKind
 from workflows.contracts.observation import ObservationStatus
-from workflows.contracts.report import Outcome
+from workflows.contracts.report import Outcome, RecalledPassage
 
 _LINK = re.compile(r"https?://\S+")
 
@@ -32,7 +32,7 @@ BY_KIND: Mapping[FaultKind, str] = {
 def next_steps(conclusion: Conclusion) -> tuple[str, ...]:
     """A few sentences, the most useful first."""
     verdict = conclusion.verdict
-    steps: list[str] = []
+    steps = [_read(item) for item in conclusion.context.passages[: LIMITS.next_steps_of_passages]]
     if verdict.change_id is not None:
         where = _link_of(conclusion, verdict.change_id)
         steps.append(f"read the diff of {verdict.change_id}{where}; a rollback of it is the quickest test")
@@ -51,6 +51,11 @@ def next_steps(conclusion: Conclusion) -> tuple[str, ...]:
         about = f" of {item.entity}" if item.entity else ""
         steps.append(f"look at {item.tool}{about} by hand, there is no data: {item.reason[:120]}")
     return tuple(steps[: LIMITS.next_steps])
+
+
+def _read(passage: RecalledPassage) -> str:
+    where = f"{passage.title}, {passage.heading}" if passage.heading else passage.title
+    return f"read {where} ({passage.location})"
 
 
 def _link_of(conclusion: Conclusion, change_id: str) -> str:

@@ -149,7 +149,7 @@ class TelemetryActivities:
 
     def _planned(self, ledger: Ledger, given: StepInput, *, room: int) -> tuple[list[Probe], list[Probe]]:
         """The probes of this round that are put to this source, and those of them that the budget has room for."""
-        planned = ledger.probes(given.round)
+        planned: list[Probe] = [probe for probe in ledger.probes(given.round) if probe.tool != "knowledge"]
         if not given.source:
             return planned, planned[:room]
         planned = [probe for probe in planned if probe.tool not in BEFORE_THE_PLAN]

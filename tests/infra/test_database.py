@@ -22,6 +22,7 @@ from workers.installation import Installation
 from workflows.contracts.identifiers import EntityId, InvestigationId, Tenant
 from workflows.contracts.probe import MetricProbe, Window, entity_of
 
+SCHEMAS = ["ledger", "incidents", "evals", "knowledge"]
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
@@ -32,7 +33,7 @@ def test_tables_are_as_the_migrations_say(installation: Installation) -> None:
             connection,
             opts={
                 "include_schemas": True,
-                "include_name": lambda name, kind, _: kind != "schema" or name in ("ledger", "incidents", "evals"),
+                "include_name": lambda name, kind, _: kind != "schema" or name in SCHEMAS,
                 "include_object": lambda _, name, kind, reflected, __: (
                     not (
                         kind == "foreign_key_constraint"
@@ -85,7 +86,7 @@ def test_every_table_is_under_the_policy(installation: Installation) -> None:
         "SELECT relname FROM pg_class WHERE relrowsecurity AND relnamespace::regnamespace::text = ANY(:schemas)"
     )
     with installation.store.engine.connect() as connection:
-        found = set(connection.scalars(query, {"schemas": ["ledger", "incidents", "evals"]}))
+        found = set(connection.scalars(query, {"schemas": SCHEMAS}))
     assert found == {table.name for table in METADATA.sorted_tables}
 
 

@@ -39,13 +39,20 @@ def unshare() -> list[str]:
 def test_an_investigation_needs_no_network() -> None:
     command = unshare()
     with own_data_dir() as folder:
-        inquest = str(Path(sys.executable).parent / "inquest")
-        done = subprocess.run(
-            [*command, sys.executable, "-c", LOOPBACK_UP, inquest, "investigate", "--json", str(recorded("row_lock"))],
-            env={**os.environ, "INQUEST_DATA_DIR": str(folder)},
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-    assert done.returncode == 0, done.stderr
+        (folder / "locks.md").write_text("# Row locks\n\nTransactions wait for a lock of another one: end the oldest.")
+
+        def inside(*words: str) -> subprocess.CompletedProcess[str]:
+            inquest = str(Path(sys.executable).parent / "inquest")
+            done = subprocess.run(
+                [*command, sys.executable, "-c", LOOPBACK_UP, inquest, *words],
+                env={**os.environ, "INQUEST_DATA_DIR": str(folder)},
+                capture_output=True,
+                text=True,
+                timeout=120,
+            )
+            assert done.returncode == 0, done.stderr
+            return done
+
+        inside("knowledge", "add", str(folder / "locks.md"))
+        done = inside("investigate", "--json", str(recorded("row_lock")))
     assert Report.model_validate_json(done.stdout).findings.verdict.entity == "database:shopdb"

@@ -6,7 +6,7 @@ from activities.reporting.verdict import kind_in_words
 from workers.rendering.chart import sparkline
 from workers.rendering.plain_text import markdown, percent, since_alert, source_lines
 from workflows.contracts.finding import Finding
-from workflows.contracts.report import Report
+from workflows.contracts.report import RecalledPassage, Report
 
 FINDINGS_SHOWN = 12
 
@@ -64,6 +64,7 @@ def _lines(report: Report) -> Iterator[str]:
     )
     yield from _section("Hints", [markdown(text) for text in findings.hints])
     yield from _section("Past incidents", [markdown(text) for text in findings.recalled])
+    yield from _section("Written down about it", [_passage(item) for item in findings.passages])
     yield "## Run"
     yield ""
     yield f"- investigation `{run.investigation_id}`, findings `{report.findings_sha256[:16]}`"
@@ -72,6 +73,11 @@ def _lines(report: Report) -> Iterator[str]:
     yield f"- {run.bytes_stored:,} bytes of evidence, {run.tokens} tokens, {run.retries} retries"
     yield from (f"- {markdown(line)}" for line in source_lines(run))
     yield f"- engine {findings.engine_version}; {findings.claim_counts.rejected} claims rejected"
+
+
+def _passage(item: RecalledPassage) -> str:
+    where = " > ".join(part for part in (item.title, item.heading) if part)
+    return f"**{markdown(where)}** ({markdown(item.location)}; {markdown(item.why)}): {markdown(item.text)}"
 
 
 def _section(title: str, lines: list[str]) -> Iterator[str]:

@@ -160,8 +160,17 @@ def _sections(findings: ReportFindings) -> dict[str, list[RenderableType]]:
         ],
         "Hints": [Text(one_line(item)) for item in findings.hints],
         "Past incidents": [Text(one_line(item)) for item in findings.recalled],
+        "Written down about it": [*_passages(findings)],
         "What to look at next": [Text(one_line(item)) for item in findings.next_steps],
     }
+
+
+def _passages(findings: ReportFindings) -> Iterator[Text]:
+    for item in findings.passages:
+        where = " > ".join(part for part in (item.title, item.heading) if part)
+        yield Text.assemble((one_line(where, 120), "bold"), f"  {one_line(item.why, 120)}")
+        yield Text(f"  {one_line(item.text, 300)}")
+        yield Text(f"  {one_line(item.location, 200)}", style="dim")
 
 
 def _with_contributions(item: Hypothesis) -> Iterator[Text]:

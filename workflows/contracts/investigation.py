@@ -117,6 +117,9 @@ class RecallResult(Contract):
     sentences: tuple[Annotated[str, Field(max_length=400)], ...] = ()
     """Verdicts of the past incidents, newest first; at most twenty."""
 
+    passages: int = 0
+    """Passages of documents that were found; they are in the ledger."""
+
 
 class CollectResult(EvolvedContract):
     earlier_names: ClassVar[Mapping[str, str]] = {"asked": "answered"}

@@ -107,16 +107,40 @@ class NamesProbe(_Question):
     max_rows: Annotated[int, Field(gt=0)] = 200_000
 
 
+class KnowledgeProbe(_Question):
+    """What the organisation has written down about an alert. Answer: rows of passages, the best first."""
+
+    tool: Literal["knowledge"] = "knowledge"
+    text: Annotated[str, Field(max_length=4_000)]
+    """What the alerts say, redacted."""
+
+    names: Annotated[tuple[str, ...], Field(max_length=100)] = ()
+    """Runbooks that the alerts name: their addresses, and the names of the alerts themselves."""
+
+    services: Annotated[tuple[str, ...], Field(max_length=100)] = ()
+    """Only documents about one of these, or about none in particular; empty: all."""
+
+    max_rows: Annotated[int, Field(gt=0)] = 5
+
+
 Probe = Annotated[
-    MetricProbe | LogProbe | TraceProbe | ChangeProbe | ClusterProbe | TopologyProbe | InventoryProbe | NamesProbe,
+    MetricProbe
+    | LogProbe
+    | TraceProbe
+    | ChangeProbe
+    | ClusterProbe
+    | TopologyProbe
+    | InventoryProbe
+    | NamesProbe
+    | KnowledgeProbe,
     Field(discriminator="tool"),
 ]
 PROBE: TypeAdapter[Probe] = TypeAdapter(Probe)
 
 Modality = Literal["metrics", "logs", "traces", "changes", "cluster", "topology"]
 MODALITIES: tuple[Modality, ...] = ("metrics", "logs", "traces", "changes", "cluster", "topology")
-Tool = Literal["metrics", "logs", "traces", "changes", "cluster", "topology", "inventory", "names"]
-"""What is queried: a modality, or how the sources' names hang together."""
+Tool = Literal["metrics", "logs", "traces", "changes", "cluster", "topology", "inventory", "names", "knowledge"]
+"""What is queried: a modality, how the sources' names hang together, or what the organisation has written down."""
 
 
 def entity_of(probe: Probe) -> EntityId | None:

@@ -96,6 +96,17 @@ class DataGap(Contract):
     """How many queries share this reason."""
 
 
+class RecalledPassage(Contract):
+    """A passage of a document that fits the alerts."""
+
+    title: str
+    heading: str = ""
+    location: str
+    text: str
+    why: str = ""
+    """How it was found."""
+
+
 class ReportFindings(EvolvedContract):
     """The canonical part: the same evidence gives the same bytes."""
 
@@ -127,6 +138,9 @@ class ReportFindings(EvolvedContract):
 
     recalled: tuple[str, ...] = ()
     """Sentences of past incidents that memory brought up."""
+
+    passages: tuple[RecalledPassage, ...] = ()
+    """What the organisation has written down about it, the best first."""
 
     next_steps: tuple[str, ...] = ()
     """What to look at next, the most useful first."""

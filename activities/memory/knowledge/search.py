@@ -1,0 +1,263 @@
+"""Finds passages: by words (BM25), by meaning (vectors), and by both, fused by reciprocal rank.
+
+Sources: BM25 as Lucene computes it (Kamphuis et al., ECIR 2020); reciprocal rank fusion (Cormack et al., SIGIR 2009).
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, Engine, text
+
+from activities.memory.knowledge import statements
+from activities.memory.knowledge.embedding import Embedder, Vectors
+from activities.memory.knowledge.languages import language_of
+from activities.memory.knowledge.library import Library, halfvec
+from activities.memory.knowledge.words import words
+from workflows.contracts.identifiers import Tenant
+from workflows.contracts.knowledge import DocumentKind, Passage
+
+K1, B = 1.5, 0.75
+"""BM25: how fast repeats of a word lose weight, and how much long chunks do (Lucene's and the literature's values)."""
+
+FUSED_DEPTH = 50
+"""Places of each ranking that are fused."""
+
+FUSION = 60
+"""The constant of reciprocal rank fusion, from its paper."""
+
+EXACT_POSTINGS = 60_000
+"""Up to so many occurrences of the words asked for, scores are exact; beyond, the rare words choose the candidates."""
+
+RARE_POSTINGS = 30_000
+"""Occurrences of the rare words by which candidates are chosen."""
+
+CANDIDATES = 1_000
+EXACT_VECTORS = 5_000
+"""Up to so many chunks distances are exact; beyond, the graph is searched."""
+
+MOST_WORDS = 64
+"""Words of a query that are looked for, the rarest first."""
+
+LONGEST_QUERY = 4_000
+MOST_OF_NAMED = 200
+"""Passages of documents that are known to be meant."""
+
+BY_NAME = "name"
+"""What found a passage whose document is known to be meant."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Query:
+    """What is looked for, and among what."""
+
+    text: str
+    at: datetime
+    """Documents must be valid then."""
+
+    services: tuple[str, ...] | None = None
+    """Only what is about one of these, or about none in particular; None: all."""
+
+    kinds: tuple[DocumentKind, ...] | None = None
+    names: tuple[str, ...] = ()
+    """Documents that are known to be meant, as `plain_name` says them: they come before all others."""
+
+    limit: int = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Pool:
+    """Among which chunks is searched."""
+
+    language_of: Mapping[int, str]
+    """By scope."""
+
+    chunks: int
+
+    @property
+    def scopes(self) -> list[int]:
+        return sorted(self.language_of)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hit:
+    """A chunk in one ranking."""
+
+    chunk_id: int
+    scope_id: int
+    score: float
+    """Higher is better: BM25, or the cosine of the angle between two vectors."""
+
+
+class Search:
+    """Finds passages in one tenant's library."""
+
+    def __init__(self, engine: Engine, tenant: Tenant, library: Library, embedders: Sequence[Embedder]) -> None:
+        self._engine = engine
+        self._tenant = tenant
+        self._library = library
+        self._embedders = tuple(embedders)
+
+    def find(self, query: Query, rankings: Iterable[str] | None = None) -> list[Passage]:
+        """The best passages, best first.
+
+        Args:
+            query: what is looked for.
+            rankings: `bm25` and names of embedding models; None: all there are.
+
+        Raises:
+            EmbedderError: a model is away that is asked for.
+        """
+        wanted = None if rankings is None else frozenset(rankings)
+        asked = query.text[:LONGEST_QUERY]
+        with self._engine.connect() as connection:
+            pool = self._pool(connection, query)
+            if not pool.scopes or not asked.strip():
+                return []
+            found: dict[str, list[Hit]] = {}
+            if wanted is None or "bm25" in wanted:
+                found["bm25"] = self.by_words(connection, asked, pool)
+            for embedder in self._embedders:
+                if wanted is None or embedder.model.name in wanted:
+                    found[embedder.model.name] = self._by_meaning(connection, embedder, asked, pool)
+            named = self._named(connection, query, pool)
+            fused = _with_named(_fused(found, pool), named)[: query.limit]
+            rows = connection.execute(
+                text(statements.PASSAGES), {"tenant": self._tenant, "chunk_ids": [item[0] for item in fused]}
+            )
+            by_id = {row.chunk_id: row for row in rows}
+        return [
+            Passage(
+                chunk_id=chunk_id,
+                document_id=row.document_id,
+                location=row.location,
+                title=row.title,
+                heading=tuple(row.heading),
+                text=row.text,
+                language=row.language,
+                score=score,
+                found_by=found_by,
+            )
+            for chunk_id, score, found_by in fused
+            if (row := by_id.get(chunk_id)) is not None
+        ]
+
+    def by_words(self, connection: Connection, asked: str, pool: _Pool, limit: int = FUSED_DEPTH) -> list[Hit]:
+        """The best chunks by BM25."""
+        terms = sorted(set(words(asked, language_of(asked))))
+        rows = connection.execute(text(statements.TERMS), {"tenant": self._tenant, "terms": terms}).all()[:MOST_WORDS]
+        if not rows:
+            return []
+        rare, common = _split([row.chunks for row in rows])
+        given = {
+            "tenant": self._tenant,
+            "scopes": pool.scopes,
+            "mean": rows[0].mean_words,
+            "k1": K1,
+            "b": B,
+            "limit": limit,
+            "term_ids": [row.term_id for row in rows[:rare]],
+            "weights": [row.weight for row in rows[:rare]],
+        }
+        if not common or pool.chunks <= EXACT_VECTORS:
+            given |= {"term_ids": [row.term_id for row in rows], "weights": [row.weight for row in rows]}
+            found = connection.execute(text(statements.BEST_BY_WORDS), given)
+        else:
+            given |= {
+                "candidates": CANDIDATES,
+                "common_ids": [row.term_id for row in rows[rare:]],
+                "common_weights": [row.weight for row in rows[rare:]],
+            }
+            found = connection.execute(text(statements.COMPLETED_BY_WORDS), given)
+        return [Hit(chunk_id=row.chunk_id, scope_id=row.scope_id, score=row.score) for row in found]
+
+    def _by_meaning(self, connection: Connection, embedder: Embedder, asked: str, pool: _Pool) -> list[Hit]:
+        model_id = self._library.model_id(connection, embedder.model)
+        if model_id is None:
+            return []
+        return self.nearest(connection, model_id, embedder.query(asked), pool)
+
+    def nearest(
+        self, connection: Connection, model_id: int, vector: Vectors, pool: _Pool, limit: int = FUSED_DEPTH
+    ) -> list[Hit]:
+        """The chunks whose vectors have the smallest angle to `vector`, (1, dimensions)."""
+        dimensions = vector.shape[1]
+        given = {
+            "tenant": self._tenant,
+            "model": model_id,
+            "vector": halfvec(vector[0]),
+            "scopes": pool.scopes,
+            "limit": limit,
+        }
+        if pool.chunks <= EXACT_VECTORS:
+            found = connection.execute(text(statements.NEAREST_EXACTLY), given)
+        else:
+            connection.execute(text(statements.SCAN_ON))
+            connection.execute(text(statements.SCAN_WIDTH))
+            found = connection.execute(text(statements.nearest(dimensions)), given)
+        return [Hit(chunk_id=row.chunk_id, scope_id=row.scope_id, score=1 - row.distance) for row in found]
+
+    def _named(self, connection: Connection, query: Query, pool: _Pool) -> list[int]:
+        if not query.names:
+            return []
+        given = {
+            "tenant": self._tenant,
+            "names": list(query.names),
+            "scopes": pool.scopes,
+            "limit": MOST_OF_NAMED,
+        }
+        return list(connection.scalars(text(statements.NAMED), given))
+
+    def _pool(self, connection: Connection, query: Query) -> _Pool:
+        rows = connection.execute(
+            text(statements.SCOPES),
+            {
+                "tenant": self._tenant,
+                "at": query.at,
+                "services": None if query.services is None else list(query.services),
+                "kinds": None if query.kinds is None else [kind.value for kind in query.kinds],
+            },
+        ).all()
+        return _Pool(language_of={row.scope_id: row.language for row in rows}, chunks=sum(row.chunks for row in rows))
+
+
+def _split(chunks_with: Sequence[int]) -> tuple[int, bool]:
+    """How many words, the rarest first, choose the candidates, and whether any are left."""
+    if sum(chunks_with) <= EXACT_POSTINGS:
+        return len(chunks_with), False
+    total = taken = 0
+    for count in chunks_with:
+        if taken and total + count > RARE_POSTINGS:
+            break
+        total, taken = total + count, taken + 1
+    return taken, taken < len(chunks_with)
+
+
+def _fused(found: Mapping[str, Sequence[Hit]], pool: _Pool) -> list[tuple[int, float, tuple[str, ...]]]:
+    """(chunk, score, rankings that found it), best first.
+
+    Languages are ranked each for itself: in one ranking, pages in the query's own would crowd out all others.
+    """
+    scores: dict[int, float] = defaultdict(float)
+    by: dict[int, list[str]] = defaultdict(list)
+    for ranking, hits in found.items():
+        places: dict[str, int] = defaultdict(int)
+        for hit in hits:
+            language = pool.language_of[hit.scope_id]
+            places[language] += 1
+            scores[hit.chunk_id] += 1 / (FUSION + places[language])
+            by[hit.chunk_id].append(f"{ranking}:{places[language]}")
+    ordered = sorted(scores, key=lambda chunk_id: (-scores[chunk_id], chunk_id))
+    return [(chunk_id, scores[chunk_id], tuple(by[chunk_id])) for chunk_id in ordered]
+
+
+def _with_named(
+    fused: Sequence[tuple[int, float, tuple[str, ...]]], named: Sequence[int]
+) -> list[tuple[int, float, tuple[str, ...]]]:
+    """Passages of documents that are meant, those that were found as well before the others; then all else."""
+    meant = frozenset(named)
+    found = [(item, score, (BY_NAME, *by)) for item, score, by in fused if item in meant]
+    known = {item for item, _, _ in found}
+    unfound = [(item, 0.0, (BY_NAME,)) for item in named if item not in known]
+    return [*found, *unfound, *(item for item in fused if item[0] not in meant)]

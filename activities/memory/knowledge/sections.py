@@ -1,0 +1,21 @@
+"""A document as it is read: its title, and its text under headings."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """The text between two headings."""
+
+    heading: tuple[str, ...]
+    """Headings above it, outermost first, the title apart."""
+
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadDocument:
+    """A document's title and its sections, in order."""
+
+    title: str
+    sections: tuple[Section, ...]

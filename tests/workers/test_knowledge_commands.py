@@ -1,0 +1,52 @@
+"""`inquest knowledge` as a person uses it."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from tests.conftest import own_data_dir
+from workers.knowledge_commands import GROUP
+
+
+@pytest.fixture
+def folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    with own_data_dir() as data_dir:
+        monkeypatch.setenv("INQUEST_DATA_DIR", str(data_dir / "data"))
+        runbooks = data_dir / "runbooks"
+        runbooks.mkdir()
+        (runbooks / "DiskFull.md").write_text("# DiskFull\n\n## Mitigation\n\nRemove old files from the volume.")
+        (runbooks / "Queue.html").write_text("<h1>Queue</h1><p>Add consumers when it grows.</p>")
+        (runbooks / "broken.pdf").write_bytes(b"nothing")
+        yield runbooks
+
+
+def command(*words: str | Path) -> Result:
+    return CliRunner().invoke(GROUP, [str(word) for word in words])
+
+
+def test_from_a_folder_to_a_passage_and_away(folder: Path) -> None:
+    added = command("add", folder, "--service", "storage")
+    assert added.exit_code == 1, "one of them could not be read"
+    assert "2 added, 1 could not be read" in added.stdout
+    assert "2 chunks wait for their second vector" in added.stdout
+    (folder / "broken.pdf").unlink()
+    assert "2 unchanged" in command("refresh").stdout
+    assert "2 chunks embedded" in command("embed").stdout
+    listed = [json.loads(line) for line in command("list", "--json").stdout.splitlines()]
+    assert [(item["title"], item["services"]) for item in listed] == [("DiskFull", ["storage"]), ("Queue", ["storage"])]
+    [found] = command("search", "DiskFull", "--limit", "1", "--json").stdout.splitlines()
+    assert json.loads(found)["found_by"][0] == "name"
+    assert "Queue" in command("search", "consumers are too few", "--service", "storage").stdout
+    assert "nothing was found" in command("search", "consumers", "--service", "other", "--kind", "design").stdout
+    assert "Remove old files" in command("show", folder / "DiskFull.md").stdout
+    (folder / "Queue.html").unlink()
+    assert "1 unchanged, 1 forgotten" in command("refresh").stdout
+    assert "1 forgotten" in command("forget", folder).stdout
+    assert command("list", "--json").stdout == ""
+    assert command("forget", folder).exit_code == 2
+    assert command("show", "nowhere").exit_code == 2
+    assert command("add", folder, "--kind", "novel").exit_code == 2
+    assert "holds no document" in command("add", folder / "nowhere").stderr
