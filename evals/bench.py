@@ -34,6 +34,7 @@ from activities.memory.uuid7 import uuid7
 from activities.telemetry.recorded import open_bundle
 from evals.bench_cluster import bench_cluster
 from evals.bench_history import bench_history
+from evals.bench_knowledge import bench_knowledge
 from evals.bundles import Recording, write_bundle
 from evals.offline import diagnose, evidence_of
 from infra.settings import Settings
@@ -385,6 +386,7 @@ if __name__ == "__main__":
         "large": bench_large,
         "cluster": bench_cluster,
         "history": bench_history,
+        "knowledge": bench_knowledge,
     }
     for chosen in sys.argv[1:] or benches:
         benches[chosen]()

@@ -58,8 +58,7 @@ def ingest(
             done.problems.append(error)
     progressed(len(files), len(files))
     there = {str(path) for path in files}
-    gone = [item.location for item in library.documents(str(root)) if item.location not in there]
-    for location in gone:
+    for location in library.locations(str(root)) - there:
         done.forgotten += library.forget(location)
     return done
 
@@ -84,6 +83,9 @@ def _files(root: Path) -> Iterator[Path]:
 
 def _read(root: Path, path: Path, subject: Subject) -> NewDocument:
     location = str(path)
+    if not location.isprintable():
+        shown = location.encode("ascii", errors="backslashreplace").decode()
+        raise DocumentError(shown, "has a name with characters that cannot be stored", "Rename it.")
     try:
         if path.stat().st_size > LARGEST:
             raise DocumentError(location, f"is larger than {LARGEST:,} bytes", "Split it.")

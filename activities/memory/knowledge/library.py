@@ -155,6 +155,12 @@ class Library:
         with self._engine.connect() as connection:
             return [Document.model_validate(body) for body in connection.scalars(query)]
 
+    def locations(self, source: str) -> frozenset[str]:
+        """Where every document of a source lies."""
+        query = select(DOCUMENT.c.location).where(DOCUMENT.c.tenant == self._tenant, DOCUMENT.c.source == source)
+        with self._engine.connect() as connection:
+            return frozenset(connection.scalars(query))
+
     def sources(self) -> list[str]:
         """Everything that documents were added from."""
         query = (

@@ -31,7 +31,11 @@ LONGEST_TITLE = 300
 _BLANK_LINES = re.compile(r"\n{3,}")
 _SPACES = re.compile(r"[ \t]+")
 _FRONT_MATTER = re.compile(r"\A---\r?\n(.*?)\r?\n---\r?\n", re.DOTALL)
+_HEADING = re.compile("h[1-6]")
 _UNREAD = ("script", "style", "template", "noscript", "nav", "iframe", "object", "svg", "head")
+_BLOCKS_ONLY = MarkdownIt("commonmark").disable("inline")
+"""What stands in a paragraph is kept as it is written; parsing it is where hostile Markdown takes long."""
+
 _BLOCKS = ("p", "li", "pre", "td", "th", "dt", "dd", "blockquote", "div", "tr", "table", "ul", "ol", "br")
 
 
@@ -81,7 +85,7 @@ def _markdown(_location: str, content: bytes) -> tuple[str, list[Section]]:
         title, text = _front_title(front.group(1)), text[front.end() :]
     lines = text.splitlines()
     headings: list[tuple[int, int, int, str]] = []
-    tokens = MarkdownIt("commonmark").parse(text)
+    tokens = _BLOCKS_ONLY.parse(text)
     for token, inline in pairwise(tokens):
         if token.type == "heading_open" and token.map is not None and token.level == 0:
             headings.append((token.map[0], token.map[1], int(token.tag[1]), inline.content))
@@ -135,14 +139,28 @@ def _pieces(soup: BeautifulSoup) -> Iterator[tuple[int, str]]:
     inside: set[int] = set()
     for element in soup.descendants:
         if isinstance(element, Tag):
-            if re.fullmatch("h[1-6]", element.name):
-                inside |= {id(child) for child in element.descendants}
-                yield int(element.name[1]), element.get_text(" ", strip=True)
+            if _HEADING.fullmatch(element.name):
+                said = list(_said_in(element))
+                inside |= {id(item) for item in said}
+                yield int(element.name[1]), " ".join("".join(said).split())
             elif element.name in _BLOCKS:
                 yield 0, "\n"
         elif _is_text(element) and id(element) not in inside:
             pre = element.find_parent("pre") is not None
             yield 0, str(element) if pre else re.sub(r"\s+", " ", str(element))
+
+
+def _said_in(heading: Tag) -> Iterator[NavigableString]:
+    """The texts of a heading; of one that is never closed, those before the next heading or block."""
+    length = 0
+    for element in heading.descendants:
+        if isinstance(element, Tag) and (_HEADING.fullmatch(element.name) or element.name in _BLOCKS):
+            return
+        if isinstance(element, NavigableString) and _is_text(element):
+            yield element
+            length += len(element)
+            if length > LONGEST_TITLE:
+                return
 
 
 def _is_text(element: object) -> bool:

@@ -27,11 +27,11 @@ FUSED_DEPTH = 50
 FUSION = 60
 """The constant of reciprocal rank fusion, from its paper."""
 
-EXACT_POSTINGS = 60_000
-"""Up to so many occurrences of the words asked for, scores are exact; beyond, the rare words choose the candidates."""
+EXACT_POSTINGS = 30_000
+"""Up to so many chunks with a word asked for, scores are exact; beyond, the rare words choose the candidates."""
 
-RARE_POSTINGS = 30_000
-"""Occurrences of the rare words by which candidates are chosen."""
+RARE_POSTINGS = 15_000
+"""Chunks with a rare word by which candidates are chosen."""
 
 CANDIDATES = 1_000
 EXACT_VECTORS = 5_000
@@ -149,7 +149,8 @@ class Search:
         rows = connection.execute(text(statements.TERMS), {"tenant": self._tenant, "terms": terms}).all()[:MOST_WORDS]
         if not rows:
             return []
-        rare, common = _split([row.chunks for row in rows])
+        share = pool.chunks / rows[0].all_chunks
+        rare = _rare([row.chunks * share for row in rows])
         given = {
             "tenant": self._tenant,
             "scopes": pool.scopes,
@@ -160,8 +161,7 @@ class Search:
             "term_ids": [row.term_id for row in rows[:rare]],
             "weights": [row.weight for row in rows[:rare]],
         }
-        if not common or pool.chunks <= EXACT_VECTORS:
-            given |= {"term_ids": [row.term_id for row in rows], "weights": [row.weight for row in rows]}
+        if rare == len(rows):
             found = connection.execute(text(statements.BEST_BY_WORDS), given)
         else:
             given |= {
@@ -222,16 +222,20 @@ class Search:
         return _Pool(language_of={row.scope_id: row.language for row in rows}, chunks=sum(row.chunks for row in rows))
 
 
-def _split(chunks_with: Sequence[int]) -> tuple[int, bool]:
-    """How many words, the rarest first, choose the candidates, and whether any are left."""
+def _rare(chunks_with: Sequence[float]) -> int:
+    """How many words, the rarest first, choose the candidates; all of them where that is not too many chunks.
+
+    Args:
+        chunks_with: chunks of the pool that have each word, as is to be expected from those of the library.
+    """
     if sum(chunks_with) <= EXACT_POSTINGS:
-        return len(chunks_with), False
-    total = taken = 0
+        return len(chunks_with)
+    total, taken = 0.0, 0
     for count in chunks_with:
         if taken and total + count > RARE_POSTINGS:
             break
         total, taken = total + count, taken + 1
-    return taken, taken < len(chunks_with)
+    return taken
 
 
 def _fused(found: Mapping[str, Sequence[Hit]], pool: _Pool) -> list[tuple[int, float, tuple[str, ...]]]:

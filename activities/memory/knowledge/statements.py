@@ -99,7 +99,7 @@ WHERE tenant = :tenant AND chunks > 0
 TERMS = """
 SELECT term.term_id, term.chunks,
     ln(1 + (known.chunks - term.chunks + 0.5) / (term.chunks + 0.5))::float8 AS weight,
-    (known.words::float8 / known.chunks) AS mean_words
+    (known.words::float8 / known.chunks) AS mean_words, known.chunks AS all_chunks
 FROM knowledge.term AS term JOIN knowledge.statistics AS known ON known.tenant = :tenant AND known.chunks > 0
 WHERE term.tenant = :tenant AND term.term = ANY(CAST(:terms AS text[])) AND term.chunks > 0
 ORDER BY term.chunks, term.term

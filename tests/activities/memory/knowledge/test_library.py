@@ -161,7 +161,6 @@ def test_words_are_scored_as_bm25s_scores_them(
     if not exact:  # as of a library with millions of words
         monkeypatch.setattr(searching, "EXACT_POSTINGS", 20)
         monkeypatch.setattr(searching, "RARE_POSTINGS", 60)
-        monkeypatch.setattr(searching, "EXACT_VECTORS", 10)
     oracle = bm25s.BM25(method="lucene", k1=K1, b=B)
     stored = [shelf.library.text_of(f"{number:03}.md") for number in range(len(texts))]
     oracle.index([words(f"{item[0].title}\n{item[1]}") for item in stored if item is not None], show_progress=False)
@@ -288,11 +287,12 @@ def test_a_folder_is_taken_in_again_and_again(shelf: Shelf, tmp_path: Path) -> N
     (folder / "image.png").write_bytes(b"")
     os.symlink(folder, folder / "deep" / "loop")
     os.symlink("/etc/hostname", folder / "outside.txt")
+    Path(os.fsdecode(os.fsencode(folder) + b"/\xff.md")).write_text("a name that is no text")
     seen: list[tuple[int, int]] = []
     done = ingest(shelf.library, folder, Subject(), at=NOON, progressed=lambda *given: seen.append(given))
     assert done.counts == {"added": 2}
-    assert [error.problem[:8] for error in done.problems] == ["is no re"]
-    assert seen[-1] == (3, 3)
+    assert [error.problem[:8] for error in done.problems] == ["is no re", "has a na"]
+    assert seen[-1] == (4, 4)
     (folder / "a.md").write_text("# A\n\nlock")
     (folder / "deep" / "b.html").unlink()
     done = ingest(shelf.library, folder, Subject(), at=NOON)

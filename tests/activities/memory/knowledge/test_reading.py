@@ -132,6 +132,26 @@ def test_any_bytes_are_read_or_refused(content: bytes, suffix: str) -> None:
         assert "\x00" not in item.text
 
 
+@pytest.mark.parametrize(
+    ("suffix", "content"),
+    [
+        (".md", b"[" * 200_000),
+        (".md", b"*a " * 100_000),
+        (".md", b">" * 50_000),
+        (".md", b"- " * 20_000),
+        (".md", b"# x\n" * 20_000),
+        (".html", b"<div>" * 20_000),
+        (".html", b"<h1>x" * 5_000),
+        (".txt", b"a" * 1_000_000),
+    ],
+)
+@pytest.mark.timeout(60)
+def test_hostile_documents_take_no_longer_than_others(suffix: str, content: bytes) -> None:
+    document = read_document(f"x{suffix}", content)
+    assert all(len(item.text) <= LONGEST for item in chunks(document.sections))
+    assert all(len(item.heading) <= 6 for item in document.sections)
+
+
 @given(st.text(max_size=6_000))
 def test_chunks_lose_no_word(text: str) -> None:
     pieces = chunks([Section(heading=("h",), text=text)])
