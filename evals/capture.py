@@ -4,7 +4,7 @@ What is kept are the answers it got, so that it works whatever the backend was: 
 now. A replay by the same engine runs the same queries and ends in the same findings.
 """
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -13,16 +13,20 @@ import typer
 import zstandard
 from rich.text import Text
 
+from activities.memory.feedback import SAID
 from activities.memory.incidents import Incidents
 from activities.memory.ledger import ArtifactLostError, Ledger
 from activities.telemetry.recorded import ANSWERS
-from evals.bundles import write_captured
-from evals.suites import BUNDLES
+from evals.bundles import Root, Truth, write_captured, write_truth
+from evals.suites import BUNDLES, TRUTHS
 from workers.installation import Installation, open_installation
 from workers.invocation import ERR, OUT, find_investigation, handle_known_errors, read_settings
 from workflows.contracts.bundle import BundleManifest, PastIncident, VisibleWindow
-from workflows.contracts.identifiers import InvestigationId
+from workflows.contracts.feedback import Feedback, Judgement
+from workflows.contracts.hypothesis import FaultKind
+from workflows.contracts.identifiers import EntityId, InvestigationId
 from workflows.contracts.investigation import InvestigationRequest, RecallResult
+from workflows.contracts.report import Verdict
 from workflows.steps import RECALL
 
 LEVEL = 10
@@ -82,7 +86,26 @@ def capture_investigation(
         sources=request.sources,
         mappings=installation.mappings_for(request),
     )
-    return out / BUNDLES / bundle_id, _notes(report.findings.hints, report.run.stopped_by, manifest)
+    said = installation.store.feedback(installation.tenant).latest([investigation_id], until=datetime.now(UTC))
+    notes = _notes(report.findings.hints, report.run.stopped_by, manifest)
+    if investigation_id in said:
+        notes.append(_labelled(said[investigation_id], report.findings.verdict, bundle_id, out))
+    return out / BUNDLES / bundle_id, notes
+
+
+def _labelled(said: Feedback, verdict: Verdict, bundle_id: str, out: Path) -> str:
+    """Write the truth that a person's feedback tells; returns what was done."""
+    entity = said.cause or (verdict.entity if said.judgement is not Judgement.WRONG else None)
+    if entity is None:
+        return f"a person called it {said.judgement.value} and named no cause: label it with inquest eval label"
+    agreed = said.judgement is Judgement.RIGHT and entity == verdict.entity
+    kind = said.fault_kind if said.fault_kind is not FaultKind.UNKNOWN or not agreed else verdict.fault_kind
+    change = said.change_id or (verdict.change_id if agreed else None)
+    root = Root(entity=EntityId(entity), fault_kind=kind, change_id=change)
+    system = out.resolve().name
+    truth = Truth.of([root], bundle_id=bundle_id, system=system, case=bundle_id, note=said.said)
+    write_truth(truth, out / TRUTHS)
+    return f"labelled by a person's feedback: {entity}, {kind.value}"
 
 
 def _answers(ledger: Ledger) -> pl.DataFrame:
@@ -104,8 +127,13 @@ def _remembered(incidents: Incidents, ledger: Ledger, request: InvestigationRequ
     """The past incidents that were recalled then, in that order."""
     recalled = ledger.step(f"{RECALL.name}:0", RecallResult) or RecallResult()
     known = incidents.past(scope=request.memory_scope, as_of=request.as_of, apart_from=request.investigation_id)
-    by_sentence = {item.sentence: item for item in reversed(known)}
-    return [by_sentence[sentence] for sentence in recalled.sentences if sentence in by_sentence]
+    found = []
+    for sentence in recalled.sentences:
+        verdict = sentence.partition(SAID)[0]
+        item = next((item for item in known if item.sentence.startswith(verdict)), None)
+        if item is not None:  # with what a person had said of it by then
+            found.append(item.model_copy(update={"sentence": sentence}))
+    return found
 
 
 def _notes(hints: tuple[str, ...], stopped_by: str | None, manifest: BundleManifest) -> list[str]:

@@ -298,6 +298,7 @@ class Incidents:
         with self._engine.connect() as connection:
             return [
                 PastIncident(
+                    investigation_id=row.investigation_id,
                     known_from=row.known_from,
                     title=row.title,
                     entity=row.entity,
@@ -315,7 +316,7 @@ class Incidents:
                 "tenant": self._tenant,
                 "investigation_id": str(UUID(int=uuid5(NAMESPACE_OID, scope).int & ~0xFFFF | number)),
                 "scope": scope,
-                **item.model_dump(),
+                **item.model_dump(exclude={"investigation_id"}),
             }
             for number, item in enumerate(past)
         ]

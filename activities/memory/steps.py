@@ -8,6 +8,7 @@ from temporalio import activity
 
 from activities.analysis.verification import verified
 from activities.evidence_loading import least_context, load_context
+from activities.memory.feedback import with_feedback
 from activities.memory.incidents import PUBLISHED
 from activities.memory.knowledge.recall import answer_of, knowledge_probe
 from activities.memory.ledger import Ledger, observation_statuses
@@ -16,6 +17,7 @@ from activities.memory.store import Store
 from activities.reporting import without_conclusion
 from activities.step import Outcome, run_step
 from activities.telemetry.observe import commit
+from workflows.contracts.bundle import PastIncident
 from workflows.contracts.canonical import canonical_json, digest_of
 from workflows.contracts.identifiers import workflow_id_of
 from workflows.contracts.investigation import PublishResult, Purpose, RecallResult, RememberResult, StepInput
@@ -58,11 +60,19 @@ class MemoryActivities:
         return Outcome(
             RecallResult(
                 incidents=len(past),
-                sentences=tuple(item.sentence[:SENTENCE_LIMIT] for item in past),
+                sentences=self._sentences(past, given),
                 passages=passages,
             ),
             LedgerBatch().probes([] if probe is None else [probe], first=AFTER_THE_PLAN),
         )
+
+    def _sentences(self, past: Sequence[PastIncident], given: StepInput) -> tuple[str, ...]:
+        """Verdicts of past incidents, each with what a person said of it by then."""
+        request = given.request
+        known = [item.investigation_id for item in past if item.investigation_id is not None]
+        said = self._store.feedback(request.tenant).latest(known, until=request.as_of) if known else {}
+        of = {item: said[item.investigation_id] for item in past if item.investigation_id in said}
+        return tuple(with_feedback(item.sentence, of.get(item), longest=SENTENCE_LIMIT) for item in past)
 
     def _passages(self, ledger: Ledger, given: StepInput) -> tuple[Probe | None, int]:
         """What is written down about the alerts, as an observation; nothing where nothing is written down.

@@ -7,6 +7,7 @@ from functools import cache
 from sqlalchemy import Engine
 
 from activities.memory.announced import AnnouncedChanges
+from activities.memory.feedback import FeedbackRecord
 from activities.memory.inbox import Inbox
 from activities.memory.incidents import Incidents
 from activities.memory.knowledge.embedding import Embedder
@@ -84,6 +85,10 @@ class Store:
     def announced_changes(self, tenant: Tenant) -> AnnouncedChanges:
         """The changes that pipelines announced to one tenant."""
         return AnnouncedChanges(of_tenant(self.engine, tenant), tenant, self.redactor(tenant))
+
+    def feedback(self, tenant: Tenant) -> FeedbackRecord:
+        """What one tenant's people said of verdicts."""
+        return FeedbackRecord(of_tenant(self.engine, tenant), tenant, self.redactor(tenant))
 
     def recordings(self, tenant: Tenant) -> Recordings:
         """The recordings that one tenant's investigations were opened for."""

@@ -81,6 +81,12 @@ PAST = _table(
         sentence=Text,
     ),
 )
+FEEDBACK = _table(
+    "feedback",
+    "incidents",
+    _key("feedback_id", _UUID),
+    *_columns(investigation_id=_UUID, judgement=Text, body=JSONB, redaction_version=Text, given_at=_WHEN),
+)
 INVESTIGATION = _table(
     "investigation",
     "ledger",

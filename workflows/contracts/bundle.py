@@ -6,7 +6,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from workflows.contracts.contract import Contract, Instant
 from workflows.contracts.environment import MOST_SOURCES, EntityMapping, EnvironmentName, SourceRef
-from workflows.contracts.identifiers import Digest, EntityName
+from workflows.contracts.identifiers import Digest, EntityName, InvestigationId
 
 BundleId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
 FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
@@ -25,6 +25,9 @@ class RecordedFile(Contract):
 
 class PastIncident(Contract):
     """A closed investigation, as later ones recall it."""
+
+    investigation_id: InvestigationId | None = None
+    """None in captures of versions before 0.6."""
 
     known_from: Instant
     title: str
