@@ -57,7 +57,7 @@ def add(
         valid_from=_zoned(valid_from),
         valid_until=_zoned(valid_until),
     )
-    with _library() as (_, library):
+    with _library(writing=True) as (_, library):
         _told(library, _ingested(library, source, subject))
 
 
@@ -65,7 +65,7 @@ def add(
 @handle_known_errors
 def refresh() -> None:
     """Read every source again: what changed is taken in, what is gone is forgotten."""
-    with _library() as (_, library):
+    with _library(writing=True) as (_, library):
         for source in library.sources():
             known = library.documents(source)
             if not Path(source).exists():
@@ -171,9 +171,10 @@ def embed() -> None:
 
 
 @contextmanager
-def _library() -> Iterator[tuple[Installation, Library]]:
+def _library(*, writing: bool = False) -> Iterator[tuple[Installation, Library]]:
+    """The library; the models are loaded only where something is embedded."""
     with open_installation(read_settings()) as installation:
-        yield installation, installation.store.library(installation.tenant, embedded())
+        yield installation, installation.store.library(installation.tenant, embedded() if writing else ())
 
 
 @contextmanager
