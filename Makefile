@@ -10,12 +10,12 @@ JOBS ?= 3
 
 $(VENV)/.run: requirements.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --no-deps --no-compile --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --no-deps --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 
 $(VENV)/.dev: requirements-dev.lock $(VENV)/.run
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --no-deps --no-compile --require-hashes -r requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --no-deps --require-hashes -r requirements-dev.lock
 	touch $@
 
 investigate: $(VENV)/.run ## investigate the shipped default incident (BUNDLE=folder for another)
@@ -40,7 +40,7 @@ lab: $(VENV)/.dev ## record the shipped incidents anew
 	$(BIN)/python -m evals.lab evals/recordings
 
 baselines: $(VENV)/.dev ## install other people's methods, for `inquest eval run --baselines`
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --no-deps --no-compile --require-hashes -r requirements-baselines.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --no-deps --require-hashes -r requirements-baselines.lock
 
 lock: ## resolve the declared ranges anew (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header pyproject.toml .ci/build.in -o requirements.lock

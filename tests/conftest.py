@@ -29,6 +29,7 @@ def _environment() -> Iterator[None]:
     for name in kept:
         del os.environ[name]
     os.environ["XDG_CONFIG_HOME"] = "/nonexistent"
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # a third of each start of a command is compiling our own files
     with tempfile.TemporaryDirectory(prefix="inquest-cache-") as folder:
         os.environ["XDG_CACHE_HOME"] = folder
         yield

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import func, select
+from typer.testing import CliRunner
 
 from activities.analysis.parameters import DEFAULT
 from activities.memory.tables import EVALUATION, INVESTIGATION, OUTCOME
@@ -159,17 +160,10 @@ def test_what_cannot_work_is_told_before_anything_runs(tmp_path: Path) -> None:
         (["label", "../bundles/x", "--folder", str(suite), "--healthy"], "there is no bundle"),
         (["label", name, "--folder", str(suite)], "say either"),
     ):
-        done = subprocess.run(
-            [*command(suite, tmp_path, tmp_path)[:3], "eval", *arguments],
-            cwd=PROJECT,
-            env={**os.environ, "INQUEST_DATA_DIR": str(tmp_path / "data"), "COLUMNS": "400"},
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-        assert done.returncode == 1, arguments
-        assert message in done.stderr, done.stderr
-        assert "Traceback" not in done.stderr
+        done = CliRunner().invoke(eval_commands.eval_group, arguments, env={"INQUEST_DATA_DIR": str(tmp_path / "data")})
+        assert done.exit_code == 1, arguments
+        assert isinstance(done.exception, SystemExit)
+        assert message in " ".join(done.stderr.split()), done.stderr
     assert not (tmp_path / "data").exists()
 
 

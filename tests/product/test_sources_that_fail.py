@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner, Result
 
 from infra.settings import Settings
 from tests.conftest import own_data_dir
 from tests.faulty_server import Call, Reply, faulty_server, json_reply
 from tests.running import an_alert, finish
+from workers.environment_commands import GROUP
 from workers.installation import Installation, open_installation
 from workflows.contracts.identifiers import EntityId
 from workflows.contracts.observation import ObservationStatus
@@ -153,12 +155,15 @@ def test_the_commands_of_a_running_system(tmp_path: Path) -> None:
             command = [str(Path(sys.executable).with_name("inquest")), *words]
             return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100)
 
+        def look(*words: str) -> Result:
+            return CliRunner().invoke(GROUP, words, env=environment)
+
         done = run("environment", "check", "prod")
         assert (done.returncode, done.stdout.split()[:2]) == (0, ["ok", "prom"]), done.stderr
-        assert "service:checkout" in run("environment", "entities", "prod").stdout
-        assert "metrics" in run("environment", "coverage", "prod").stdout
-        assert "# prometheus: GET" in run("environment", "permissions", "prod").stdout
-        assert "there are prod" in run("environment", "check", "nowhere").stderr
+        assert "service:checkout" in look("entities", "prod").stdout
+        assert "metrics" in look("coverage", "prod").stdout
+        assert "# prometheus: GET" in look("permissions", "prod").stdout
+        assert "there are prod" in " ".join(look("check", "nowhere").stderr.split())
         for wrong in (
             ("--environment", "prod"),
             ("--service", "x"),
@@ -174,7 +179,7 @@ def test_the_commands_of_a_running_system(tmp_path: Path) -> None:
         assert f"prom: {report.run.sources[0].queries} queries" in " ".join(shown.split())
     with own_data_dir() as folder:
         environment |= {"INQUEST_DATA_DIR": str(folder)}
-        assert run("environment", "check", "prod").returncode == 1, "the server is gone"
+        assert CliRunner().invoke(GROUP, ["check", "prod"], env=environment).exit_code == 1, "the server is gone"
 
 
 async def test_a_slow_source_is_waited_for() -> None:

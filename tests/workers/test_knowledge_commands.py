@@ -7,20 +7,23 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from infra.settings import Settings
 from tests.conftest import own_data_dir
+from workers.installation import open_installation
 from workers.knowledge_commands import GROUP
 
 
 @pytest.fixture
-def folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
     with own_data_dir() as data_dir:
-        monkeypatch.setenv("INQUEST_DATA_DIR", str(data_dir / "data"))
-        runbooks = data_dir / "runbooks"
+        monkeypatch.setenv("INQUEST_DATA_DIR", str(data_dir))
+        runbooks = tmp_path / "runbooks"
         runbooks.mkdir()
         (runbooks / "DiskFull.md").write_text("# DiskFull\n\n## Mitigation\n\nRemove old files from the volume.")
         (runbooks / "Queue.html").write_text("<h1>Queue</h1><p>Add consumers when it grows.</p>")
         (runbooks / "broken.pdf").write_bytes(b"nothing")
-        yield runbooks
+        with open_installation(Settings()):  # one pair of servers for all commands
+            yield runbooks
 
 
 def command(*words: str | Path) -> Result:
