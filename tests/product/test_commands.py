@@ -19,7 +19,7 @@ from activities.telemetry.recorded import open_bundle
 from infra.database import DATABASE
 from infra.settings import Settings
 from tests.conftest import PROJECT, RECORDINGS, own_data_dir, recorded
-from workers.installation import Installation
+from workers.installation import Installation, open_installation
 from workers.processes import WorkerProcessError, worker_processes
 from workflows.contracts.report import Report
 
@@ -29,8 +29,8 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture(scope="module")
 def run() -> Iterator[Run]:
-    """Runs `inquest` with a data folder of this module's own."""
-    with own_data_dir() as folder:
+    """Runs `inquest` with a data folder of this module's own, whose servers are up for all of its commands."""
+    with own_data_dir() as folder, open_installation(Settings(data_dir=folder)):
 
         def command(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
             return subprocess.run(
