@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from activities.memory.knowledge.embedding import embedded
+from activities.memory.knowledge.exceptions import DocumentError
 from activities.memory.knowledge.ingestion import Ingested, ingest
 from activities.memory.knowledge.library import Library, Subject, plain_name
 from activities.memory.knowledge.search import Query
@@ -58,20 +59,28 @@ def add(
         valid_until=_zoned(valid_until),
     )
     with _library(writing=True) as (_, library):
-        _told(library, _ingested(library, source, subject))
+        if not _told(library, _ingested(library, source, subject)):
+            raise typer.Exit(1)
 
 
 @GROUP.command()
 @handle_known_errors
 def refresh() -> None:
     """Read every source again: what changed is taken in, what is gone is forgotten."""
+    whole = True
     with _library(writing=True) as (_, library):
         for source in library.sources():
             known = library.documents(source)
             if not Path(source).exists():
                 ERR.print(Text(f"{one_line(source)} is not there; its documents stay, see forget", style="yellow"))
                 continue
-            _told(library, _ingested(library, Path(source), _subject_of(known[0])))
+            try:
+                whole &= _told(library, _ingested(library, Path(source), _subject_of(known[0])))
+            except DocumentError as error:  # nothing is left of it, which may be a disk that is not mounted
+                whole = False
+                ERR.print(Text(f"{one_line(str(error), 500)} Its documents stay, see forget", style="yellow"))
+    if not whole:
+        raise typer.Exit(1)
 
 
 @GROUP.command(name="list")
@@ -194,7 +203,8 @@ def _ingested(library: Library, source: Path, subject: Subject) -> Ingested:
         return ingest(library, source, subject, at=datetime.now(UTC), progressed=progressed)
 
 
-def _told(library: Library, done: Ingested) -> None:
+def _told(library: Library, done: Ingested) -> bool:
+    """Say what became of a source's documents; returns whether all could be read."""
     for error in done.problems[:PROBLEMS_SHOWN]:
         ERR.print(Text(one_line(str(error), 500), style="yellow"))
     if len(done.problems) > PROBLEMS_SHOWN:
@@ -207,8 +217,7 @@ def _told(library: Library, done: Ingested) -> None:
     waiting = max((library.without_vectors(item.model) for item in embedded() if not item.immediate), default=0)
     if waiting:
         OUT.print(Text(f"{waiting} chunks wait for their second vector: inquest knowledge embed", style="dim"))
-    if done.problems:
-        raise typer.Exit(1)
+    return not done.problems
 
 
 def _subject_of(document: Document) -> Subject:

@@ -35,6 +35,17 @@ def test_from_a_folder_to_a_passage_and_away(folder: Path) -> None:
     assert added.exit_code == 1, "one of them could not be read"
     assert "2 added, 1 could not be read" in added.stdout
     assert "2 chunks wait for their second vector" in added.stdout
+    other = folder.parent / "z-other"
+    other.mkdir()
+    (other / "Cache.md").write_text("# Cache\n\nWarm it.")
+    assert command("add", other).exit_code == 0
+    refreshed = command("refresh")
+    assert refreshed.exit_code == 1
+    assert "2 unchanged, 1 could not be read" in refreshed.stdout
+    assert refreshed.stdout.count("unchanged") == 2, "a source with a broken file keeps no other from its turn"
+    (other / "Cache.md").unlink()
+    assert "Its documents stay" in " ".join(command("refresh").stderr.split())
+    assert "1 forgotten" in command("forget", other).stdout
     (folder / "broken.pdf").unlink()
     assert "2 unchanged" in command("refresh").stdout
     assert "2 chunks embedded" in command("embed").stdout

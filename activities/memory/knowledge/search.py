@@ -241,7 +241,8 @@ def _rare(chunks_with: Sequence[float]) -> int:
 def _fused(found: Mapping[str, Sequence[Hit]], pool: _Pool) -> list[tuple[int, float, tuple[str, ...]]]:
     """(chunk, score, rankings that found it), best first.
 
-    Languages are ranked each for itself: in one ranking, pages in the query's own would crowd out all others.
+    Within the first places of each ranking, languages are ranked each for itself: pages in the query's own would stand
+    before all others. What is beyond those places in a mixed library is not seen.
     """
     scores: dict[int, float] = defaultdict(float)
     by: dict[int, list[str]] = defaultdict(list)
