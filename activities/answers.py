@@ -87,6 +87,31 @@ COLUMNS: dict[Tool, pl.Schema] = {
             "why": pl.String(),
         }
     ),
+    "facts": pl.Schema(
+        {
+            "fact_id": pl.String(),
+            "ts": TIMESTAMP,
+            "subject": pl.String(),
+            "statement": pl.String(),
+            "effect": pl.String(),
+            "owner": pl.String(),
+            "body": pl.String(),
+        }
+    ),
+    "past_incidents": pl.Schema(
+        {
+            "investigation_id": pl.String(),
+            "ts": TIMESTAMP,
+            "title": pl.String(),
+            "entity": pl.String(),
+            "fault_kind": pl.String(),
+            "sentence": pl.String(),
+            "judgement": pl.String(),
+            "cause": pl.String(),
+            "alerting": pl.List(pl.String()),
+            "signs": pl.List(pl.Struct({"entity": pl.String(), "mechanism": pl.String(), "strength": pl.Float64()})),
+        }
+    ),
 }
 """Timestamps of `logs` and `traces` are the starts of their buckets; durations are microseconds summed per row.
 
@@ -101,6 +126,9 @@ did not account for.
 `inventory`: `labels` and `other` are sets of labels as canonical JSON; with an empty `relation` a row says that the
 source knows something by these labels, otherwise that it stands in that relation to the other one.
 `names`: `entity` is empty where the labels stand for nothing that is known, or for several; `rule` says why.
+`facts`: `ts` is when somebody accepted it; `body` is the whole fact as JSON.
+`past_incidents`: `ts` is from when on it was known; `entity` is the verdict's, `cause` what a person confirmed or
+named, both empty where there is none; `signs` are in the order in which they began.
 """
 
 EARLIER_COLUMNS = {"own_errors": "originating_errors", "exclusive_us": "self_us"}

@@ -7,6 +7,7 @@ import polars as pl
 
 from activities.analysis.context import IncidentContext
 from activities.analysis.evidence import TELEMETRY, AnsweredProbe, Evidence
+from activities.analysis.facts import FactStanding, facts_in
 from activities.analysis.graph import Graph
 from activities.answers import COLUMNS, compacted, decode
 from activities.memory.ledger import ArtifactLostError, Ledger
@@ -15,7 +16,7 @@ from workflows.contracts.alert import Alert
 from workflows.contracts.identifiers import EntityId, ProbeKey
 from workflows.contracts.investigation import FindingsResult, RecallResult, StepInput
 from workflows.contracts.observation import Observation
-from workflows.contracts.probe import Probe, Window, entity_of
+from workflows.contracts.probe import MEMORY_TOOLS, Probe, Window, entity_of
 from workflows.contracts.report import DataGap, RecalledPassage
 from workflows.steps import FINDINGS, RECALL
 
@@ -50,7 +51,7 @@ def load_context(ledger: Ledger, given: StepInput) -> IncidentContext:
     """What ranking and reporting know beside the findings; of the answers only the topology is decoded."""
     alerts, as_of = _alerts(ledger, given), given.request.as_of
     known = _answered(ledger)
-    answered = [item for item in known if item[0].tool != KNOWLEDGE]
+    answered = [item for item in known if item[0].tool not in MEMORY_TOOLS]
     gaps, lost = _data_gaps(answered, given), _lost(ledger, answered)
     found = ledger.step(f"{FINDINGS.name}:{given.round}", FindingsResult)
     recalled = ledger.step(f"{RECALL.name}:0", RecallResult) or RecallResult()
@@ -66,6 +67,7 @@ def load_context(ledger: Ledger, given: StepInput) -> IncidentContext:
         data_gaps=tuple(grouped([*gaps, *lost.values()])),
         probes_planned=len(answered),
         hints=tuple(ledger.hints(given.hints)),
+        facts=_facts(ledger, known, as_of),
         recalled=recalled.sentences,
         passages=_passages(ledger, known),
         stopped_by=given.stopped_by,
@@ -159,6 +161,18 @@ def _graph(ledger: Ledger, answered: list[tuple[Probe, Observation | None]], los
         if probe.tool == "topology" and known and observation is not None and observation.artifact is not None:
             return Graph.from_answer(decode(ledger.artifact(observation.artifact)))
     return Graph.from_answer(_nothing())
+
+
+def _facts(
+    ledger: Ledger, answered: list[tuple[Probe, Observation | None]], as_of: datetime
+) -> tuple[FactStanding, ...]:
+    """What people know; what a restore lost is left out."""
+    found: list[FactStanding] = []
+    for probe, observation in answered:
+        if probe.tool == "facts" and observation is not None and observation.artifact is not None:
+            with suppress(ArtifactLostError):
+                found += facts_in(decode(ledger.artifact(observation.artifact)), as_of)
+    return tuple(found)
 
 
 def _passages(ledger: Ledger, answered: list[tuple[Probe, Observation | None]]) -> tuple[RecalledPassage, ...]:

@@ -14,7 +14,7 @@ from pathlib import Path
 import polars as pl
 
 from workflows.contracts.alert import Alert
-from workflows.contracts.bundle import SCHEMA_VERSION, BundleManifest, PastIncident, RecordedFile, VisibleWindow
+from workflows.contracts.bundle import SCHEMA_VERSION, BundleManifest, RecordedFile, VisibleWindow
 from workflows.contracts.change import Change
 from workflows.contracts.cluster import ClusterCondition
 from workflows.contracts.contract import Contract
@@ -208,7 +208,6 @@ def write_captured(
     visible: VisibleWindow,
     as_of: datetime,
     answers: pl.DataFrame,
-    remembered: Sequence[PastIncident],
     environment: EnvironmentName | None = None,
     sources: Sequence[SourceRef] = (),
     mappings: Sequence[EntityMapping] = (),
@@ -229,8 +228,6 @@ def write_captured(
     }
     if len(alerts) > 1:
         files["further_alerts"] = _write_json(folder / "further_alerts.json", alerts[1:], len(alerts) - 1)
-    if remembered:
-        files["remembered"] = _write_json(folder / "remembered.json", remembered, len(remembered))
     manifest = BundleManifest.model_validate(
         {"schema_version": SCHEMA_VERSION, "bundle_id": bundle_id, "visible": visible, "as_of": as_of, **files}
     ).model_copy(update={"environment": environment, "sources": tuple(sources), "mappings": tuple(mappings)})

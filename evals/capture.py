@@ -13,21 +13,17 @@ import typer
 import zstandard
 from rich.text import Text
 
-from activities.memory.feedback import SAID
-from activities.memory.incidents import Incidents
 from activities.memory.ledger import ArtifactLostError, Ledger
 from activities.telemetry.recorded import ANSWERS
 from evals.bundles import Root, Truth, write_captured, write_truth
 from evals.suites import BUNDLES, TRUTHS
 from workers.installation import Installation, open_installation
 from workers.invocation import ERR, OUT, find_investigation, handle_known_errors, read_settings
-from workflows.contracts.bundle import BundleManifest, PastIncident, VisibleWindow
+from workflows.contracts.bundle import BundleManifest, VisibleWindow
 from workflows.contracts.feedback import Feedback, Judgement
 from workflows.contracts.hypothesis import FaultKind
 from workflows.contracts.identifiers import EntityId, InvestigationId
-from workflows.contracts.investigation import InvestigationRequest, RecallResult
 from workflows.contracts.report import Verdict
-from workflows.steps import RECALL
 
 LEVEL = 10
 
@@ -81,7 +77,6 @@ def capture_investigation(
         visible=window,
         as_of=request.as_of,
         answers=answers,
-        remembered=_remembered(installation.incidents(), ledger, request),
         environment=request.environment if request.sources else None,
         sources=request.sources,
         mappings=installation.mappings_for(request),
@@ -121,19 +116,6 @@ def _answers(ledger: Ledger) -> pl.DataFrame:
             content = compressor.compress(ledger.artifact(observation.artifact))
         rows.append((probe.key, probe.model_dump_json(), observation.model_dump_json(), content))
     return pl.DataFrame(rows, schema=ANSWERS, orient="row")
-
-
-def _remembered(incidents: Incidents, ledger: Ledger, request: InvestigationRequest) -> list[PastIncident]:
-    """The past incidents that were recalled then, in that order."""
-    recalled = ledger.step(f"{RECALL.name}:0", RecallResult) or RecallResult()
-    known = incidents.past(scope=request.memory_scope, as_of=request.as_of, apart_from=request.investigation_id)
-    found = []
-    for sentence in recalled.sentences:
-        verdict = sentence.partition(SAID)[0]
-        item = next((item for item in known if item.sentence.startswith(verdict)), None)
-        if item is not None:  # with what a person had said of it by then
-            found.append(item.model_copy(update={"sentence": sentence}))
-    return found
 
 
 def _notes(hints: tuple[str, ...], stopped_by: str | None, manifest: BundleManifest) -> list[str]:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -69,6 +70,6 @@ def test_the_commands_of_the_shell_blocks_run(environment: dict[str, str]) -> No
     """The `make` targets are run by what sets the tests up; every other command is run here."""
     commands = [line.partition("#")[0].strip() for kind, text in BLOCKS if kind == "sh" for line in text.splitlines()]
     for command in (item for item in commands if item and not item.startswith("make ")):
-        words = [str(BIN / "inquest") if word == ".venv/bin/inquest" else word for word in command.split()]
+        words = [str(BIN / "inquest") if word == ".venv/bin/inquest" else word for word in shlex.split(command)]
         done = subprocess.run(words, env=environment, cwd=PROJECT, capture_output=True, text=True, timeout=200)
         assert done.returncode == 0, (command, done.stderr)

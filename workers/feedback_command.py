@@ -1,6 +1,5 @@
 """`inquest feedback`: a person says whether a verdict was right."""
 
-import getpass
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -8,7 +7,7 @@ import typer
 from pydantic import ValidationError
 
 from workers.installation import open_installation
-from workers.invocation import OUT, find_investigation, handle_known_errors, read_settings
+from workers.invocation import OUT, find_investigation, handle_known_errors, invoked_by, read_settings
 from workflows.contracts.feedback import Feedback, Judgement
 from workflows.contracts.hypothesis import FaultKind
 
@@ -41,7 +40,7 @@ def feedback(
                 "fault_kind": kind,
                 "change_id": change,
                 "said": note,
-                "author": _author(),
+                "author": invoked_by(),
                 "given_at": datetime.now(UTC),
             }
         )
@@ -53,10 +52,3 @@ def feedback(
             raise typer.BadParameter("it has no report yet: there is nothing to judge")
         installation.store.feedback(installation.tenant).give(whole, given)
     OUT.print(f"kept: {judgement}")
-
-
-def _author() -> str:
-    try:
-        return getpass.getuser()[:200]
-    except (OSError, KeyError):  # a container's user may have no name
-        return ""

@@ -21,7 +21,7 @@ from activities.memory.store import Store
 from activities.safety.keys import Keys
 from activities.safety.personal import AddressPolicy
 from activities.telemetry.announced import AnnouncedBackend
-from activities.telemetry.backend import TelemetryBackend
+from activities.telemetry.backend import Answer, TelemetryBackend
 from activities.telemetry.entities import Resolver
 from activities.telemetry.environment import (
     Environment,
@@ -45,6 +45,7 @@ from workers.worker import Work, running_workers
 from workflows.contracts.environment import EntityMapping, SourceRef
 from workflows.contracts.identifiers import InvestigationId, Tenant
 from workflows.contracts.investigation import Budget, InvestigationRequest
+from workflows.contracts.probe import Probe
 from workflows.steps import LIVE
 
 LOG = structlog.stdlib.get_logger(__name__)
@@ -201,6 +202,20 @@ class Installation:
         found = self.environments().get(request.environment)
         return () if found is None else found.mappings
 
+    def captured_for(self, request: InvestigationRequest) -> list[tuple[Probe, Answer]] | None:
+        """What the captured investigation recalled that a request replays; None where it replays none.
+
+        Its collection says so where the recording is away; then nothing is recalled.
+        """
+        if request.backend != RECORDED:
+            return None
+        try:
+            bundle = self.recording_of(request)
+            return None if bundle.manifest.answers is None else CapturedBackend(bundle).recalled()
+        except BundleError as error:
+            LOG.warning("recall.without_recording", reason=str(error))
+            return []
+
     def source_names(self) -> list[str]:
         """Every source that has a task queue: recordings together, and those of the environments."""
         return [RECORDED, *self._source_backends()]
@@ -246,6 +261,7 @@ class Installation:
                 self.store,
                 backends={RECORDED: recorded_backend, **self._source_backends()},
                 mappings_for=self.mappings_for,
+                captured_for=self.captured_for,
                 threads=self.settings.worker_threads,
                 at_once=self.settings.investigations_at_once,
                 build=self.settings.worker_build,

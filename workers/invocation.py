@@ -2,9 +2,11 @@
 
 import asyncio
 import difflib
+import getpass
 import os
 import signal
 from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
 from functools import wraps
 from typing import ParamSpec, TypeVar
 from uuid import UUID
@@ -116,6 +118,19 @@ def find_investigation(installation: Installation, prefix: str) -> Investigation
         ERR.print(Text(f"error: {problem} with {one_line(prefix, 60)} (see inquest list)", style="red"))
         raise typer.Exit(1)
     return matching[0]
+
+
+def invoked_by() -> str:
+    """The login name of whoever runs the command; empty where there is none."""
+    try:
+        return getpass.getuser()[:200]
+    except (OSError, KeyError):  # a container's user may have no name
+        return ""
+
+
+def zoned(moment: datetime | None) -> datetime | None:
+    """What has no zone is in UTC."""
+    return moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment
 
 
 def run(work: Coroutine[None, None, Returned]) -> Returned:

@@ -18,7 +18,7 @@ from activities.memory.knowledge.ingestion import Ingested, ingest
 from activities.memory.knowledge.library import Library, Subject, plain_name
 from activities.memory.knowledge.search import Query
 from workers.installation import Installation, open_installation
-from workers.invocation import ERR, OUT, handle_known_errors, read_settings
+from workers.invocation import ERR, OUT, handle_known_errors, read_settings, zoned
 from workers.rendering.plain_text import one_line
 from workflows.contracts.knowledge import Document, DocumentKind
 
@@ -55,8 +55,8 @@ def add(
     subject = Subject(
         kind=_kind(kind),
         services=tuple(sorted(set(service or ()))),
-        valid_from=_zoned(valid_from),
-        valid_until=_zoned(valid_until),
+        valid_from=zoned(valid_from),
+        valid_until=zoned(valid_until),
     )
     with _library(writing=True) as (_, library):
         if not _told(library, _ingested(library, source, subject)):
@@ -227,8 +227,3 @@ def _subject_of(document: Document) -> Subject:
         valid_from=document.valid_from,
         valid_until=document.valid_until,
     )
-
-
-def _zoned(moment: datetime | None) -> datetime | None:
-    """What has no zone is in UTC."""
-    return moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment

@@ -1,6 +1,5 @@
-"""Starting a recorded incident over: what it remembered, then every alert, through the one door."""
+"""Starting a recorded incident over: every alert, through the one door."""
 
-import asyncio
 from datetime import timedelta
 
 from temporalio.client import Client
@@ -19,7 +18,6 @@ async def replay(
     installation: Installation, client: Client, bundle: Bundle, *, scope: str, purpose: Purpose, budget: Budget
 ) -> OpenedInvestigation:
     """Open the investigation of a recorded incident in a memory scope of its own; doing it again finds it."""
-    await asyncio.to_thread(installation.incidents().remember_again, scope, bundle.remembered())
     options = InvestigationOptions(
         backend=RECORDED,
         recording=bundle,

@@ -12,6 +12,7 @@ from temporalio.worker import Interceptor, Worker, WorkerDeploymentConfig
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from activities.diagnosis import DiagnosisActivities
+from activities.memory.recall import CapturedFor, not_captured
 from activities.memory.steps import MemoryActivities
 from activities.memory.store import Store
 from activities.telemetry.planning import MappingsFor, PlanningActivities
@@ -55,6 +56,7 @@ async def running_workers(
     backends: dict[str, BackendFor],
     threads: int,
     mappings_for: MappingsFor = no_mappings,
+    captured_for: CapturedFor = not_captured,
     at_once: int | None = None,
     interceptors: Sequence[Interceptor] = (),
     build: str | None = None,
@@ -67,6 +69,7 @@ async def running_workers(
         store: the ledger's database and the keys.
         backends: sources by name, each opened by a function of its own; each has a queue of its own.
         mappings_for: what people said about who is who in a request's environment.
+        captured_for: what a captured investigation recalled.
         threads: activities that each queue runs at once; of those that line up for a turn it holds some more.
         at_once: how many of those of the analysis and of the backends compute at once; None: all of them.
         interceptors: passed to every worker.
@@ -77,7 +80,7 @@ async def running_workers(
     turns = None if at_once is None else Turns(at_once)
     queues: dict[str, list[Callable[..., object]]] = {}
     if work is not Work.HEAVY:
-        memory = MemoryActivities(store)
+        memory = MemoryActivities(store, captured_for)
         queues[MEMORY] = [memory.recall, memory.publish, memory.remember]
     if work is not Work.LIGHT:
         diagnosis = DiagnosisActivities(store, turns)

@@ -22,7 +22,7 @@ from workflows.contracts.finding import Direction, Finding, FindingFamily, Mecha
 from workflows.contracts.hypothesis import FaultKind
 from workflows.contracts.identifiers import EntityId
 from workflows.contracts.predicate import Occurred
-from workflows.contracts.probe import Modality
+from workflows.contracts.probe import Tool
 
 _PATH = re.compile(r"(?:^|(?<=\s)|(?<=\"))((?:[\w.@+-]+/)+[\w.@+-]+|[\w-]+\.(?:md|rst|txt|adoc)|CODEOWNERS|LICENSE)\b")
 """A file's path in a diff or in a list of files."""
@@ -95,7 +95,7 @@ def words_of(text: str) -> frozenset[str]:
     return frozenset(_ENDING.sub("", word)[:6] for word in _WORD.findall(plain) if word not in stop_words())
 
 
-CHANGES: dict[Modality, list[str]] = {"changes": ["id", "ts", "kind", "target", "title", "detail"]}
+CHANGES: dict[Tool, list[str]] = {"changes": ["id", "ts", "kind", "target", "title", "detail"]}
 
 
 @evidence_family(needs=CHANGES, reads_findings=True)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from activities.analysis.evidence import TELEMETRY, Evidence
+from activities.analysis.facts import FactStanding, facts_in
 from activities.analysis.graph import Graph
 from workflows.contracts.alert import Alert
 from workflows.contracts.identifiers import EntityId
@@ -28,8 +29,11 @@ class IncidentContext:
     data_gaps: tuple[DataGap, ...] = ()
     probes_planned: int = 0
     hints: tuple[str, ...] = ()
+    facts: tuple[FactStanding, ...] = ()
+    """What people know, and whether it may be used."""
+
     recalled: tuple[str, ...] = ()
-    """Sentences about past incidents."""
+    """Sentences about past incidents, of investigations that began before 0.6."""
 
     passages: tuple[RecalledPassage, ...] = ()
     """Of documents that fit the alerts."""
@@ -67,5 +71,6 @@ class IncidentContext:
             data_gaps=tuple(data_gaps),
             probes_planned=probes_planned,
             hints=tuple(hints),
+            facts=tuple(item for answer in evidence.of("facts") for item in facts_in(answer.rows, evidence.as_of)),
             stopped_by=stopped_by,
         )

@@ -90,8 +90,8 @@ class Evidence:
         """What the alerts are about, when they say so."""
         return frozenset(alert.entity for alert in self.alerts if alert.entity is not None)
 
-    def of(self, tool: Modality) -> list[AnsweredProbe]:
-        """Answers of one modality, by entity."""
+    def of(self, tool: Tool) -> list[AnsweredProbe]:
+        """Answers of one tool, by entity."""
         return self._by_tool.get(tool, [])
 
     @cached_property

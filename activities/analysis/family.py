@@ -17,7 +17,7 @@ from activities.analysis.parameters import Parameters
 from activities.analysis.series import Series
 from activities.analysis.traces.spans import numbered_spans
 from workflows.contracts.finding import Finding
-from workflows.contracts.probe import Modality
+from workflows.contracts.probe import Modality, Tool
 
 
 @dataclass(frozen=True)
@@ -63,29 +63,29 @@ class EvidenceFamily:
     """One way of turning answers into findings."""
 
     name: str
-    needs: Mapping[Modality, frozenset[str]]
-    """Modalities without whose answers it has nothing to say, and the columns that it reads of each."""
+    needs: Mapping[Tool, frozenset[str]]
+    """Tools without whose answers it has nothing to say, and the columns that it reads of each."""
 
     find: Find
     reads_findings: bool
     """Whether it looks at the findings of the others, and therefore comes after them."""
 
     def can_work_on(self, evidence: Evidence) -> bool:
-        """Whether every modality it needs has an answer with its columns."""
+        """Whether every tool it needs has an answer with its columns."""
         return all(
-            any(columns.issubset(item.rows.columns) for item in evidence.of(modality))
-            for modality, columns in self.needs.items()
+            any(columns.issubset(item.rows.columns) for item in evidence.of(tool))
+            for tool, columns in self.needs.items()
         )
 
 
 _FAMILIES: dict[str, EvidenceFamily] = {}
 
 
-def evidence_family(*, needs: Mapping[Modality, Iterable[str]], reads_findings: bool = False) -> Callable[[Find], Find]:
+def evidence_family(*, needs: Mapping[Tool, Iterable[str]], reads_findings: bool = False) -> Callable[[Find], Find]:
     """Register a function as the family of its module.
 
     Args:
-        needs: modalities it works on, with the columns it reads.
+        needs: tools whose answers it works on, with the columns it reads.
         reads_findings: whether it looks at the findings of the other families.
     """
 
@@ -93,7 +93,7 @@ def evidence_family(*, needs: Mapping[Modality, Iterable[str]], reads_findings: 
         name = find.__module__.rpartition(".")[2]
         _FAMILIES[name] = EvidenceFamily(
             name=name,
-            needs={modality: frozenset(columns) for modality, columns in needs.items()},
+            needs={tool: frozenset(columns) for tool, columns in needs.items()},
             find=find,
             reads_findings=reads_findings,
         )

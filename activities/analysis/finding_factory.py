@@ -149,6 +149,7 @@ class FindingFactory:
         unit: str = "",
         caller: EntityId | None = None,
         note: str = "",
+        about: tuple[str, ...] = (),
     ) -> Finding:
         """A finding whose numbers the caller knows already."""
         identity = f"{mechanism.value}\x1f{entity}\x1f{signal}\x1f{direction.value}"
@@ -166,6 +167,7 @@ class FindingFactory:
             onset=onset,
             fault_kinds={kind: rounded(weight) for kind, weight in fault_kinds.items()},
             caller=caller,
+            about=about,
             evidence=tuple(refs),
             predicate=predicate,
             series=tuple((rounded(x), rounded(y)) for x, y in chart(points or [], self._alert_at)),

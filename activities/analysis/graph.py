@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import polars as pl
 
@@ -18,6 +19,14 @@ class Graph:
     instances: Mapping[EntityId, frozenset[EntityId]] = field(default_factory=dict)
     """The instances of a workload: the pods of a service. What runs on a node is no instance of it: neighbours share a
     fate only when the node itself shows it."""
+
+    @cached_property
+    def _workloads(self) -> Mapping[EntityId, EntityId]:
+        return {one: workload for workload in sorted(self.instances, reverse=True) for one in self.instances[workload]}
+
+    def workload_of(self, entity: EntityId) -> EntityId:
+        """The workload that `entity` is an instance of; itself where it is none."""
+        return self._workloads.get(entity, entity)
 
     @classmethod
     def from_answer(cls, rows: pl.DataFrame) -> "Graph":

@@ -263,6 +263,21 @@ class Parameters:
     weight_hint: float = 0.3
     """Weight of being named by a person."""
 
+    weight_fact: float = 0.15
+    """Weight of being a weak point that somebody knows of, and of nothing but that."""
+
+    weight_past: float = 0.15
+    """Weight of being what a person confirmed as the root cause of an incident that was the same in all it showed."""
+
+    past_alert: float = 0.3
+    """Part of the likeness of two incidents that lies in the alert; the rest is what they showed."""
+
+    past_order: float = 0.3
+    """Part of the likeness that is lost where two incidents began in reverse order."""
+
+    past_alike_from: float = 0.3
+    """Likeness from which a past incident is recalled."""
+
     specific_kind: float = 3.0
     """A kind that says why (memory, a lock) against one that only says how it shows (an error, slowness)."""
 
@@ -426,6 +441,18 @@ class Limits:
 
     ruled_out: int = 10
     """Entities that a report rules out."""
+
+    signs: int = 40
+    """Signs by which a past incident is recognised, the strongest."""
+
+    past_incidents: int = 5
+    """Past incidents that a report recalls."""
+
+    shared_signs: int = 3
+    """Signs that it names as common to a past incident and this one."""
+
+    facts: int = 10
+    """Facts of people that it shows."""
 
     next_steps: int = 4
     """Things that a report suggests to look at."""

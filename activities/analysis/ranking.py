@@ -4,6 +4,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 
 from activities.analysis.context import IncidentContext
 from activities.analysis.graph import Graph
@@ -68,6 +69,12 @@ class _Case:
 
     alert: float = 0.0
     hint: float = 0.0
+    expected: list[tuple[Finding, float]] = field(default_factory=list)
+    """(fact, what the symptoms that it expects count less); not above zero."""
+
+    known: list[tuple[Finding, float]] = field(default_factory=list)
+    """(what somebody knows, what it adds): a weak point, the confirmed cause of a similar incident."""
+
     instances: float = 0.0
     """What all instances of this workload show alike."""
 
@@ -78,7 +85,8 @@ class _Case:
 
     @property
     def score(self) -> float:
-        return sum(value for _, value, _ in self.terms) + self.alert + self.hint + self.instances + self.workload
+        shown = sum(value for _, value, _ in self.terms) + sum(value for _, value in self.expected)
+        return shown + sum(value for _, value in self.known) + self.alert + self.hint + self.instances + self.workload
 
 
 def rank(
@@ -131,8 +139,10 @@ def rank(
 
 def _cases(findings: Sequence[Finding], context: IncidentContext, parameters: Parameters) -> dict[EntityId, _Case]:
     by_entity: dict[EntityId, list[Finding]] = defaultdict(list)
+    remembered = [item for item in findings if item.family is FindingFamily.MEMORY]
     for item in findings:
-        by_entity[item.entity].append(item)
+        if item.family is not FindingFamily.MEMORY:
+            by_entity[item.entity].append(item)
     own = {name: _own_evidence(items) for name, items in by_entity.items()}
     graph = context.graph
     known = {name for name in (*graph.kinds, *by_entity) if not name.startswith(("team:", "unknown:"))}
@@ -144,7 +154,11 @@ def _cases(findings: Sequence[Finding], context: IncidentContext, parameters: Pa
         name: _case(name, by_entity.get(name, []), own, alike=alike, graph=graph, parameters=parameters)
         for name in sorted(known)
     }
+    for case in cases.values():
+        _expect(case, remembered)
     _share_with_workloads(cases, graph, parameters)
+    for name, case in cases.items():
+        case.known = _known(name, remembered, parameters)
     for name in context.alerting & cases.keys():
         cases[name].alert = parameters.weight_alert
     for text in context.hints:
@@ -193,6 +207,37 @@ def _case(
     if best is not None and gained > 0:
         case.terms.append((best, parameters.weight_change * (2 * best.strength - 1) * min(1.0, gained), ""))
     return case
+
+
+def _expect(case: _Case, remembered: Sequence[Finding]) -> None:
+    """What somebody expects counts by what is missing to their certainty; of several facts the surest one counts."""
+    facts = sorted(
+        (item for item in remembered if item.mechanism is Mechanism.EXPECTED),
+        key=lambda item: (-item.strength, item.key),
+    )
+    less: dict[str, float] = defaultdict(float)
+    for item, value, _ in case.terms:
+        fact = next((fact for fact in facts if item.key in fact.about), None)
+        if fact is not None and value > 0:
+            less[fact.key] -= fact.strength * value
+    case.expected = [(fact, less[fact.key]) for fact in facts if fact.key in less]
+
+
+def _known(name: EntityId, remembered: Sequence[Finding], parameters: Parameters) -> list[tuple[Finding, float]]:
+    """The strongest of what is known of each sort: however often it happened, it adds no more than once."""
+    weights = {Mechanism.KNOWN_CAUSE: parameters.weight_fact, Mechanism.CONFIRMED_CAUSE: parameters.weight_past}
+    found = []
+    for mechanism, weight in weights.items():
+        about = [item for item in remembered if item.mechanism is mechanism and _is_about(item, name)]
+        best = max(about, key=lambda item: (item.strength, item.key), default=None)
+        if best is not None:
+            found.append((best, weight * best.strength))
+    return found
+
+
+def _is_about(item: Finding, name: EntityId) -> bool:
+    """A fact's subject may be a pattern."""
+    return item.entity == name or (item.mechanism is Mechanism.KNOWN_CAUSE and fnmatchcase(name, item.entity))
 
 
 def _share_with_workloads(cases: Mapping[EntityId, _Case], graph: Graph, parameters: Parameters) -> None:
@@ -323,6 +368,15 @@ def _contributions(case: _Case, parameters: Parameters) -> list[Contribution]:
             reason=f"{item.summary}{f' ({item.note})' if item.note else ''}{note}"[:400],
         )
         for item, value, note in listed
+    ]
+    found += [
+        Contribution(
+            term=ContributionTerm.PAST if item.mechanism is Mechanism.CONFIRMED_CAUSE else ContributionTerm.FACT,
+            finding_key=item.key,
+            log_odds=log_odds(value),
+            reason=f"{'expected: ' if value < 0 else ''}{item.summary} ({item.note})"[:400],
+        )
+        for item, value in (*case.expected, *case.known)
     ]
     others = (
         (ContributionTerm.SMALLER, sum(value for _, value, _ in smaller), f"{len(smaller)} smaller findings"),

@@ -9,20 +9,10 @@ from sqlalchemy.dialects.postgresql import insert
 from activities.memory.tables import FEEDBACK
 from activities.memory.uuid7 import uuid7
 from activities.safety.redaction import REDACTION_VERSION, Redactor
-from workflows.contracts.feedback import Feedback, Judgement
-from workflows.contracts.hypothesis import FaultKind
+from workflows.contracts.feedback import Feedback
 from workflows.contracts.identifiers import InvestigationId, Tenant
 
-LONGEST_CAUSE = 200
 MOST = 10_000
-SAID = " (a person "
-"""Where, behind the verdict of a past incident, begins what was said of it."""
-
-LATER: dict[Judgement, str] = {
-    Judgement.RIGHT: "confirmed it",
-    Judgement.WRONG: "rejected it",
-    Judgement.PARTLY: "called it partly right",
-}
 
 
 class FeedbackRecord:
@@ -64,15 +54,3 @@ class FeedbackRecord:
         with self._engine.connect() as connection:
             rows = connection.execute(query).all()
         return {InvestigationId(str(row.investigation_id)): Feedback.model_validate(row.body) for row in reversed(rows)}
-
-
-def with_feedback(sentence: str, feedback: Feedback | None, *, longest: int) -> str:
-    """The verdict of a past incident and what was said of it; where both are too long, the verdict is cut."""
-    if feedback is None:
-        return sentence[:longest]
-    said = SAID + LATER.get(feedback.judgement, "spoke of it")
-    if feedback.cause is not None:
-        kind = "" if feedback.fault_kind is FaultKind.UNKNOWN else f", {feedback.fault_kind.value}"
-        said += f": the root cause was {feedback.cause[:LONGEST_CAUSE]}{kind}"
-    said += ")"
-    return sentence[: longest - len(said)] + said

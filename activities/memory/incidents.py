@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
-from uuid import NAMESPACE_OID, UUID, uuid5
 
 from sqlalchemy import Connection, Engine, func, select
 from sqlalchemy.dialects.postgresql import insert
@@ -14,6 +13,7 @@ from activities.memory.inbox import claimed, end
 from activities.memory.tables import (
     ALERT,
     DELIVERY,
+    FEEDBACK,
     HISTORY,
     INCIDENT,
     INVESTIGATION,
@@ -25,9 +25,9 @@ from activities.memory.tables import (
 from activities.memory.uuid7 import uuid7
 from activities.safety.redaction import REDACTION_VERSION, Redactor
 from workflows.contracts.alert import Alert
-from workflows.contracts.bundle import PastIncident
-from workflows.contracts.identifiers import IncidentId, InvestigationId, Tenant
+from workflows.contracts.identifiers import EntityId, IncidentId, InvestigationId, Tenant
 from workflows.contracts.investigation import InvestigationRequest
+from workflows.contracts.past_incident import PastIncident
 
 Joined = Literal["opened", "new_alert", "repeat"]
 RequestFor = Callable[[IncidentId, InvestigationId], InvestigationRequest]
@@ -281,48 +281,41 @@ class Incidents:
             return {InvestigationId(str(found)) for found in connection.scalars(query)}
 
     def past(
-        self, *, scope: str, as_of: datetime, apart_from: InvestigationId | None = None, limit: int = 20
+        self,
+        *,
+        scope: str,
+        as_of: datetime,
+        alerting: Sequence[EntityId] = (),
+        judged_first: bool = False,
+        limit: int = 20,
     ) -> list[PastIncident]:
-        """The latest closed incidents of a memory scope that were known at `as_of`."""
+        """Closed incidents of a memory scope that were known at `as_of`, the latest first.
+
+        Args:
+            scope: the memory.
+            as_of: nothing later is known.
+            alerting: incidents whose alerts were about one of these come before others.
+            judged_first: those of which a person has said something come before all others.
+            limit: at most so many.
+        """
+        judged = (
+            select(FEEDBACK.c.feedback_id)
+            .where(FEEDBACK.c.tenant == PAST.c.tenant, FEEDBACK.c.investigation_id == PAST.c.investigation_id)
+            .exists()
+        )
+        before = [judged.desc()] if judged_first else []
+        before += [PAST.c.alerting.overlap(list(alerting)).desc()] if alerting else []
         query = (
             select(PAST)
-            .where(
-                PAST.c.tenant == self._tenant,
-                PAST.c.scope == scope,
-                PAST.c.known_from <= as_of,
-                PAST.c.investigation_id.is_distinct_from(apart_from),
-            )
-            .order_by(PAST.c.known_from.desc(), PAST.c.investigation_id)
+            .where(PAST.c.tenant == self._tenant, PAST.c.scope == scope, PAST.c.known_from <= as_of)
+            .order_by(*before, PAST.c.known_from.desc(), PAST.c.investigation_id)
             .limit(limit)
         )
         with self._engine.connect() as connection:
             return [
-                PastIncident(
-                    investigation_id=row.investigation_id,
-                    known_from=row.known_from,
-                    title=row.title,
-                    entity=row.entity,
-                    fault_kind=row.fault_kind,
-                    probability=row.probability,
-                    sentence=row.sentence,
-                )
+                PastIncident.model_validate({name: getattr(row, name) for name in PastIncident.model_fields})
                 for row in connection.execute(query)
             ]
-
-    def remember_again(self, scope: str, past: Sequence[PastIncident]) -> None:
-        """Let `scope` know what another one knew; its order is kept, and doing it again changes nothing."""
-        rows = [
-            {
-                "tenant": self._tenant,
-                "investigation_id": str(UUID(int=uuid5(NAMESPACE_OID, scope).int & ~0xFFFF | number)),
-                "scope": scope,
-                **item.model_dump(exclude={"investigation_id"}),
-            }
-            for number, item in enumerate(past)
-        ]
-        if rows:
-            with self._engine.begin() as connection:
-                connection.execute(insert(PAST).on_conflict_do_nothing(), rows)
 
     def _incident(self, connection: Connection, alert: Alert, scope: str, received_at: datetime) -> IncidentId:
         """The alert's incident; the advisory lock makes concurrent deliveries of one incident take turns."""

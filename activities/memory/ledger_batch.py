@@ -13,6 +13,7 @@ from workflows.contracts.contract import Contract
 from workflows.contracts.finding import Finding
 from workflows.contracts.hypothesis import Hypothesis
 from workflows.contracts.identifiers import EntityId
+from workflows.contracts.past_incident import Sign
 from workflows.contracts.probe import Probe
 from workflows.contracts.report import ReportFindings
 
@@ -98,6 +99,8 @@ class LedgerBatch:
         fault_kind: str,
         probability: float,
         sentence: str,
+        alerting: Iterable[EntityId] = (),
+        signs: Iterable[Sign] = (),
     ) -> "LedgerBatch":
         """What later investigations may recall."""
         row: dict[str, object] = {
@@ -108,6 +111,8 @@ class LedgerBatch:
             "fault_kind": fault_kind,
             "probability": probability,
             "sentence": sentence,
+            "alerting": sorted(alerting),
+            "signs": [_json(item) for item in signs],
         }
         return self._with(PAST, [row])
 

@@ -3,26 +3,26 @@
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from temporalio import activity
 
+from activities.analysis.signs import signs_of
 from activities.analysis.verification import verified
 from activities.evidence_loading import least_context, load_context
-from activities.memory.feedback import with_feedback
 from activities.memory.incidents import PUBLISHED
-from activities.memory.knowledge.recall import answer_of, knowledge_probe
 from activities.memory.ledger import Ledger, observation_statuses
 from activities.memory.ledger_batch import LedgerBatch
+from activities.memory.recall import CapturedFor, Recall, not_captured
 from activities.memory.store import Store
 from activities.reporting import without_conclusion
 from activities.step import Outcome, run_step
+from activities.telemetry.backend import Answer
 from activities.telemetry.observe import commit
-from workflows.contracts.bundle import PastIncident
 from workflows.contracts.canonical import canonical_json, digest_of
 from workflows.contracts.identifiers import workflow_id_of
-from workflows.contracts.investigation import PublishResult, Purpose, RecallResult, RememberResult, StepInput
+from workflows.contracts.investigation import PublishResult, RecallResult, RememberResult, StepInput
 from workflows.contracts.observation import ObservationStatus
-from workflows.contracts.probe import Probe
 from workflows.contracts.report import DataGap, Report, ReportFindings, ReportRun, StepTiming
 from workflows.steps import CONCLUDE, PUBLISH, RECALL, REMEMBER
 
@@ -34,12 +34,13 @@ AFTER_THE_PLAN = 1_000_000
 class MemoryActivities:
     """Recall, publish and remember, for every tenant of one database."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, captured_for: CapturedFor = not_captured) -> None:
         self._store = store
+        self._captured_for = captured_for
 
     @activity.defn(name=RECALL.name, no_thread_cancel_exception=True)
     def recall(self, given: StepInput) -> RecallResult:
-        """Which past incidents were known at the alert's time."""
+        """What the organisation knows that may bear on the alert."""
         return run_step(self._store, RECALL, given, self._recall)
 
     @activity.defn(name=PUBLISH.name, no_thread_cancel_exception=True)
@@ -53,42 +54,23 @@ class MemoryActivities:
         return run_step(self._store, REMEMBER, given, self._remember)
 
     def _recall(self, ledger: Ledger, given: StepInput) -> Outcome:
-        request = given.request
-        incidents = self._store.incidents(request.tenant)
-        past = incidents.past(scope=request.memory_scope, as_of=request.as_of)
-        probe, passages = self._passages(ledger, given)
-        return Outcome(
-            RecallResult(
-                incidents=len(past),
-                sentences=self._sentences(past, given),
-                passages=passages,
-            ),
-            LedgerBatch().probes([] if probe is None else [probe], first=AFTER_THE_PLAN),
+        """Every memory's answer is an observation; what was asked before is not asked again."""
+        recall = Recall(self._store, given.request, [item.alert for item in ledger.alerts()][: given.alerts])
+        captured = self._captured_for(given.request)
+        answers = (
+            ((probe, partial(recall.answer, probe)) for probe in recall.probes())
+            if captured is None
+            else ((probe, partial(_given, answer)) for probe, answer in captured)
         )
-
-    def _sentences(self, past: Sequence[PastIncident], given: StepInput) -> tuple[str, ...]:
-        """Verdicts of past incidents, each with what a person said of it by then."""
-        request = given.request
-        known = [item.investigation_id for item in past if item.investigation_id is not None]
-        said = self._store.feedback(request.tenant).latest(known, until=request.as_of) if known else {}
-        of = {item: said[item.investigation_id] for item in past if item.investigation_id in said}
-        return tuple(with_feedback(item.sentence, of.get(item), longest=SENTENCE_LIMIT) for item in past)
-
-    def _passages(self, ledger: Ledger, given: StepInput) -> tuple[Probe | None, int]:
-        """What is written down about the alerts, as an observation; nothing where nothing is written down.
-
-        An evaluation has a memory of its own: what somebody wrote down later would be an answer from the future.
-        """
-        request = given.request
-        if request.purpose is Purpose.EVALUATION or self._store.library(request.tenant).is_empty():
-            return None, 0
-        alerts = [item.alert for item in ledger.alerts() if item.number <= given.alerts]
-        probe = knowledge_probe(alerts, request.as_of)
-        stored = ledger.observations().get(probe.key)
-        if stored is None:
-            answer = answer_of(self._store, request.tenant, probe)
-            stored = commit(ledger, probe, answer)
-        return probe, stored.row_count
+        stored, probes, rows = ledger.observations(), [], Counter[str]()
+        for probe, answer in answers:
+            known = stored.get(probe.key) or commit(ledger, probe, answer())
+            probes.append(probe)
+            rows[probe.tool] += known.row_count
+        return Outcome(
+            RecallResult(incidents=rows["past_incidents"], facts=rows["facts"], passages=rows["knowledge"]),
+            LedgerBatch().probes(probes, first=AFTER_THE_PLAN),
+        )
 
     def _publish(self, ledger: Ledger, given: StepInput) -> Outcome:
         body = ledger.conclusion(ledger.concluded_round(given.round))
@@ -141,6 +123,9 @@ class MemoryActivities:
         if report is None:
             return Outcome(RememberResult(remembered=False))
         verdict = report.findings.verdict
+        context = load_context(ledger, given)
+        computed = ledger.concluded_round(given.round)
+        holding = verified(ledger.findings(computed), ledger.claims(computed))
         batch = LedgerBatch().past(
             scope=given.request.memory_scope,
             known_from=given.request.as_of,
@@ -149,8 +134,14 @@ class MemoryActivities:
             fault_kind=verdict.fault_kind.value,
             probability=verdict.probability,
             sentence=verdict.sentence[:SENTENCE_LIMIT],
+            alerting=context.alerting,
+            signs=signs_of(holding, context.graph),
         )
         return Outcome(RememberResult(remembered=True), batch)
+
+
+def _given(answer: Answer) -> Answer:
+    return answer
 
 
 def _incomplete(ledger: Ledger, given: StepInput) -> ReportFindings:

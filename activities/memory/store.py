@@ -7,6 +7,7 @@ from functools import cache
 from sqlalchemy import Engine
 
 from activities.memory.announced import AnnouncedChanges
+from activities.memory.facts import FactRecord
 from activities.memory.feedback import FeedbackRecord
 from activities.memory.inbox import Inbox
 from activities.memory.incidents import Incidents
@@ -89,6 +90,10 @@ class Store:
     def feedback(self, tenant: Tenant) -> FeedbackRecord:
         """What one tenant's people said of verdicts."""
         return FeedbackRecord(of_tenant(self.engine, tenant), tenant, self.redactor(tenant))
+
+    def facts(self, tenant: Tenant) -> FactRecord:
+        """What one tenant's people know."""
+        return FactRecord(of_tenant(self.engine, tenant), tenant, self.redactor(tenant))
 
     def recordings(self, tenant: Tenant) -> Recordings:
         """The recordings that one tenant's investigations were opened for."""

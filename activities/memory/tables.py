@@ -79,6 +79,8 @@ PAST = _table(
         fault_kind=Text,
         probability=Double,
         sentence=Text,
+        alerting=ARRAY(Text),
+        signs=JSONB,
     ),
 )
 FEEDBACK = _table(
@@ -271,6 +273,19 @@ CHUNK = _table(
     "knowledge",
     Column("chunk_id", BigInteger, Identity(), primary_key=True),
     *_columns(document_id=_UUID, ordinal=Integer, scope_id=BigInteger, heading=ARRAY(Text), text=Text, words=Integer),
+)
+FACT = _table(
+    "fact",
+    "knowledge",
+    _key("fact_id", _UUID),
+    *_columns(subject=Text, body=JSONB, redaction_version=Text, added_at=_WHEN),
+)
+FACT_DECISION = _table(
+    "fact_decision",
+    "knowledge",
+    _key("fact_id", _UUID),
+    _key("decision_id", _UUID),
+    *_columns(state=Text, body=JSONB, decided_at=_WHEN),
 )
 STATISTICS = _table("statistics", "knowledge", *_columns(chunks=BigInteger, words=BigInteger))
 TERM = _table(

@@ -9,6 +9,7 @@ from activities.analysis.parameters import LIMITS
 from activities.reporting.causal_chain import causal_chain
 from activities.reporting.conclusion import Conclusion
 from activities.reporting.impact import blast_radius, ruled_out
+from activities.reporting.memory import facts, past_incidents
 from activities.reporting.next_steps import next_steps
 from activities.reporting.timeline import timeline
 from activities.reporting.verdict import verdict_of
@@ -22,6 +23,7 @@ from workflows.contracts.report import (
     ClaimCounts,
     DataGap,
     Outcome,
+    ReportedFact,
     ReportFindings,
     RuledOut,
     TimelineEntry,
@@ -39,6 +41,8 @@ class _Story:
     timeline_omitted: int = 0
     blast_radius: tuple[EntityId, ...] = ()
     ruled_out: tuple[RuledOut, ...] = ()
+    past_incidents: tuple[str, ...] = ()
+    facts: tuple[ReportedFact, ...] = ()
 
 
 def _story(conclusion: Conclusion) -> _Story:
@@ -49,6 +53,8 @@ def _story(conclusion: Conclusion) -> _Story:
         timeline_omitted=omitted,
         blast_radius=blast_radius(conclusion),
         ruled_out=ruled_out(conclusion),
+        past_incidents=past_incidents(conclusion),
+        facts=facts(conclusion),
     )
 
 
@@ -162,7 +168,8 @@ def _body(
         ruled_out=story.ruled_out,
         data_gaps=tuple(data_gaps),
         hints=context.hints,
-        recalled=context.recalled,
+        recalled=story.past_incidents or context.recalled,
+        facts=story.facts,
         passages=context.passages,
         next_steps=tuple(next_steps),
         window=context.window,

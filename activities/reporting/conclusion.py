@@ -6,7 +6,7 @@ from functools import cached_property
 
 from activities.analysis.context import IncidentContext
 from activities.analysis.parameters import DEFAULT
-from workflows.contracts.finding import Finding
+from workflows.contracts.finding import Finding, FindingFamily
 from workflows.contracts.hypothesis import Hypothesis
 from workflows.contracts.identifiers import EntityId
 from workflows.contracts.report import Verdict
@@ -29,9 +29,19 @@ class Conclusion:
         return {item.key: item for item in self.findings}
 
     @cached_property
+    def seen(self) -> tuple[Finding, ...]:
+        """Findings of what was measured or changed, without what somebody remembers."""
+        return tuple(item for item in self.findings if item.family is not FindingFamily.MEMORY)
+
+    @cached_property
+    def remembered(self) -> tuple[Finding, ...]:
+        """The others: facts that apply and past incidents that are alike."""
+        return tuple(item for item in self.findings if item.family is FindingFamily.MEMORY)
+
+    @cached_property
     def strong(self) -> tuple[Finding, ...]:
         """Findings that are worth reporting."""
-        return tuple(item for item in self.findings if item.strength >= DEFAULT.reported_from)
+        return tuple(item for item in self.seen if item.strength >= DEFAULT.reported_from)
 
     @cached_property
     def probabilities(self) -> Mapping[EntityId, float]:
@@ -48,5 +58,6 @@ class Conclusion:
         if self.suspect is None:
             return []
         named = next(item for item in self.hypotheses if item.entity == self.suspect)
-        found = [self.by_key[part.finding_key] for part in named.supporting if part.finding_key in self.by_key]
-        return found or [item for item in self.findings if item.entity == self.suspect]
+        parts = (self.by_key.get(part.finding_key) for part in named.supporting)
+        found = [item for item in parts if item is not None and item.family is not FindingFamily.MEMORY]
+        return found or [item for item in self.seen if item.entity == self.suspect]

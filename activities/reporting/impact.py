@@ -24,7 +24,7 @@ def ruled_out(conclusion: Conclusion) -> tuple[RuledOut, ...]:
     if suspect is None:
         return ()
     strongest: dict[EntityId, Finding] = {}
-    for item in conclusion.findings:
+    for item in conclusion.seen:
         if item.family is not FindingFamily.CHANGE:
             strongest.setdefault(item.entity, item)
     upstream = conclusion.context.graph.upstream(suspect)

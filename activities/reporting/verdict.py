@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from activities.analysis.context import IncidentContext
 from activities.analysis.parameters import DEFAULT, LIMITS
+from activities.reporting.memory import expectation
 from workflows.contracts.hypothesis import FaultKind, Hypothesis
 from workflows.contracts.observation import ObservationStatus
 from workflows.contracts.report import Outcome, Verdict
@@ -17,12 +18,14 @@ def verdict_of(hypotheses: Sequence[Hypothesis], context: IncidentContext) -> Ve
         context: alerts and data gaps of the incident.
     """
     entities = [item for item in hypotheses if item.entity is not None]
+    known = expectation(hypotheses)
+    expected = f"; {known}" if known else ""
     top = entities[0] if entities and entities[0].rank == 1 else None
     if top is None or top.probability < DEFAULT.candidate_from:
         return Verdict(
             outcome=Outcome.INCONCLUSIVE,
             probability=hypotheses[0].probability,
-            sentence=f"No root cause identified for: {_alert(context)}",
+            sentence=f"No root cause identified for: {_alert(context)}{expected}",
             partial=_is_partial(context),
         )
     second = entities[1].probability if len(entities) > 1 else 0.0
@@ -34,7 +37,7 @@ def verdict_of(hypotheses: Sequence[Hypothesis], context: IncidentContext) -> Ve
         fault_kind_probability=top.fault_kind_probability,
         probability=top.probability,
         change_id=top.change_id,
-        sentence=_found(top) if found else _candidates(entities),
+        sentence=f"{_found(top) if found else _candidates(entities)}{expected}",
         partial=_is_partial(context),
     )
 

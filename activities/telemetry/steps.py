@@ -32,7 +32,7 @@ from workflows.contracts.investigation import (
     StepInput,
 )
 from workflows.contracts.observation import Observation, ObservationStatus
-from workflows.contracts.probe import Probe
+from workflows.contracts.probe import MEMORY_TOOLS, Probe
 from workflows.steps import COLLECT, COLLECT_BEFORE_0_5, INVENTORY, LIVE_TRIES, SCOPE, TELEMETRY_TRIES
 
 BackendFor = Callable[[InvestigationRequest, Callable[[], Resolver]], TelemetryBackend]
@@ -149,7 +149,7 @@ class TelemetryActivities:
 
     def _planned(self, ledger: Ledger, given: StepInput, *, room: int) -> tuple[list[Probe], list[Probe]]:
         """The probes of this round that are put to this source, and those of them that the budget has room for."""
-        planned: list[Probe] = [probe for probe in ledger.probes(given.round) if probe.tool != "knowledge"]
+        planned: list[Probe] = [probe for probe in ledger.probes(given.round) if probe.tool not in MEMORY_TOOLS]
         if not given.source:
             return planned, planned[:room]
         planned = [probe for probe in planned if probe.tool not in BEFORE_THE_PLAN]

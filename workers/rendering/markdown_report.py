@@ -6,7 +6,7 @@ from activities.reporting.verdict import kind_in_words
 from workers.rendering.chart import sparkline
 from workers.rendering.plain_text import markdown, percent, since_alert, source_lines
 from workflows.contracts.finding import Finding
-from workflows.contracts.report import RecalledPassage, Report
+from workflows.contracts.report import RecalledPassage, Report, ReportedFact
 
 FINDINGS_SHOWN = 12
 
@@ -63,6 +63,7 @@ def _lines(report: Report) -> Iterator[str]:
         ],
     )
     yield from _section("Hints", [markdown(text) for text in findings.hints])
+    yield from _section("What people know", [_fact(item) for item in findings.facts])
     yield from _section("Past incidents", [markdown(text) for text in findings.recalled])
     yield from _section("Written down about it", [_passage(item) for item in findings.passages])
     yield "## Run"
@@ -73,6 +74,11 @@ def _lines(report: Report) -> Iterator[str]:
     yield f"- {run.bytes_stored:,} bytes of evidence, {run.tokens} tokens, {run.retries} retries"
     yield from (f"- {markdown(line)}" for line in source_lines(run))
     yield f"- engine {findings.engine_version}; {findings.claim_counts.rejected} claims rejected"
+
+
+def _fact(item: ReportedFact) -> str:
+    owner = f" ({markdown(item.owner)})" if item.owner else ""
+    return f"**{markdown(item.subject)}**: {markdown(item.statement)}{owner}; {markdown(item.why)}"
 
 
 def _passage(item: RecalledPassage) -> str:

@@ -159,6 +159,10 @@ def _sections(findings: ReportFindings) -> dict[str, list[RenderableType]]:
             Text(f"{item.tool} ({item.count}): {one_line(item.reason)}", style="yellow") for item in findings.data_gaps
         ],
         "Hints": [Text(one_line(item)) for item in findings.hints],
+        "What people know": [
+            Text(f"{one_line(item.subject, 60)}: {one_line(item.statement, 200)}; {one_line(item.why)}")
+            for item in findings.facts
+        ],
         "Past incidents": [Text(one_line(item)) for item in findings.recalled],
         "Written down about it": [*_passages(findings)],
         "What to look at next": [Text(one_line(item)) for item in findings.next_steps],

@@ -6,7 +6,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from workflows.contracts.contract import Contract, Instant
 from workflows.contracts.environment import MOST_SOURCES, EntityMapping, EnvironmentName, SourceRef
-from workflows.contracts.identifiers import Digest, EntityName, InvestigationId
+from workflows.contracts.identifiers import Digest
 
 BundleId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
 FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
@@ -21,20 +21,6 @@ class RecordedFile(Contract):
     file: FileName
     rows: Annotated[int, Field(ge=0)]
     sha256: Digest
-
-
-class PastIncident(Contract):
-    """A closed investigation, as later ones recall it."""
-
-    investigation_id: InvestigationId | None = None
-    """None in captures of versions before 0.6."""
-
-    known_from: Instant
-    title: str
-    entity: EntityName | None = None
-    fault_kind: str
-    probability: float
-    sentence: str
 
 
 class VisibleWindow(Contract):
@@ -73,9 +59,6 @@ class BundleManifest(Contract):
 
     further_alerts: RecordedFile | None = None
     """Alerts that joined the incident after the first."""
-
-    remembered: RecordedFile | None = None
-    """Past incidents that the captured investigation recalled."""
 
     environment: EnvironmentName | None = None
     """Of a captured live investigation: where it ran."""

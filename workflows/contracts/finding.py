@@ -64,6 +64,17 @@ class Mechanism(OpenEnum):
 
     CHANGE = "change"
     PAST_INCIDENT = "past_incident"
+    """An earlier incident showed much the same."""
+
+    CONFIRMED_CAUSE = "confirmed_cause"
+    """The same, and a person confirmed its root cause."""
+
+    EXPECTED = "expected"
+    """Somebody knows of this symptom, and that it is no fault."""
+
+    KNOWN_CAUSE = "known_cause"
+    """Somebody knows of this weak point."""
+
     UNKNOWN = "unknown"
 
 
@@ -118,6 +129,9 @@ class Finding(Contract):
     evidence: tuple[EvidenceRef, ...]
     predicate: Predicate
     """The statement code evaluates again before anything is published."""
+
+    about: tuple[str, ...] = ()
+    """For what memory says: keys of the findings that it is about."""
 
     series: tuple[tuple[float, float], ...] = ()
     """At most 60 (seconds relative to the alert, value) points for a small chart."""

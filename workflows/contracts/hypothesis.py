@@ -44,6 +44,12 @@ class ContributionTerm(OpenEnum):
     HINT = "hint"
     """A person named the entity."""
 
+    FACT = "fact"
+    """Somebody knows that a symptom is expected, or that the entity is a weak point."""
+
+    PAST = "past"
+    """A person confirmed it as the root cause of a similar incident."""
+
     INSTANCES = "instances"
     """What all instances of a workload show alike speaks for the workload."""
 

@@ -113,12 +113,13 @@ class ScopeResult(Contract):
 
 
 class RecallResult(Contract):
-    incidents: int = 0
-    sentences: tuple[Annotated[str, Field(max_length=400)], ...] = ()
-    """Verdicts of the past incidents, newest first; at most twenty."""
+    """How much of what the organisation knows; all of it is in the ledger."""
 
+    incidents: int = 0
+    facts: int = 0
     passages: int = 0
-    """Passages of documents that were found; they are in the ledger."""
+    sentences: tuple[Annotated[str, Field(max_length=400)], ...] = ()
+    """Verdicts of past incidents, in results of versions before 0.6 only."""
 
 
 class CollectResult(EvolvedContract):

@@ -123,6 +123,26 @@ class KnowledgeProbe(_Question):
     max_rows: Annotated[int, Field(gt=0)] = 5
 
 
+class FactsProbe(_Question):
+    """What people know of their systems. Answer: rows of facts that somebody accepted, the newest first."""
+
+    tool: Literal["facts"] = "facts"
+    max_rows: Annotated[int, Field(gt=0)] = 5_000
+
+
+class PastIncidentsProbe(_Question):
+    """Earlier investigations with what they found. Answer: rows of past incidents; those that were judged first."""
+
+    tool: Literal["past_incidents"] = "past_incidents"
+    scope: Annotated[str, Field(min_length=1, max_length=256)]
+    """The memory that is looked into."""
+
+    alerting: Annotated[tuple[EntityId, ...], Field(max_length=100)] = ()
+    """What the alerts are about: earlier alerts of these come before others."""
+
+    max_rows: Annotated[int, Field(gt=0)] = 200
+
+
 Probe = Annotated[
     MetricProbe
     | LogProbe
@@ -132,15 +152,21 @@ Probe = Annotated[
     | TopologyProbe
     | InventoryProbe
     | NamesProbe
-    | KnowledgeProbe,
+    | KnowledgeProbe
+    | FactsProbe
+    | PastIncidentsProbe,
     Field(discriminator="tool"),
 ]
 PROBE: TypeAdapter[Probe] = TypeAdapter(Probe)
 
 Modality = Literal["metrics", "logs", "traces", "changes", "cluster", "topology"]
 MODALITIES: tuple[Modality, ...] = ("metrics", "logs", "traces", "changes", "cluster", "topology")
-Tool = Literal["metrics", "logs", "traces", "changes", "cluster", "topology", "inventory", "names", "knowledge"]
-"""What is queried: a modality, how the sources' names hang together, or what the organisation has written down."""
+MemoryTool = Literal["knowledge", "facts", "past_incidents"]
+MEMORY_TOOLS: tuple[MemoryTool, ...] = ("knowledge", "facts", "past_incidents")
+"""What the organisation knows: documents, facts, and what earlier investigations found."""
+
+Tool = Modality | Literal["inventory", "names"] | MemoryTool
+"""What is queried: a modality, how the sources' names hang together, or what the organisation knows."""
 
 
 def entity_of(probe: Probe) -> EntityId | None:

@@ -107,6 +107,21 @@ class RecalledPassage(Contract):
     """How it was found."""
 
 
+class ReportedFact(Contract):
+    """Something that people know about what the incident touches."""
+
+    fact_id: str
+    subject: str
+    statement: str
+    owner: str = ""
+    review_by: Instant | None = None
+    used: bool
+    """Whether it changed anything."""
+
+    why: str
+    """What it changed, or why it did not."""
+
+
 class ReportFindings(EvolvedContract):
     """The canonical part: the same evidence gives the same bytes."""
 
@@ -137,10 +152,13 @@ class ReportFindings(EvolvedContract):
     """What people said while it ran, redacted."""
 
     recalled: tuple[str, ...] = ()
-    """Sentences of past incidents that memory brought up."""
+    """Past incidents that are alike, and why, the most alike first."""
 
     passages: tuple[RecalledPassage, ...] = ()
     """What the organisation has written down about it, the best first."""
+
+    facts: tuple[ReportedFact, ...] = ()
+    """What people know of what the incident touches, those that changed something first."""
 
     next_steps: tuple[str, ...] = ()
     """What to look at next, the most useful first."""

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from activities.telemetry.exceptions import BundleError
 from workflows.contracts.alert import Alert
-from workflows.contracts.bundle import BundleManifest, PastIncident, RecordedFile
+from workflows.contracts.bundle import BundleManifest, RecordedFile
 from workflows.contracts.change import Change
 from workflows.contracts.cluster import ClusterCondition
 from workflows.contracts.identifiers import Digest
@@ -34,12 +34,10 @@ _FILES = (
     "cluster",
     "answers",
     "further_alerts",
-    "remembered",
 )
 
 _CHANGES: TypeAdapter[tuple[Change, ...]] = TypeAdapter(tuple[Change, ...])
 _ALERTS: TypeAdapter[tuple[Alert, ...]] = TypeAdapter(tuple[Alert, ...])
-_REMEMBERED: TypeAdapter[tuple[PastIncident, ...]] = TypeAdapter(tuple[PastIncident, ...])
 _CLUSTER: TypeAdapter[tuple[ClusterCondition, ...]] = TypeAdapter(tuple[ClusterCondition, ...])
 
 
@@ -84,11 +82,6 @@ class Bundle:
         """Alerts that joined after the first."""
         found = self.manifest.further_alerts
         return () if found is None else _parse(self.path(found), _ALERTS, JSON_LIMIT)
-
-    def remembered(self) -> tuple[PastIncident, ...]:
-        """Past incidents that the captured investigation recalled, newest first."""
-        found = self.manifest.remembered
-        return () if found is None else _parse(self.path(found), _REMEMBERED, JSON_LIMIT)
 
     def verify(self) -> None:
         """Every file is the one that the manifest names.

@@ -15,6 +15,7 @@ from activities.telemetry.exceptions import BundleError
 from activities.telemetry.recorded.bundle import Bundle
 from workflows.contracts.observation import Observation, ObservationStatus
 from workflows.contracts.probe import (
+    MEMORY_TOOLS,
     PROBE,
     ChangeProbe,
     ClusterProbe,
@@ -68,6 +69,14 @@ class CapturedBackend:
             return [PROBE.validate_json(text) for text in self._probes]
         except ValidationError as error:
             raise self._damaged("a query cannot be read") from error
+
+    def recalled(self) -> list[tuple[Probe, Answer]]:
+        """What it recalled of the organisation's memory.
+
+        Raises:
+            BundleError: an answer cannot be read.
+        """
+        return list(self._again([probe for probe in self.probes() if probe.tool in MEMORY_TOOLS]))
 
     @property
     def spent(self) -> Spent:

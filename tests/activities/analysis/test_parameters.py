@@ -27,6 +27,7 @@ DEFINITIONS = {
     "change_points.LATER": "a mark in place of a number",
     "change_points.EARLIER": "another one",
     "wording._SECONDS": "units",
+    "recurrence.LARGEST_INTERVAL": "what a rule may say",
     "verification.TOLERANCE": "the digits that a number of a claim is rounded to",
 }
 

@@ -8,8 +8,10 @@ from uuid import uuid4
 import pytest
 from typer.testing import CliRunner
 
-from activities.memory.feedback import FeedbackRecord, with_feedback
+from activities.memory.feedback import FeedbackRecord
+from activities.memory.recall import confirmed_cause
 from activities.memory.uuid7 import uuid7
+from activities.telemetry.recorded import open_bundle
 from evals.capture import capture_investigation
 from evals.suites import BundleSuite
 from infra.settings import Settings
@@ -17,8 +19,9 @@ from tests.conftest import own_data_dir, recorded
 from tests.running import an_alert, finish, options_for, quick_ingestion, start
 from workers.installation import Installation, open_installation
 from workflows.contracts.feedback import Feedback, Judgement
-from workflows.contracts.hypothesis import FaultKind
+from workflows.contracts.hypothesis import ContributionTerm
 from workflows.contracts.identifiers import EntityId, InvestigationId, Tenant
+from workflows.contracts.past_incident import PastIncident
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -52,20 +55,21 @@ def test_what_is_said_is_redacted(installation: Installation) -> None:
 
 
 @pytest.mark.parametrize(
-    ("feedback", "sentence"),
+    ("feedback", "cause"),
     [
-        (None, "service:a is the root cause."),
-        (said(Judgement.RIGHT), "service:a is the root cause. (a person confirmed it)"),
-        (
-            said(Judgement.WRONG, cause="service:b").model_copy(update={"fault_kind": FaultKind.CPU}),
-            "service:a is the root cause. (a person rejected it: the root cause was service:b, cpu)",
-        ),
-        (said(Judgement.PARTLY), "service:a is the root cause. (a person called it partly right)"),
+        (None, None),
+        (said(Judgement.RIGHT), "service:a"),
+        (said(Judgement.WRONG), None),
+        (said(Judgement.WRONG, cause="service:b"), "service:b"),
+        (said(Judgement.PARTLY), "service:a"),
+        (said(Judgement.UNKNOWN, cause="service:b"), None),
     ],
 )
-def test_a_past_verdict_says_what_was_said_of_it(feedback: Feedback | None, sentence: str) -> None:
-    assert with_feedback("service:a is the root cause.", feedback, longest=400) == sentence
-    assert len(with_feedback("x" * 500, feedback, longest=400)) == 400
+def test_a_cause_is_confirmed_by_what_was_said_of_it(feedback: Feedback | None, cause: str | None) -> None:
+    past = PastIncident(
+        known_from=NOON, title="t", entity=EntityId("service:a"), fault_kind="cpu", probability=0.9, sentence="a is it"
+    )
+    assert confirmed_cause(past, feedback) == cause
 
 
 async def test_from_a_verdict_to_a_label_and_a_recalled_judgement(
@@ -80,7 +84,6 @@ async def test_from_a_verdict_to_a_label_and_a_recalled_judgement(
             async with installation.workers(client):
                 first = await start(installation, client, recorded("row_lock"))
                 report = await finish(installation, client, first)
-                ids = [first]
                 command = CliRunner()
                 done = command.invoke(APP, ["feedback", first, "right", "--note", "seen in pg_locks"])
                 assert done.exit_code == 0, done.output
@@ -97,16 +100,19 @@ async def test_from_a_verdict_to_a_label_and_a_recalled_judgement(
                 assert request is not None
                 known = datetime.now(UTC) + timedelta(minutes=1)
                 options = replace(options_for(recorded("row_lock")), memory_scope=request.memory_scope, as_of=known)
-                alert = an_alert("later", entity=report.findings.verdict.entity, starts_at=known)
+                alert = an_alert("later", entity=open_bundle(recorded("row_lock")).alert.entity, starts_at=known)
                 opened = await quick_ingestion(installation, client).receive(alert, options)
                 again = await finish(installation, client, opened.request.investigation_id)
-                ids.append(opened.request.investigation_id)
+                captured, _ = capture_investigation(installation, opened.request.investigation_id, tmp_path / "later")
+                replayed = await finish(installation, client, await start(installation, client, captured))
             folder_, notes = capture_investigation(installation, first, tmp_path / "suite")
-            captured, _ = capture_investigation(installation, ids[1], tmp_path / "later")
-    assert again.findings.recalled == (f"{report.findings.verdict.sentence} (a person confirmed it)",)
+    [recalled] = again.findings.recalled
+    assert f"confirmed by a person: {report.findings.verdict.sentence} (30% alike: the same alert)" in recalled
+    gained = {part.term for item in again.findings.hypotheses for part in item.supporting}
+    assert ContributionTerm.PAST in gained
     assert notes == [f"labelled by a person's feedback: {report.findings.verdict.entity}, lock"]
     truth = BundleSuite(tmp_path / "suite", system="suite").truth(folder_.name)
     assert [(root.entity, root.fault_kind) for root in truth.roots] == [
         (report.findings.verdict.entity, report.findings.verdict.fault_kind)
     ]
-    assert "(a person confirmed it)" in (captured / "remembered.json").read_text()
+    assert replayed.findings == again.findings, "what was recalled then is recalled by a replay, and nothing else"
