@@ -17,6 +17,7 @@ from activities.memory.knowledge.embedding import embedded
 from evals.bundles import Root, Truth, write_truth
 from evals.comparison import compare
 from evals.evaluation import EvaluationEndedError, Running, begin_or_resume
+from evals.memory_effect import RememberedCase, remembered_case, score_memories
 from evals.page import render_evaluation
 from evals.plan import Plan
 from evals.readers import READERS, CorpusError
@@ -26,7 +27,7 @@ from evals.retrieval import fill, meaning_queries, pages, rule_queries
 from evals.retrieval import score as score_retrieval
 from evals.scoring import score as score_cases
 from evals.suites import BUNDLES, LAB, TRUTHS, BundleSuite, Suite, TruthsOnly, open_suite
-from evals.tables import comparison_lines, retrieval_line, score_lines
+from evals.tables import comparison_lines, memory_line, retrieval_line, score_lines
 from infra.stack import wait_until_stopped
 from workers.installation import open_installation
 from workers.invocation import ERR, OUT, handle_known_errors, read_settings, run
@@ -95,6 +96,27 @@ def retrieval(
                         OUT.print(retrieval_line(row), soft_wrap=True)
         finally:
             wait_until_stopped(Path(folder))
+
+
+@eval_group.command()
+@handle_known_errors
+@explained
+def memory(
+    suite: Annotated[str, typer.Argument(help="lab, a corpus, or a folder of bundles.")] = LAB,
+    *,
+    root: Annotated[Path | None, typer.Option(help="The corpus's folder.")] = None,
+    limit: Annotated[int, typer.Option(min=2, help="Cases at most.")] = MOST_CASES,
+) -> None:
+    """Measure what remembering the other cases does to each: nothing wrong, and something where faults recur."""
+    opened = open_suite(suite, root, None)
+    found: list[RememberedCase] = []
+    with TemporaryDirectory(prefix="inquest-memory-") as folder:
+        for name in opened.names()[:limit]:
+            case = remembered_case(opened, name, Path(folder))
+            if case is not None:
+                found.append(case)
+    for row in score_memories(found):
+        OUT.print(memory_line(row), soft_wrap=True)
 
 
 @eval_group.command(name="run")

@@ -6,6 +6,7 @@ from rich.text import Text
 
 from evals.baselines import ALERTED
 from evals.comparison import Comparison
+from evals.memory_effect import MemoryScore
 from evals.results import Abstention, EvaluationFile, GroupScores, Interval, RankScores
 from evals.retrieval import RetrievalScore
 
@@ -41,6 +42,12 @@ def retrieval_line(row: RetrievalScore) -> Text:
     """One ranking of passages."""
     figures = (("nDCG@10", row.ndcg), ("recall@5", row.recall), ("MRR", row.mrr))
     return Text(f"  {row.ranking:<26} " + "  ".join(f"{name} {_shown(item)}" for name, item in figures))
+
+
+def memory_line(row: MemoryScore) -> Text:
+    """What one memory does to one system's cases."""
+    repeated = f"  where the fault recurs {_shown(row.repeated)}" if row.repeated is not None else ""
+    return Text(f"{row.system}, memory {row.memory:<20} AC@1 {_shown(row.all_cases)}{repeated}")
 
 
 def _verdicts(abstained: Abstention) -> Iterator[Text]:
