@@ -87,6 +87,15 @@ COLUMNS: dict[Tool, pl.Schema] = {
             "why": pl.String(),
         }
     ),
+    "known_topology": pl.Schema(
+        {
+            "source": pl.String(),
+            "target": pl.String(),
+            "kind": pl.String(),
+            "origin": pl.String(),
+            "confidence": pl.Float64(),
+        }
+    ),
     "facts": pl.Schema(
         {
             "fact_id": pl.String(),

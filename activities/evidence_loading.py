@@ -24,6 +24,9 @@ KNOWLEDGE = "knowledge"
 """The tool whose answers are no telemetry: what people wrote, not what was measured."""
 
 
+TOPOLOGY = ("topology", "known_topology")
+
+
 def load_evidence(ledger: Ledger, given: StepInput) -> Evidence:
     """Every answer with rows, decoded. One that a restore lost is left out; the context names it."""
     answers = []
@@ -38,18 +41,18 @@ def load_evidence(ledger: Ledger, given: StepInput) -> Evidence:
             continue
         since = observation.coverage.window.start if observation.coverage is not None else None
         answers.append(AnsweredProbe(probe=probe, artifact=observation.artifact, rows=rows, since=since))
-    topology = next((item.rows for item in answers if item.probe.tool == "topology"), None)
+    topology = [item.rows for item in answers if item.probe.tool in TOPOLOGY]
     return Evidence(
-        alerts=_alerts(ledger, given),
+        alerts=resolved_alerts(ledger, given),
         as_of=given.request.as_of,
         answers=tuple(answers),
-        graph=Graph.from_answer(_nothing() if topology is None else topology),
+        graph=Graph.from_answer(pl.concat([_nothing(), *topology], how="diagonal_relaxed")),
     )
 
 
 def load_context(ledger: Ledger, given: StepInput) -> IncidentContext:
     """What ranking and reporting know beside the findings; of the answers only the topology is decoded."""
-    alerts, as_of = _alerts(ledger, given), given.request.as_of
+    alerts, as_of = resolved_alerts(ledger, given), given.request.as_of
     known = _answered(ledger)
     answered = [item for item in known if item[0].tool not in MEMORY_TOOLS]
     gaps, lost = _data_gaps(answered, given), _lost(ledger, answered)
@@ -58,7 +61,7 @@ def load_context(ledger: Ledger, given: StepInput) -> IncidentContext:
     return IncidentContext(
         alerts=alerts,
         as_of=as_of,
-        graph=_graph(ledger, answered, lost),
+        graph=_graph(ledger, known, lost),
         window=_window(alerts, as_of, found.telemetry_from if found is not None else None),
         has_telemetry=any(
             observation is not None and observation.artifact is not None and probe.tool in TELEMETRY
@@ -76,7 +79,7 @@ def load_context(ledger: Ledger, given: StepInput) -> IncidentContext:
 
 def least_context(ledger: Ledger, given: StepInput) -> IncidentContext:
     """The alerts and nothing else, for a report that must come whatever is broken."""
-    alerts, as_of = _alerts(ledger, given), given.request.as_of
+    alerts, as_of = resolved_alerts(ledger, given), given.request.as_of
     return IncidentContext(
         alerts=alerts,
         as_of=as_of,
@@ -103,7 +106,7 @@ def _answered(ledger: Ledger) -> list[tuple[Probe, Observation | None]]:
     return [(probe, observations.get(probe.key)) for probe in ledger.probes()]
 
 
-def _alerts(ledger: Ledger, given: StepInput) -> tuple[Alert, ...]:
+def resolved_alerts(ledger: Ledger, given: StepInput) -> tuple[Alert, ...]:
     """The alerts, each about the entity that its labels were resolved to where somebody knew better than the alert."""
     resolved = _resolved(ledger) if given.request.sources else {}
     return tuple(
@@ -155,12 +158,14 @@ def _lost(ledger: Ledger, answered: list[tuple[Probe, Observation | None]]) -> d
     }
 
 
-def _graph(ledger: Ledger, answered: list[tuple[Probe, Observation | None]], lost: dict[ProbeKey, DataGap]) -> Graph:
-    for probe, observation in answered:
-        known = observation is not None and observation.artifact is not None and probe.key not in lost
-        if probe.tool == "topology" and known and observation is not None and observation.artifact is not None:
-            return Graph.from_answer(decode(ledger.artifact(observation.artifact)))
-    return Graph.from_answer(_nothing())
+def _graph(ledger: Ledger, known: list[tuple[Probe, Observation | None]], lost: dict[ProbeKey, DataGap]) -> Graph:
+    """What the environment answered now, and what was known of it before."""
+    found = [_nothing()]
+    for probe, observation in known:
+        if probe.tool in TOPOLOGY and observation is not None and observation.artifact and probe.key not in lost:
+            with suppress(ArtifactLostError):
+                found.append(decode(ledger.artifact(observation.artifact)))
+    return Graph.from_answer(pl.concat(found, how="diagonal_relaxed"))
 
 
 def _facts(

@@ -15,13 +15,16 @@ from activities.memory.knowledge.recall import BACKEND, answer_of, knowledge_pro
 from activities.memory.store import Store
 from activities.telemetry.backend import Answer, answered
 from workflows.contracts.alert import Alert
+from workflows.contracts.canonical import rounded
 from workflows.contracts.fact import FactState
 from workflows.contracts.feedback import Feedback, Judgement
 from workflows.contracts.identifiers import InvestigationId
 from workflows.contracts.investigation import InvestigationRequest, Purpose
 from workflows.contracts.past_incident import PastIncident
-from workflows.contracts.probe import FactsProbe, KnowledgeProbe, PastIncidentsProbe, Probe, Window
+from workflows.contracts.probe import FactsProbe, KnowledgeProbe, KnownTopologyProbe, PastIncidentsProbe, Probe, Window
 
+EDGE = ("source", "target", "kind", "origin")
+ASC = (False,) * len(EDGE)
 CapturedFor = Callable[[InvestigationRequest], "Sequence[tuple[Probe, Answer]] | None"]
 """What a captured investigation recalled; None for one that is none."""
 
@@ -57,6 +60,11 @@ class Recall:
             )
         if request.purpose is Purpose.EVALUATION:
             return found
+        near = tuple(sorted({item.entity for item in self.alerts if item.entity is not None})[:100])
+        if request.sources and near and not self.store.topology(request.tenant).is_empty(request.environment):
+            found.append(
+                KnownTopologyProbe(backend=BACKEND, window=now, environment=request.environment, entities=near)
+            )
         if self.store.facts(request.tenant).known([FactState.ACCEPTED], limit=1):
             found.append(FactsProbe(backend=BACKEND, window=now))
         if not self.store.library(request.tenant).is_empty():
@@ -77,6 +85,8 @@ class Recall:
                 return self._facts(probe)
             case PastIncidentsProbe():
                 return _past(self.store.incidents(tenant), self.store.feedback(tenant), probe)
+            case KnownTopologyProbe():
+                return self._topology(probe)
             case _:
                 raise TypeError(f"no memory answers {probe.tool}")
 
@@ -95,6 +105,22 @@ class Recall:
             for item in known
         ]
         return answered(pl.DataFrame(rows, schema=COLUMNS["facts"]), probe.window)
+
+    def _topology(self, probe: KnownTopologyProbe) -> Answer:
+        record = self.store.topology(self.request.tenant)
+        edges = record.around(probe.environment, probe.entities, at=probe.window.end, hops=probe.hops)
+        rows = [
+            {
+                "source": item.source,
+                "target": item.target,
+                "kind": item.kind.value,
+                "origin": item.origin,
+                "confidence": rounded(item.confidence),
+            }
+            for item in edges
+        ]
+        known = pl.DataFrame(rows, schema=COLUMNS["known_topology"]).sort("confidence", *EDGE, descending=[True, *ASC])
+        return answered(known.head(probe.max_rows), probe.window, total=known.height)
 
 
 def _past(incidents: Incidents, feedback: FeedbackRecord, probe: PastIncidentsProbe) -> Answer:

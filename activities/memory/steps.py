@@ -9,7 +9,8 @@ from temporalio import activity
 
 from activities.analysis.signs import signs_of
 from activities.analysis.verification import verified
-from activities.evidence_loading import least_context, load_context
+from activities.answers import decode
+from activities.evidence_loading import least_context, load_context, resolved_alerts
 from activities.memory.incidents import PUBLISHED
 from activities.memory.ledger import Ledger, observation_statuses
 from activities.memory.ledger_batch import LedgerBatch
@@ -19,9 +20,17 @@ from activities.reporting import without_conclusion
 from activities.step import Outcome, run_step
 from activities.telemetry.backend import Answer
 from activities.telemetry.observe import commit
+from activities.topology.observed import topology_of
 from workflows.contracts.canonical import canonical_json, digest_of
 from workflows.contracts.identifiers import workflow_id_of
-from workflows.contracts.investigation import PublishResult, RecallResult, RememberResult, StepInput
+from workflows.contracts.investigation import (
+    InvestigationRequest,
+    PublishResult,
+    Purpose,
+    RecallResult,
+    RememberResult,
+    StepInput,
+)
 from workflows.contracts.observation import ObservationStatus
 from workflows.contracts.report import DataGap, Report, ReportFindings, ReportRun, StepTiming
 from workflows.steps import CONCLUDE, PUBLISH, RECALL, REMEMBER
@@ -55,7 +64,7 @@ class MemoryActivities:
 
     def _recall(self, ledger: Ledger, given: StepInput) -> Outcome:
         """Every memory's answer is an observation; what was asked before is not asked again."""
-        recall = Recall(self._store, given.request, [item.alert for item in ledger.alerts()][: given.alerts])
+        recall = Recall(self._store, given.request, resolved_alerts(ledger, given))
         captured = self._captured_for(given.request)
         answers = (
             ((probe, partial(recall.answer, probe)) for probe in recall.probes())
@@ -137,7 +146,19 @@ class MemoryActivities:
             alerting=context.alerting,
             signs=signs_of(holding, context.graph),
         )
+        if given.request.purpose is Purpose.LIVE and given.request.sources:
+            self._learn_topology(ledger, given.request)
         return Outcome(RememberResult(remembered=True), batch)
+
+    def _learn_topology(self, ledger: Ledger, request: InvestigationRequest) -> None:
+        """Keep what the environment said of itself, for when it says less."""
+        observations = ledger.observations()
+        for probe in ledger.probes():
+            observation = observations.get(probe.key)
+            if probe.tool == "topology" and observation is not None and observation.artifact is not None:
+                entities, edges = topology_of(decode(ledger.artifact(observation.artifact)))
+                record = self._store.topology(request.tenant)
+                record.observe(request.environment, entities, edges, at=request.as_of)
 
 
 def _given(answer: Answer) -> Answer:

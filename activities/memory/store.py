@@ -20,6 +20,7 @@ from activities.memory.session import of_tenant
 from activities.safety.keys import Keys
 from activities.safety.personal import AddressPolicy
 from activities.safety.redaction import Redactor
+from activities.topology.record import TopologyRecord
 from workflows.contracts.canonical import canonical_json
 from workflows.contracts.identifiers import InvestigationId, Tenant
 from workflows.contracts.investigation import InvestigationRequest
@@ -102,6 +103,10 @@ class Store:
     def inbox(self, tenant: Tenant) -> Inbox:
         """The alerts of one tenant that wait to be dispatched."""
         return Inbox(of_tenant(self.engine, tenant), tenant)
+
+    def topology(self, tenant: Tenant) -> TopologyRecord:
+        """How one tenant's environments hang together."""
+        return TopologyRecord(of_tenant(self.engine, tenant), tenant, self.redactor(tenant))
 
     def library(self, tenant: Tenant, embedders: Sequence[Embedder] = ()) -> Library:
         """What one tenant has written down.

@@ -249,6 +249,25 @@ OUTCOME = _table(
 )
 EVALUATION_END = _table("evaluation_end", "evals", _key("evaluation_id", _UUID), *_columns(ended_at=_WHEN))
 
+TOPOLOGY_ENTITY = _table(
+    "entity",
+    "topology",
+    _key("environment", Text),
+    _key("entity", Text),
+    _key("origin", Text),
+    *_columns(kind=Text, tier=Integer, first_seen=_WHEN, last_seen=_WHEN, ended_at=_WHEN),
+)
+TOPOLOGY_EDGE = _table(
+    "edge",
+    "topology",
+    _key("environment", Text),
+    _key("source", Text),
+    _key("target", Text),
+    _key("kind", Text),
+    _key("origin", Text),
+    *_columns(confidence=Double, first_seen=_WHEN, last_seen=_WHEN, ended_at=_WHEN),
+)
+
 DOCUMENT = _table(
     "document",
     "knowledge",

@@ -12,6 +12,7 @@ from sqlalchemy import create_engine, func, select, text
 from sqlalchemy.exc import ProgrammingError
 
 from activities.analysis.verification import verified
+from activities.memory.incidents import Incidents
 from activities.memory.ledger import Ledger
 from activities.memory.migrations import versions
 from activities.memory.session import of_tenant
@@ -22,7 +23,7 @@ from workers.installation import Installation
 from workflows.contracts.identifiers import EntityId, InvestigationId, Tenant
 from workflows.contracts.probe import MetricProbe, Window, entity_of
 
-SCHEMAS = ["ledger", "incidents", "evals", "knowledge"]
+SCHEMAS = ["ledger", "incidents", "evals", "knowledge", "topology"]
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
@@ -98,6 +99,9 @@ INSERT INTO ledger.observation VALUES (:t, :i, 'metrics-1', 'empty', 0, NULL, CA
 INSERT INTO ledger.finding VALUES (:t, :i, 'metric-1', 0, CAST(:finding AS jsonb), '0.4.0');
 INSERT INTO ledger.hypothesis VALUES (:t, :i, 1, CAST(:hypothesis AS jsonb), '0.4.0');
 INSERT INTO ledger.claim VALUES (:t, :i, 'claim-1', 0, 'verified', CAST(:claim AS jsonb));
+INSERT INTO incidents.past
+    (tenant, investigation_id, scope, known_from, title, entity, fault_kind, probability, sentence)
+    VALUES (:t, :i, 'live', '2026-01-01', 'requests fail', 'service:a', 'cpu', 0.5, 'a is it');
 """
 
 
@@ -142,6 +146,8 @@ def test_what_an_earlier_version_stored_is_upgraded(installation: Installation) 
         assert verified(ledger.findings(0), ledger.claims(0))[0].signal == "cpu"
         assert ledger.hypotheses(0)[0].fault_kind_probability == 0
         assert ledger.conclusion(0) is None
+        [past] = Incidents(engine, Tenant("default"), Redactor(b"k", "default")).past(scope="live", as_of=NOON)
+        assert (past.entity, past.alerting, past.signs) == ("service:a", (), ())
     finally:
         engine.dispose()
         with admin.connect() as connection:

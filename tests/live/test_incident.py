@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from activities.telemetry.recorded import open_bundle
+from activities.topology.dependencies import Reached
 from evals.capture import capture_investigation
 from evals.lab.faults import catalogue
 from evals.lab.live import investigated, live_system, play
@@ -19,7 +20,7 @@ from evals.lab.stage import Stage
 from tests.conftest import own_data_dir
 from workers.installation import Installation
 from workers.replaying import replay
-from workflows.contracts.identifiers import InvestigationId, workflow_id_of
+from workflows.contracts.identifiers import EntityId, InvestigationId, workflow_id_of
 from workflows.contracts.investigation import Budget, Purpose
 from workflows.contracts.report import Report
 
@@ -36,6 +37,18 @@ async def replayed(installation: Installation, folder: Path) -> Report:
         while (report := ledger.report()) is None:
             await asyncio.sleep(0.2)
     return report
+
+
+async def learned_from(
+    installation: Installation, investigation_id: InvestigationId, entity: EntityId
+) -> list[Reached]:
+    """What the finished investigation has taught of what depends on an entity."""
+    client = await installation.client()
+    await client.get_workflow_handle(workflow_id_of(investigation_id)).result()
+    request = installation.incidents().request(investigation_id)
+    assert request is not None
+    record = installation.store.topology(request.tenant)
+    return record.dependents(request.environment, entity, at=request.as_of)
 
 
 async def events_of(installation: Installation, investigation_id: InvestigationId) -> int:
@@ -57,6 +70,7 @@ def test_from_alert_to_report_and_again(need: Callable[..., None]) -> None:
                 time.sleep(QUIET_S)
                 injected, began = play(fault, service, system)
                 investigation_id, report = investigated(system, began)
+                learned = asyncio.run(learned_from(system.installation, investigation_id, injected.entity))
                 bundle, notes = capture_investigation(system.installation, investigation_id, scratch)
                 again = asyncio.run(replayed(system.installation, bundle))
                 events = asyncio.run(events_of(system.installation, investigation_id))
@@ -66,6 +80,7 @@ def test_from_alert_to_report_and_again(need: Callable[..., None]) -> None:
     assert verdict.entity == injected.entity, verdict.sentence
     assert verdict.change_id is not None
     assert verdict.change_id.startswith("rollout-shop-"), "the rollout is a change that the cluster told of"
+    assert learned, "what the sources said of who calls whom is kept"
     assert not notes
     assert again.findings_sha256 == report.findings_sha256
     assert not report.findings.data_gaps

@@ -143,6 +143,18 @@ class PastIncidentsProbe(_Question):
     max_rows: Annotated[int, Field(gt=0)] = 200
 
 
+class KnownTopologyProbe(_Question):
+    """What earlier investigations and people know of what depends on what. Answer: rows of Edge."""
+
+    tool: Literal["known_topology"] = "known_topology"
+    environment: Annotated[str, Field(min_length=1, max_length=200)]
+    entities: Annotated[tuple[EntityId, ...], Field(max_length=100)]
+    """From where the edges are followed, both ways."""
+
+    hops: Annotated[int, Field(ge=1, le=10)] = 3
+    max_rows: Annotated[int, Field(gt=0)] = 20_000
+
+
 Probe = Annotated[
     MetricProbe
     | LogProbe
@@ -154,16 +166,17 @@ Probe = Annotated[
     | NamesProbe
     | KnowledgeProbe
     | FactsProbe
-    | PastIncidentsProbe,
+    | PastIncidentsProbe
+    | KnownTopologyProbe,
     Field(discriminator="tool"),
 ]
 PROBE: TypeAdapter[Probe] = TypeAdapter(Probe)
 
 Modality = Literal["metrics", "logs", "traces", "changes", "cluster", "topology"]
 MODALITIES: tuple[Modality, ...] = ("metrics", "logs", "traces", "changes", "cluster", "topology")
-MemoryTool = Literal["knowledge", "facts", "past_incidents"]
-MEMORY_TOOLS: tuple[MemoryTool, ...] = ("knowledge", "facts", "past_incidents")
-"""What the organisation knows: documents, facts, and what earlier investigations found."""
+MemoryTool = Literal["knowledge", "facts", "past_incidents", "known_topology"]
+MEMORY_TOOLS: tuple[MemoryTool, ...] = ("knowledge", "facts", "past_incidents", "known_topology")
+"""What the organisation knows: documents, facts, what earlier investigations found, and what depends on what."""
 
 Tool = Modality | Literal["inventory", "names"] | MemoryTool
 """What is queried: a modality, how the sources' names hang together, or what the organisation knows."""

@@ -142,7 +142,7 @@ def test_the_librarian_may_change_no_record(installation: Installation) -> None:
                 text("SELECT has_table_privilege('inquest_knowledge', CAST(:name AS regclass)::oid, 'UPDATE, DELETE')"),
                 {"name": f"{table.schema}.{table.name}"},
             )
-            of_the_library = table.schema == "knowledge" and not table.name.startswith("fact")
+            of_the_library = table.schema in ("knowledge", "topology") and not table.name.startswith("fact")
             assert allowed is of_the_library, table.name
 
 

@@ -1,0 +1,264 @@
+"""The topology in Postgres: written by investigations and by people, read as it was at a moment."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
+from itertools import islice
+from typing import Any
+
+from sqlalchemy import ColumnElement, Engine, Row, and_, func, or_, select, update
+from sqlalchemy.dialects.postgresql import insert
+
+from activities.memory.session import as_librarian
+from activities.memory.tables import TOPOLOGY_EDGE, TOPOLOGY_ENTITY
+from activities.safety.redaction import Redactor
+from activities.topology.declaration import Declaration
+from activities.topology.dependencies import (
+    BACKWARD,
+    BELIEVED_FROM,
+    DECLARED,
+    FORWARD,
+    HALF_LIFE,
+    KnownEdge,
+    Reached,
+    faded,
+)
+from workflows.contracts.identifiers import EntityId, Tenant
+from workflows.contracts.topology import Edge, EdgeKind, Entity
+
+BATCH = 2_000
+MOST_ENTITIES = 10_000
+"""Of one walk; what lies behind them is left out."""
+
+MOST_HOPS = 10
+LOOKED_BACK = HALF_LIFE * 3
+"""An edge that was last seen before has faded away, whatever its confidence was."""
+
+
+class TopologyRecord:
+    """The topology of one tenant's environments."""
+
+    def __init__(self, engine: Engine, tenant: Tenant, redactor: Redactor) -> None:
+        self._engine = engine
+        self._tenant = tenant
+        self._redactor = redactor
+
+    def observe(self, environment: str, entities: Iterable[Entity], edges: Iterable[Edge], *, at: datetime) -> None:
+        """Keep what was seen at a moment; what was known before lives on from then. Names must be redacted."""
+        of_entities: Iterable[dict[str, object]] = (
+            {"entity": item.id, "kind": item.kind.value, "origin": "observed", "tier": None} for item in entities
+        )
+        of_edges: Iterable[dict[str, object]] = (
+            {
+                "source": item.source,
+                "target": item.target,
+                "kind": item.kind.value,
+                "origin": item.origin,
+                "confidence": item.confidence,
+            }
+            for item in edges
+        )
+        self._keep(environment, of_entities, of_edges, at=at)
+
+    def declare(self, environment: str, declaration: Declaration, *, at: datetime) -> None:
+        """Keep what people say of an environment, redacted; what they no longer say has ended."""
+        redact = self._redactor.redact
+        entities: list[dict[str, object]] = [
+            {
+                "entity": redact(item.id),
+                "kind": item.kind.value,
+                "origin": DECLARED,
+                "tier": declaration.tiers.get(item.id),
+            }
+            for item in declaration.entities
+        ]
+        edges: list[dict[str, object]] = [
+            {
+                "source": redact(item.source),
+                "target": redact(item.target),
+                "kind": item.kind.value,
+                "origin": DECLARED,
+                "confidence": item.confidence,
+            }
+            for item in declaration.edges
+        ]
+        with as_librarian(self._engine) as connection:
+            for table in (TOPOLOGY_ENTITY, TOPOLOGY_EDGE):
+                said = and_(
+                    table.c.tenant == self._tenant,
+                    table.c.environment == environment,
+                    table.c.origin == DECLARED,
+                    table.c.ended_at.is_(None),
+                )
+                connection.execute(update(table).where(said).values(ended_at=at))
+        self._keep(environment, entities, edges, at=at)
+
+    def _keep(
+        self,
+        environment: str,
+        entities: Iterable[dict[str, object]],
+        edges: Iterable[dict[str, object]],
+        *,
+        at: datetime,
+    ) -> None:
+        """One transaction a batch, in the order of the keys, so that two writers wait for each other and no more."""
+        common = {"tenant": self._tenant, "environment": environment, "first_seen": at, "last_seen": at}
+        for table, keys, rows in (
+            (TOPOLOGY_ENTITY, ("entity", "origin"), entities),
+            (TOPOLOGY_EDGE, ("source", "target", "kind", "origin"), edges),
+        ):
+            unique = {tuple(str(row[key]) for key in keys): {**common, **row, "ended_at": None} for row in rows}
+            ordered = iter([unique[key] for key in sorted(unique)])
+            while batch := list(islice(ordered, BATCH)):
+                statement = insert(table)
+                new = statement.excluded
+                values: dict[str, object] = {
+                    "first_seen": func.least(table.c.first_seen, new.first_seen),
+                    "last_seen": func.greatest(table.c.last_seen, new.last_seen),
+                    "ended_at": None,
+                }
+                values |= {"confidence": new.confidence} if table is TOPOLOGY_EDGE else {"tier": new.tier}
+                with as_librarian(self._engine) as connection:
+                    connection.execute(
+                        statement.on_conflict_do_update(
+                            index_elements=["tenant", "environment", *keys], set_=values
+                        ).values(batch)
+                    )
+
+    def is_empty(self, environment: str) -> bool:
+        """Whether nothing is known of an environment."""
+        query = select(TOPOLOGY_EDGE.c.source).where(
+            TOPOLOGY_EDGE.c.tenant == self._tenant, TOPOLOGY_EDGE.c.environment == environment
+        )
+        with self._engine.connect() as connection:
+            return connection.execute(query.limit(1)).first() is None
+
+    def edges_of(self, environment: str, entities: Sequence[EntityId], *, at: datetime) -> list[KnownEdge]:
+        """Every edge from or to one of these, as it was known at `at`."""
+        edge = TOPOLOGY_EDGE.c
+        wanted = list(entities)
+        return self._edges(environment, or_(edge.source.in_(wanted), edge.target.in_(wanted)), at)
+
+    def dependents(self, environment: str, start: EntityId, *, at: datetime, hops: int = 3) -> list[Reached]:
+        """What feels a fault of `start` (its blast radius), the most confident first, each with its path."""
+        edge = TOPOLOGY_EDGE.c
+
+        def onto(frontier: list[EntityId]) -> ColumnElement[bool]:
+            forward = and_(edge.target.in_(frontier), edge.kind.in_([kind.value for kind in FORWARD]))
+            return or_(forward, and_(edge.source.in_(frontier), edge.kind.in_([kind.value for kind in BACKWARD])))
+
+        return self._walk(environment, start, onto, lambda item: (item.dependency, item.dependent), at=at, hops=hops)
+
+    def dependencies(self, environment: str, start: EntityId, *, at: datetime, hops: int = 3) -> list[Reached]:
+        """What can be the cause of a fault that `start` feels, the most confident first, each with its path."""
+        edge = TOPOLOGY_EDGE.c
+
+        def onto(frontier: list[EntityId]) -> ColumnElement[bool]:
+            forward = and_(edge.source.in_(frontier), edge.kind.in_([kind.value for kind in FORWARD]))
+            return or_(forward, and_(edge.target.in_(frontier), edge.kind.in_([kind.value for kind in BACKWARD])))
+
+        return self._walk(environment, start, onto, lambda item: (item.dependent, item.dependency), at=at, hops=hops)
+
+    def common_causes(
+        self, environment: str, felt_by: Sequence[EntityId], *, at: datetime, hops: int = 3
+    ) -> list[Reached]:
+        """What every one of these depends on, or is: the most confident first, with the least certain of the paths."""
+        shared: dict[EntityId, Reached] | None = None
+        for entity in felt_by:
+            own = Reached(entity=entity, confidence=1.0, path=(entity,))
+            found = {item.entity: item for item in (own, *self.dependencies(environment, entity, at=at, hops=hops))}
+            if shared is None:
+                shared = found
+            else:
+                both = shared.keys() & found.keys()
+                shared = {name: min(shared[name], found[name], key=lambda item: item.confidence) for name in both}
+        return _ordered((shared or {}).values())
+
+    def owners(self, environment: str, entities: Sequence[EntityId], *, at: datetime) -> dict[EntityId, list[EntityId]]:
+        """Who is to be notified of each: its owners, else those of the workload that it is an instance of."""
+        edges = self.edges_of(environment, entities, at=at)
+        workloads = {item.source: item.target for item in edges if item.kind is EdgeKind.PART_OF}
+        edges += self.edges_of(environment, sorted(set(workloads.values())), at=at)
+        owned: dict[EntityId, set[EntityId]] = {}
+        for item in edges:
+            if item.kind is EdgeKind.OWNED_BY:
+                owned.setdefault(item.source, set()).add(item.target)
+        found = {name: owned.get(name) or owned.get(workloads.get(name, name), set()) for name in entities}
+        return {name: sorted(teams) for name, teams in found.items() if teams}
+
+    def around(self, environment: str, entities: Sequence[EntityId], *, at: datetime, hops: int) -> list[KnownEdge]:
+        """Every edge on the way to what these depend on and to what depends on them."""
+        near = set(entities)
+        for entity in entities:
+            near |= {item.entity for item in self.dependencies(environment, entity, at=at, hops=hops)}
+            near |= {item.entity for item in self.dependents(environment, entity, at=at, hops=hops)}
+        found = self.edges_of(environment, sorted(near)[:MOST_ENTITIES], at=at)
+        return [item for item in found if item.source in near and item.target in near]
+
+    def _walk(
+        self,
+        environment: str,
+        start: EntityId,
+        onto: Callable[[list[EntityId]], ColumnElement[bool]],
+        ends: Callable[[KnownEdge], tuple[EntityId, EntityId]],
+        *,
+        at: datetime,
+        hops: int,
+    ) -> list[Reached]:
+        """Breadth first, one query a hop: every entity once, by its most confident shortest path."""
+        reached = {start: Reached(entity=start, confidence=1.0, path=(start,))}
+        frontier = [start]
+        for _ in range(min(hops, MOST_HOPS)):
+            level: dict[EntityId, Reached] = {}
+            for edge in self._edges(environment, onto(frontier), at):
+                here, there = ends(edge)
+                if there in reached or here not in reached:
+                    continue
+                confidence = reached[here].confidence * edge.confidence
+                if there not in level or confidence > level[there].confidence:
+                    level[there] = Reached(entity=there, confidence=confidence, path=(*reached[here].path, there))
+            best = _ordered(level.values())[: MOST_ENTITIES - len(reached)]
+            reached |= {item.entity: item for item in best}
+            frontier = [item.entity for item in best]
+            if not frontier:
+                break
+        return _ordered(item for item in reached.values() if item.entity != start)
+
+    def _edges(self, environment: str, which: ColumnElement[bool], at: datetime) -> list[KnownEdge]:
+        """Edges that were known at a moment, of several origins each by itself, without those that have faded."""
+        edge = TOPOLOGY_EDGE.c
+        query = (
+            select(TOPOLOGY_EDGE)
+            .where(
+                edge.tenant == self._tenant,
+                edge.environment == environment,
+                which,
+                edge.first_seen <= at,
+                or_(edge.ended_at.is_(None), edge.ended_at > at),
+                or_(edge.origin == DECLARED, edge.last_seen >= at - LOOKED_BACK),
+            )
+            .limit(10 * MOST_ENTITIES)
+        )
+        with self._engine.connect() as connection:
+            rows = connection.execute(query).all()
+        return list(_believed(rows, at))
+
+
+def _believed(rows: Iterable[Row[Any]], at: datetime) -> Iterator[KnownEdge]:
+    for row in rows:
+        values = row._mapping
+        last_seen: datetime = min(values["last_seen"], at)
+        confidence = faded(values["confidence"], origin=values["origin"], last_seen=last_seen, at=at)
+        if confidence >= BELIEVED_FROM:
+            yield KnownEdge(
+                source=EntityId(values["source"]),
+                target=EntityId(values["target"]),
+                kind=EdgeKind(values["kind"]),
+                origin=values["origin"],
+                confidence=confidence,
+                first_seen=values["first_seen"],
+                last_seen=last_seen,
+            )
+
+
+def _ordered(found: Iterable[Reached]) -> list[Reached]:
+    return sorted(found, key=lambda item: (-item.confidence, len(item.path), item.entity))
