@@ -35,6 +35,7 @@ from activities.telemetry.recorded import open_bundle
 from evals.bench_cluster import bench_cluster
 from evals.bench_history import bench_history
 from evals.bench_knowledge import bench_knowledge
+from evals.bench_topology import bench_topology
 from evals.bundles import Recording, write_bundle
 from evals.offline import diagnose, evidence_of
 from infra.settings import Settings
@@ -387,6 +388,7 @@ if __name__ == "__main__":
         "cluster": bench_cluster,
         "history": bench_history,
         "knowledge": bench_knowledge,
+        "topology": bench_topology,
     }
     for chosen in sys.argv[1:] or benches:
         benches[chosen]()

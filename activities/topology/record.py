@@ -5,11 +5,12 @@ from datetime import datetime
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import ColumnElement, Engine, Row, and_, func, or_, select, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import Column, Engine, Row, Text, and_, func, literal, or_, select, true, union_all, update
+from sqlalchemy.dialects.postgresql import ARRAY, insert
 
 from activities.memory.session import as_librarian
-from activities.memory.tables import TOPOLOGY_EDGE, TOPOLOGY_ENTITY
+from activities.memory.tables import TOPOLOGY_EDGE as EDGES
+from activities.memory.tables import TOPOLOGY_ENTITY
 from activities.safety.redaction import Redactor
 from activities.topology.declaration import Declaration
 from activities.topology.dependencies import (
@@ -25,6 +26,7 @@ from activities.topology.dependencies import (
 from workflows.contracts.identifiers import EntityId, Tenant
 from workflows.contracts.topology import Edge, EdgeKind, Entity
 
+EDGE = EDGES.c
 BATCH = 2_000
 MOST_ENTITIES = 10_000
 """Of one walk; what lies behind them is left out."""
@@ -32,6 +34,10 @@ MOST_ENTITIES = 10_000
 MOST_HOPS = 10
 LOOKED_BACK = HALF_LIFE * 3
 """An edge that was last seen before has faded away, whatever its confidence was."""
+
+
+Ends = Sequence[tuple[Column[Any], tuple[EdgeKind, ...]]]
+"""At which end edges of which kinds are looked up."""
 
 
 class TopologyRecord:
@@ -82,7 +88,7 @@ class TopologyRecord:
             for item in declaration.edges
         ]
         with as_librarian(self._engine) as connection:
-            for table in (TOPOLOGY_ENTITY, TOPOLOGY_EDGE):
+            for table in (TOPOLOGY_ENTITY, EDGES):
                 said = and_(
                     table.c.tenant == self._tenant,
                     table.c.environment == environment,
@@ -104,7 +110,7 @@ class TopologyRecord:
         common = {"tenant": self._tenant, "environment": environment, "first_seen": at, "last_seen": at}
         for table, keys, rows in (
             (TOPOLOGY_ENTITY, ("entity", "origin"), entities),
-            (TOPOLOGY_EDGE, ("source", "target", "kind", "origin"), edges),
+            (EDGES, ("source", "target", "kind", "origin"), edges),
         ):
             unique = {tuple(str(row[key]) for key in keys): {**common, **row, "ended_at": None} for row in rows}
             ordered = iter([unique[key] for key in sorted(unique)])
@@ -116,47 +122,35 @@ class TopologyRecord:
                     "last_seen": func.greatest(table.c.last_seen, new.last_seen),
                     "ended_at": None,
                 }
-                values |= {"confidence": new.confidence} if table is TOPOLOGY_EDGE else {"tier": new.tier}
+                values |= {"confidence": new.confidence} if table is EDGES else {"tier": new.tier}
                 with as_librarian(self._engine) as connection:
                     connection.execute(
-                        statement.on_conflict_do_update(
-                            index_elements=["tenant", "environment", *keys], set_=values
-                        ).values(batch)
+                        statement.on_conflict_do_update(index_elements=["tenant", "environment", *keys], set_=values),
+                        batch,
                     )
 
     def is_empty(self, environment: str) -> bool:
         """Whether nothing is known of an environment."""
-        query = select(TOPOLOGY_EDGE.c.source).where(
-            TOPOLOGY_EDGE.c.tenant == self._tenant, TOPOLOGY_EDGE.c.environment == environment
-        )
+        query = select(EDGES.c.source).where(EDGES.c.tenant == self._tenant, EDGES.c.environment == environment)
         with self._engine.connect() as connection:
             return connection.execute(query.limit(1)).first() is None
 
     def edges_of(self, environment: str, entities: Sequence[EntityId], *, at: datetime) -> list[KnownEdge]:
         """Every edge from or to one of these, as it was known at `at`."""
-        edge = TOPOLOGY_EDGE.c
-        wanted = list(entities)
-        return self._edges(environment, or_(edge.source.in_(wanted), edge.target.in_(wanted)), at)
+        every, names = tuple(EdgeKind), list(entities)
+        found = self._edges(environment, names, [(EDGE.source, every), (EDGE.target, every)], at)
+        unique = {(item.source, item.target, item.kind, item.origin): item for item in found}
+        return list(unique.values())
 
     def dependents(self, environment: str, start: EntityId, *, at: datetime, hops: int = 3) -> list[Reached]:
         """What feels a fault of `start` (its blast radius), the most confident first, each with its path."""
-        edge = TOPOLOGY_EDGE.c
-
-        def onto(frontier: list[EntityId]) -> ColumnElement[bool]:
-            forward = and_(edge.target.in_(frontier), edge.kind.in_([kind.value for kind in FORWARD]))
-            return or_(forward, and_(edge.source.in_(frontier), edge.kind.in_([kind.value for kind in BACKWARD])))
-
-        return self._walk(environment, start, onto, lambda item: (item.dependency, item.dependent), at=at, hops=hops)
+        ends = [(EDGE.target, FORWARD), (EDGE.source, BACKWARD)]
+        return self._walk(environment, start, ends, lambda item: (item.dependency, item.dependent), at=at, hops=hops)
 
     def dependencies(self, environment: str, start: EntityId, *, at: datetime, hops: int = 3) -> list[Reached]:
         """What can be the cause of a fault that `start` feels, the most confident first, each with its path."""
-        edge = TOPOLOGY_EDGE.c
-
-        def onto(frontier: list[EntityId]) -> ColumnElement[bool]:
-            forward = and_(edge.source.in_(frontier), edge.kind.in_([kind.value for kind in FORWARD]))
-            return or_(forward, and_(edge.target.in_(frontier), edge.kind.in_([kind.value for kind in BACKWARD])))
-
-        return self._walk(environment, start, onto, lambda item: (item.dependent, item.dependency), at=at, hops=hops)
+        ends = [(EDGE.source, FORWARD), (EDGE.target, BACKWARD)]
+        return self._walk(environment, start, ends, lambda item: (item.dependent, item.dependency), at=at, hops=hops)
 
     def common_causes(
         self, environment: str, felt_by: Sequence[EntityId], *, at: datetime, hops: int = 3
@@ -198,7 +192,7 @@ class TopologyRecord:
         self,
         environment: str,
         start: EntityId,
-        onto: Callable[[list[EntityId]], ColumnElement[bool]],
+        from_ends: Ends,
         ends: Callable[[KnownEdge], tuple[EntityId, EntityId]],
         *,
         at: datetime,
@@ -209,7 +203,7 @@ class TopologyRecord:
         frontier = [start]
         for _ in range(min(hops, MOST_HOPS)):
             level: dict[EntityId, Reached] = {}
-            for edge in self._edges(environment, onto(frontier), at):
+            for edge in self._edges(environment, frontier, from_ends, at):
                 here, there = ends(edge)
                 if there in reached or here not in reached:
                     continue
@@ -223,23 +217,32 @@ class TopologyRecord:
                 break
         return _ordered(item for item in reached.values() if item.entity != start)
 
-    def _edges(self, environment: str, which: ColumnElement[bool], at: datetime) -> list[KnownEdge]:
-        """Edges that were known at a moment, of several origins each by itself, without those that have faded."""
-        edge = TOPOLOGY_EDGE.c
-        query = (
-            select(TOPOLOGY_EDGE)
-            .where(
-                edge.tenant == self._tenant,
-                edge.environment == environment,
-                which,
-                edge.first_seen <= at,
-                or_(edge.ended_at.is_(None), edge.ended_at > at),
-                or_(edge.origin == DECLARED, edge.last_seen >= at - LOOKED_BACK),
+    def _edges(self, environment: str, names: list[EntityId], ends: Ends, at: datetime) -> list[KnownEdge]:
+        """Edges that were known at a moment, of several origins each by itself, without those that have faded.
+
+        Each name is looked up by itself, at each of the given ends: whatever the planner believes of the table, that is
+        one search in the index of that end.
+        """
+        parts = []
+        for column, kinds in ends:
+            wanted = func.unnest(literal(names, ARRAY(Text))).table_valued("name", name="wanted")
+            known = (
+                select(EDGES)
+                .where(
+                    EDGE.tenant == self._tenant,
+                    EDGE.environment == environment,
+                    column == wanted.c.name,
+                    EDGE.kind.in_([kind.value for kind in kinds]),
+                    EDGE.first_seen <= at,
+                    or_(EDGE.ended_at.is_(None), EDGE.ended_at > at),
+                    or_(EDGE.origin == DECLARED, EDGE.last_seen >= at - LOOKED_BACK),
+                )
+                .limit(MOST_ENTITIES)
+                .lateral()
             )
-            .limit(10 * MOST_ENTITIES)
-        )
+            parts.append(select(known).select_from(wanted).join(known, true()))
         with self._engine.connect() as connection:
-            rows = connection.execute(query).all()
+            rows = connection.execute(union_all(*parts).limit(10 * MOST_ENTITIES)).all()
         return list(_believed(rows, at))
 
 

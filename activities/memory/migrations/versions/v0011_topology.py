@@ -1,4 +1,8 @@
-"""Topology: what exists in each environment and how it hangs together, over time."""
+"""Topology: what exists in each environment and how it hangs together, over time.
+
+The ends of an edge come before its environment in the keys: an environment is nearly the whole table, and a planner
+without statistics would otherwise read all of it for one end.
+"""
 
 from alembic import op
 
@@ -30,9 +34,9 @@ CREATE TABLE topology.edge (
     first_seen timestamptz NOT NULL,
     last_seen timestamptz NOT NULL,
     ended_at timestamptz,
-    PRIMARY KEY (tenant, environment, source, target, kind, origin)
+    PRIMARY KEY (tenant, source, environment, target, kind, origin)
 );
-CREATE INDEX edge_by_target ON topology.edge (tenant, environment, target);
+CREATE INDEX edge_by_target ON topology.edge (tenant, target, environment);
 GRANT USAGE ON SCHEMA topology TO inquest_ledger, inquest_knowledge;
 GRANT SELECT ON ALL TABLES IN SCHEMA topology TO inquest_ledger;
 GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA topology TO inquest_knowledge;
