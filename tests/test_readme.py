@@ -14,6 +14,7 @@ import yaml
 
 from activities.telemetry.environment import read_environment
 from activities.telemetry.registry import configs
+from activities.topology.declaration import read_declaration
 from infra.settings import Settings
 from tests.conftest import PROJECT, own_data_dir
 
@@ -34,8 +35,10 @@ def test_every_block_is_of_a_kind_that_is_run() -> None:
 
 
 def test_the_environment_file_is_a_good_one(tmp_path: Path) -> None:
-    environment, alertmanager = [text for kind, text in BLOCKS if kind == "yaml"]
+    environment, alertmanager, declaration = [text for kind, text in BLOCKS if kind == "yaml"]
     (tmp_path / "prod.yaml").write_text(environment)
+    (tmp_path / "shop.yaml").write_text(declaration)
+    assert len(read_declaration(tmp_path / "shop.yaml").edges) == 5
     found = read_environment(tmp_path / "prod.yaml", configs())
     assert len(found.sources) >= 5
     pages = set(re.findall(r"\(activities/telemetry/(\w+)/README\.md\)", README))

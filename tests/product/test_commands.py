@@ -14,6 +14,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 from inquest import Inquest
+from typer.testing import CliRunner
 
 from activities.telemetry.recorded import open_bundle
 from infra.database import DATABASE
@@ -28,20 +29,39 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="module")
-def run() -> Iterator[Run]:
-    """Runs `inquest` with a data folder of this module's own, whose servers are up for all of its commands."""
+def home() -> Iterator[Path]:
+    """A data folder of this module's own, whose servers are up for all of its commands."""
     with own_data_dir() as folder, open_installation(Settings(data_dir=folder)):
+        yield folder
 
-        def command(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
-            return subprocess.run(
-                [*COMMAND, *map(str, arguments)],
-                env={**os.environ, "INQUEST_DATA_DIR": str(folder), "COLUMNS": "160", **environment},
-                capture_output=True,
-                text=True,
-                timeout=120,
-            )
 
-        yield command
+@pytest.fixture(scope="module")
+def run(home: Path) -> Run:
+    """Runs `inquest` in a process."""
+
+    def command(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*COMMAND, *map(str, arguments)],
+            env={**os.environ, "INQUEST_DATA_DIR": str(home), "COLUMNS": "160", **environment},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+
+    return command
+
+
+@pytest.fixture(scope="module")
+def printed(home: Path) -> Callable[..., str]:
+    """What a command prints that only reads; it runs in the test's own process."""
+    from workers.cli import APP  # noqa: PLC0415 - the command's own entry
+
+    def command(*arguments: str) -> str:
+        done = CliRunner().invoke(APP, list(arguments), env={"INQUEST_DATA_DIR": str(home), "COLUMNS": "160"})
+        assert done.exit_code == 0, done.output
+        return done.stdout
+
+    return command
 
 
 def default_bundle() -> Path:
@@ -54,26 +74,33 @@ def investigated(run: Run, folder: Path, *options: str, **environment: str) -> R
     return Report.model_validate_json(done.stdout)
 
 
-def test_the_default_incident_ends_with_the_right_cause(run: Run) -> None:
-    done = run("investigate", default_bundle())
+def test_the_default_incident_ends_with_the_right_cause(run: Run, printed: Callable[..., str], tmp_path: Path) -> None:
+    done = run("investigate", "--out", tmp_path, default_bundle())
     assert done.returncode == 0, done.stderr
     assert "service:payment is the root cause" in done.stdout
     for part in ("Suspects", "Why", "Change", "Affected", "Next", "ok"):
         assert part in done.stdout
     assert done.stdout.rstrip().splitlines()[-1].startswith("╰"), "the verdict is the last thing"
-    listed = run("list", "--replays", "--since", "1h")
-    assert "published" in listed.stdout
-    assert "service:payment" in listed.stdout
-    assert all(len(line) <= 160 for line in listed.stdout.splitlines()), "one line each"
-    assert run("list").stdout == "", "live ones stand apart"
-    row = json.loads(run("list", "--replays", "--limit", "1", "--json").stdout)
+    listed = printed("list", "--replays", "--since", "1h")
+    assert "published" in listed
+    assert "service:payment" in listed
+    assert all(len(line) <= 160 for line in listed.splitlines()), "one line each"
+    assert printed("list") == "", "live ones stand apart"
+    row = json.loads(printed("list", "--replays", "--limit", "1", "--json"))
     assert row["state"] == "published"
-    full = run("show", "--full", row["investigation_id"])
+    full = printed("show", "--full", row["investigation_id"])
     for part in ("Causal chain", "Timeline", "Affected", "Evidence", "What to look at next"):
-        assert part in full.stdout
+        assert part in full
+    page = next(tmp_path.glob("*.html")).read_text()
+    text = next(tmp_path.glob("*.md")).read_text()
+    assert "<svg" in page
+    assert "http://" not in page
+    assert "https://" not in page
+    assert "<script" not in page
+    assert text.startswith("# service:payment is the root cause")
 
 
-def test_json_is_one_document_and_nothing_else(run: Run) -> None:
+def test_json_is_one_document_and_threads_do_not_change_it(run: Run, printed: Callable[..., str]) -> None:
     done = run("investigate", "--json", default_bundle())
     document = json.loads(done.stdout)
     assert set(document) >= {"findings", "findings_sha256", "run"}
@@ -82,44 +109,27 @@ def test_json_is_one_document_and_nothing_else(run: Run) -> None:
         range(1, len(document["findings"]["hypotheses"]) + 1)
     )
     report_id = document["run"]["investigation_id"]
-    assert json.loads(run("show", report_id, "--json").stdout) == document
-    assert "service:payment" in run("show", report_id).stdout
-    listed = run("evidence", report_id).stdout
+    assert json.loads(printed("show", report_id, "--json")) == document
+    assert "service:payment" in printed("show", report_id)
+    listed = printed("evidence", report_id)
     key = next(line.split()[0] for line in listed.splitlines() if line.startswith("traces-") and " ok " in line)
-    assert "sha256" in run("evidence", report_id, key).stdout
+    assert "sha256" in printed("evidence", report_id, key)
+    assert with_threads(run, default_bundle(), "1") == document["findings_sha256"]
 
 
-@pytest.mark.parametrize("case", ["bad_deploy", "row_lock"])
-def test_threads_do_not_change_the_findings(run: Run, case: str) -> None:
-    digests = {
-        investigated(
-            run,
-            recorded(case),
-            POLARS_MAX_THREADS=threads,
-            INQUEST_ANALYSIS_THREADS=threads,
-            INQUEST_WORKER_THREADS=threads,
-        ).findings_sha256
-        for threads in ("1", "4")
-    }
-    assert len(digests) == 1
+def with_threads(run: Run, bundle: Path, threads: str) -> str:
+    names = ("POLARS_MAX_THREADS", "INQUEST_ANALYSIS_THREADS", "INQUEST_WORKER_THREADS")
+    return investigated(run, bundle, **dict.fromkeys(names, threads)).findings_sha256
+
+
+def test_threads_do_not_change_the_findings(run: Run) -> None:
+    assert with_threads(run, recorded("row_lock"), "1") == with_threads(run, recorded("row_lock"), "4")
 
 
 def test_a_short_budget_is_told(run: Run) -> None:
     report = investigated(run, recorded("bad_deploy"), "--probes", "4")
     assert report.findings.verdict.partial
     assert report.run.probes_answered == 4
-
-
-def test_reports_are_files_without_outside_addresses(run: Run, tmp_path: Path) -> None:
-    done = run("investigate", "--out", tmp_path, default_bundle())
-    assert done.returncode == 0, done.stderr
-    page = next(tmp_path.glob("*.html")).read_text()
-    text = next(tmp_path.glob("*.md")).read_text()
-    assert "<svg" in page
-    assert "http://" not in page
-    assert "https://" not in page
-    assert "<script" not in page
-    assert text.startswith("# service:payment is the root cause")
 
 
 def test_two_commands_at_once_share_one_stack() -> None:
@@ -216,7 +226,6 @@ def test_doctor_and_settings(run: Run) -> None:
         (["investigate", str(PROJECT), "--seconds", "inf"], {}, "--seconds"),
         (["investigate", str(PROJECT), "--seconds", "nan"], {}, "--seconds"),
         (["bundle", "check", str(PROJECT / "tests")], {}, "is not a bundle"),
-        (["show", "\x1b[31mred"], {}, "control character"),
         (["lst"], {}, "No such command"),
         (["list"], {"INQUEST_DATADIR": "/x"}, "did you mean INQUEST_DATA_DIR?"),
         (["list"], {"INQUEST_TEMPORAL_ADDRESS": "local host:1"}, "write host:port"),
@@ -228,12 +237,22 @@ def test_doctor_and_settings(run: Run) -> None:
     ],
 )
 def test_errors_are_one_line_that_helps(
-    run: Run, arguments: list[str], environment: dict[str, str], message: str
+    home: Path, arguments: list[str], environment: dict[str, str], message: str
 ) -> None:
-    done = run(*arguments, **environment)
-    assert done.returncode != 0
+    from workers.cli import APP  # noqa: PLC0415 - the command's own entry
+
+    given = {"INQUEST_DATA_DIR": str(home), "COLUMNS": "160", **environment}
+    done = CliRunner().invoke(APP, arguments, env=given)
+    assert done.exit_code != 0
+    assert isinstance(done.exception, SystemExit), "no error goes unexplained"
     plain = " ".join(done.stderr.replace("│", " ").split())
     assert message in plain or message in done.stderr.replace("\n", "")
+
+
+def test_control_characters_are_refused(run: Run) -> None:
+    done = run("show", "\x1b[31mred")
+    assert done.returncode != 0
+    assert "control character" in done.stderr
     assert "Traceback" not in done.stderr + done.stdout
 
 
