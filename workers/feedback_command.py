@@ -5,7 +5,9 @@ from typing import Annotated
 
 import typer
 from pydantic import ValidationError
+from rich.text import Text
 
+from activities.memory.proposals import from_feedback, propose
 from workers.installation import open_installation
 from workers.invocation import OUT, find_investigation, handle_known_errors, invoked_by, read_settings
 from workflows.contracts.feedback import Feedback, Judgement
@@ -48,7 +50,12 @@ def feedback(
         raise typer.BadParameter("; ".join(item["msg"] for item in error.errors())) from error
     with open_installation(read_settings()) as installation:
         whole = find_investigation(installation, investigation_id)
-        if installation.ledger(whole).report() is None:
+        report = installation.ledger(whole).report()
+        if report is None:
             raise typer.BadParameter("it has no report yet: there is nothing to judge")
         installation.store.feedback(installation.tenant).give(whole, given)
+        proposals = from_feedback(given, investigation_id=whole, suspect=report.findings.verdict.entity)
+        proposed = propose(installation.store.facts(installation.tenant), proposals, at=given.given_at)
     OUT.print(f"kept: {judgement}")
+    if proposed:
+        OUT.print(Text("the note is proposed as a fact: inquest fact list, accept", style="dim"))

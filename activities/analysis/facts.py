@@ -3,13 +3,13 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from fnmatch import fnmatchcase
 
 import polars as pl
 
 from activities.analysis.family import AnalysisInput, evidence_family
 from activities.analysis.graph import Graph
 from activities.analysis.recurrence import RecurrenceError, occurring
+from activities.analysis.subjects import fits, is_pattern
 from workflows.contracts.alert import Alert
 from workflows.contracts.fact import Fact, FactEffect
 from workflows.contracts.finding import Direction, Finding, FindingFamily, Mechanism
@@ -50,7 +50,7 @@ def _standing(fact: Fact, as_of: datetime) -> FactStanding:
 
 def concerns(fact: Fact, entity: EntityId, graph: Graph) -> bool:
     """Whether a fact is about an entity, or about the workload of which it is an instance."""
-    return any(fnmatchcase(name, fact.subject) for name in (entity, graph.workload_of(entity)))
+    return any(fits(fact.subject, name) for name in (entity, graph.workload_of(entity)))
 
 
 def labelled(fact: Fact, alerts: Iterable[Alert]) -> bool:
@@ -63,13 +63,14 @@ def labelled(fact: Fact, alerts: Iterable[Alert]) -> bool:
 def find_facts(given: AnalysisInput) -> list[Finding]:
     """A finding for every fact that says something of this incident."""
     found: list[Finding] = []
+    shown = _Shown(given)
     for answer in given.evidence.of("facts"):
         accepted = dict(zip(answer.rows["fact_id"], answer.rows["ts"], strict=True))
         for standing in facts_in(answer.rows, given.evidence.as_of):
             fact = standing.fact
             if standing.problem or not labelled(fact, given.evidence.alerts):
                 continue
-            symptoms = [item for item in given.found if _applies(fact, item, given)]
+            symptoms = [item for item in shown.about(fact.subject) if _applies(fact, item, given)]
             if fact.effect is FactEffect.EXPECTED:
                 mechanism = Mechanism.EXPECTED
             elif fact.effect is FactEffect.KNOWN_CAUSE:
@@ -100,11 +101,27 @@ def find_facts(given: AnalysisInput) -> list[Finding]:
     return found
 
 
+class _Shown:
+    """Symptoms by the name of what shows them, and by that of its workload: facts are many."""
+
+    def __init__(self, given: AnalysisInput) -> None:
+        self._by_name: dict[EntityId, list[Finding]] = {}
+        for item in given.found:
+            if item.family not in SYMPTOMS_NOT:
+                for name in {item.entity, given.evidence.graph.workload_of(item.entity)}:
+                    self._by_name.setdefault(name, []).append(item)
+
+    def about(self, subject: str) -> list[Finding]:
+        """Each once, in the order in which they were found."""
+        if not is_pattern(subject):
+            return self._by_name.get(EntityId(subject), [])
+        unique = {item.key: item for name, items in self._by_name.items() if fits(subject, name) for item in items}
+        return list(unique.values())
+
+
 def _applies(fact: Fact, item: Finding, given: AnalysisInput) -> bool:
-    """Whether a fact is about this symptom: its entity, kind, moment and size."""
+    """Whether a fact holds for a symptom of its subject: its kind, moment and size."""
     graph = given.evidence.graph
-    if item.family in SYMPTOMS_NOT or not concerns(fact, item.entity, graph):
-        return False
     began = item.onset or given.evidence.alert_at
     return (
         _is_of_its_kind(fact, item)

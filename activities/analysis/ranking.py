@@ -4,11 +4,11 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 
 from activities.analysis.context import IncidentContext
 from activities.analysis.graph import Graph
 from activities.analysis.parameters import DEFAULT, LIMITS, Parameters
+from activities.analysis.subjects import fits
 from workflows.contracts.canonical import rounded
 from workflows.contracts.finding import Finding, FindingFamily, Mechanism
 from workflows.contracts.hypothesis import Contribution, ContributionTerm, FaultKind, Hypothesis
@@ -237,7 +237,7 @@ def _known(name: EntityId, remembered: Sequence[Finding], parameters: Parameters
 
 def _is_about(item: Finding, name: EntityId) -> bool:
     """A fact's subject may be a pattern."""
-    return item.entity == name or (item.mechanism is Mechanism.KNOWN_CAUSE and fnmatchcase(name, item.entity))
+    return item.entity == name or (item.mechanism is Mechanism.KNOWN_CAUSE and fits(item.entity, name))
 
 
 def _share_with_workloads(cases: Mapping[EntityId, _Case], graph: Graph, parameters: Parameters) -> None:

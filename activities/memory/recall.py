@@ -91,7 +91,7 @@ class Recall:
                 raise TypeError(f"no memory answers {probe.tool}")
 
     def _facts(self, probe: FactsProbe) -> Answer:
-        known = self.store.facts(self.request.tenant).known([FactState.ACCEPTED], limit=probe.max_rows)
+        known = self.store.facts(self.request.tenant).known([FactState.ACCEPTED], limit=probe.max_rows + 1)
         rows = [
             {
                 "fact_id": item.fact.fact_id,
@@ -104,7 +104,7 @@ class Recall:
             }
             for item in known
         ]
-        return answered(pl.DataFrame(rows, schema=COLUMNS["facts"]), probe.window)
+        return answered(pl.DataFrame(rows[: probe.max_rows], schema=COLUMNS["facts"]), probe.window, total=len(rows))
 
     def _topology(self, probe: KnownTopologyProbe) -> Answer:
         record = self.store.topology(self.request.tenant)

@@ -14,6 +14,7 @@ from activities.evidence_loading import least_context, load_context, resolved_al
 from activities.memory.incidents import PUBLISHED
 from activities.memory.ledger import Ledger, observation_statuses
 from activities.memory.ledger_batch import LedgerBatch
+from activities.memory.proposals import from_hints, propose
 from activities.memory.recall import CapturedFor, Recall, not_captured
 from activities.memory.store import Store
 from activities.reporting import without_conclusion
@@ -146,6 +147,15 @@ class MemoryActivities:
             alerting=context.alerting,
             signs=signs_of(holding, context.graph),
         )
+        subject = verdict.entity or min(context.alerting, default=None)
+        if given.request.purpose is not Purpose.EVALUATION:
+            hints = from_hints(
+                [text for text in context.hints if text.strip()],
+                investigation_id=given.request.investigation_id,
+                subject=subject,
+                at=datetime.now(UTC),
+            )
+            propose(self._store.facts(given.request.tenant), hints, at=datetime.now(UTC))
         if given.request.purpose is Purpose.LIVE and given.request.sources:
             self._learn_topology(ledger, given.request)
         return Outcome(RememberResult(remembered=True), batch)

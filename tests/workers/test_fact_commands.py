@@ -50,6 +50,8 @@ async def test_from_a_statement_to_a_verdict(monkeypatch: pytest.MonkeyPatch) ->
                 assert facts.add(proposed, waiting)
                 assert not facts.add(proposed, waiting), "the same once more"
                 after = await finish(installation, client, await start(installation, client, bundle))
+                note = ["feedback", after.run.investigation_id, "partly", "--note", "the canary shares a quota"]
+                assert "proposed as a fact" in CliRunner().invoke(APP, note).stdout
                 assert told("withdraw", fact_id, "--note", "no longer").startswith("withdrawn")
                 again = await finish(installation, client, await start(installation, client, bundle))
             listed = [json.loads(line) for line in told("list", "--json").splitlines()]
@@ -88,7 +90,7 @@ async def test_from_a_statement_to_a_verdict(monkeypatch: pytest.MonkeyPatch) ->
     assert "<script>" not in render_page(after)
     assert again.findings.hypotheses == before.findings.hypotheses
     assert again.findings.facts == ()
-    assert [item["fact"]["fact_id"] for item in listed] == [proposed.fact_id], "a withdrawn one is not listed"
-    assert sorted(every) == ["proposed", "withdrawn"]
+    assert {item["fact"]["statement"] for item in listed} == {proposed.statement, "the canary shares a quota"}
+    assert sorted(every) == ["proposed", "proposed", "withdrawn"]
     assert "withdrawn by" in shown
     assert "no longer" in shown

@@ -28,6 +28,8 @@ from tests.workers.test_gateway import KEY, TOKEN, own_installation
 from workers.gateway import serving
 from workers.installation import Installation
 from workflows.contracts.alert import AlertStatus
+from workflows.contracts.fact import FactState
+from workflows.contracts.identifiers import InvestigationId, workflow_id_of
 from workflows.contracts.report import Outcome
 
 CLIENT_TOKEN = "a-token-of-the-sdk-in-tests"
@@ -78,7 +80,13 @@ async def test_hints_and_a_stop_reach_the_running_one(installed: Installation) -
             with pytest.raises(RejectedError, match="2,000 characters"):
                 await investigation.add_hint("x" * 3_000)
             report = await investigation.report(timeout=timedelta(minutes=2))
+            client = await installed.client()
+            await client.get_workflow_handle(workflow_id_of(InvestigationId(investigation.id))).result()
     assert report.run.investigation_id == investigation.id
+    waiting = installed.store.facts(installed.tenant).known([FactState.PROPOSED])
+    assert "the card reader was replaced" in [item.fact.statement for item in waiting], (
+        "nothing that people say is lost"
+    )
 
 
 async def test_what_cannot_be_done_is_said(installed: Installation) -> None:
