@@ -56,6 +56,16 @@ class _Hint(BaseModel):
     author: str = Field(default="sdk")
 
 
+class _Feedback(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+    judgement: str
+    cause: str | None = None
+    kind: str = "unknown"
+    change: str = ""
+    note: str = ""
+    author: str = "sdk"
+
+
 class NotAllowedError(Exception):
     """The caller may not; the message says what to send or to set."""
 
@@ -84,6 +94,7 @@ class InvestigationsApi:
             Route(one, self._guarded(self._progress)),
             Route(f"{one}/report", self._guarded(self._report)),
             Route(f"{one}/hints", self._guarded(self._hint), methods=["POST"]),
+            Route(f"{one}/feedback", self._guarded(self._feedback), methods=["POST"]),
             Route(f"{one}/stop", self._guarded(self._stop), methods=["POST"]),
         ]
 
@@ -148,6 +159,11 @@ class InvestigationsApi:
         hint = _parsed(await _body(request), _Hint)
         count = await (await self._opened(request)).add_hint(hint.text, author=hint.author)
         return JSONResponse({"hints": count})
+
+    async def _feedback(self, request: Request) -> Response:
+        said = _parsed(await _body(request), _Feedback)
+        await (await self._opened(request)).give_feedback(**said.model_dump())
+        return JSONResponse({})
 
     async def _stop(self, request: Request) -> Response:
         await (await self._opened(request)).stop()

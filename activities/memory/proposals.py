@@ -8,12 +8,17 @@ from uuid import NAMESPACE_OID, uuid5
 
 from activities.analysis.subjects import ANY
 from activities.memory.facts import FactRecord
+from activities.memory.store import Store
 from workflows.contracts.fact import LONGEST_STATEMENT, Fact, FactDecision, FactState
 from workflows.contracts.feedback import Feedback
-from workflows.contracts.identifiers import EntityId, InvestigationId
+from workflows.contracts.identifiers import EntityId, InvestigationId, Tenant
 
 REVIEW_AFTER = timedelta(days=180)
 """When somebody has to look again at what nobody dated."""
+
+
+class NotJudgedError(Exception):
+    """Feedback on an investigation without a verdict."""
 
 
 EVERYTHING = EntityId(ANY)
@@ -33,6 +38,20 @@ def from_feedback(feedback: Feedback, *, investigation_id: InvestigationId, susp
     if feedback.said.strip():
         source = f"feedback on investigation {investigation_id}"
         yield _note(feedback.said, source, feedback.cause or suspect, at=feedback.given_at, author=feedback.author)
+
+
+def keep_feedback(store: Store, tenant: Tenant, investigation_id: InvestigationId, feedback: Feedback) -> int:
+    """Keep what somebody says of a verdict, and propose their note as a fact; returns how many facts are proposed.
+
+    Raises:
+        NotJudgedError: there is no verdict yet.
+    """
+    report = store.ledger(tenant, investigation_id).report()
+    if report is None:
+        raise NotJudgedError("it has no report yet: there is nothing to judge")
+    store.feedback(tenant).give(investigation_id, feedback)
+    noted = from_feedback(feedback, investigation_id=investigation_id, suspect=report.findings.verdict.entity)
+    return propose(store.facts(tenant), noted, at=feedback.given_at)
 
 
 def propose(record: FactRecord, facts: Iterator[Fact], *, at: datetime) -> int:

@@ -8,7 +8,7 @@ import sys
 import zipfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -29,6 +29,7 @@ from workers.gateway import serving
 from workers.installation import Installation
 from workflows.contracts.alert import AlertStatus
 from workflows.contracts.fact import FactState
+from workflows.contracts.feedback import Judgement
 from workflows.contracts.identifiers import InvestigationId, workflow_id_of
 from workflows.contracts.report import Outcome
 
@@ -82,6 +83,14 @@ async def test_hints_and_a_stop_reach_the_running_one(installed: Installation) -
             report = await investigation.report(timeout=timedelta(minutes=2))
             client = await installed.client()
             await client.get_workflow_handle(workflow_id_of(InvestigationId(investigation.id))).result()
+            with pytest.raises(RejectedError, match="say one of right, wrong, partly"):
+                await investigation.give_feedback("perhaps")
+            with pytest.raises(RejectedError, match="kind:name"):
+                await investigation.give_feedback("wrong", cause="cart")
+            await investigation.give_feedback("wrong", cause="service:cart", kind="lock", note="it was the lock")
+    known = InvestigationId(investigation.id)
+    said = installed.store.feedback(installed.tenant).latest([known], until=datetime.now(UTC))[known]
+    assert (said.judgement, said.cause, said.author) == (Judgement.WRONG, "service:cart", "sdk")
     assert report.run.investigation_id == investigation.id
     waiting = installed.store.facts(installed.tenant).known([FactState.PROPOSED])
     assert "the card reader was replaced" in [item.fact.statement for item in waiting], (

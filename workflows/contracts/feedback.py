@@ -1,8 +1,9 @@
 """What a person says of an investigation's verdict afterwards."""
 
+from datetime import datetime
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from workflows.contracts.contract import Contract, Instant, OpenEnum
 from workflows.contracts.hypothesis import FaultKind
@@ -32,3 +33,53 @@ class Feedback(Contract):
     said: Annotated[str, Field(max_length=4_000)] = ""
     author: Annotated[str, Field(max_length=200)] = ""
     given_at: Instant
+
+
+JUDGEMENTS = tuple(item.value for item in Judgement if item is not Judgement.UNKNOWN)
+KINDS = tuple(item.value for item in FaultKind)
+
+
+def feedback_of(
+    judgement: str,
+    *,
+    cause: str | None = None,
+    kind: str = FaultKind.UNKNOWN.value,
+    change: str = "",
+    note: str = "",
+    author: str = "",
+    given_at: datetime,
+) -> Feedback:
+    """What a person says, from words.
+
+    Args:
+        judgement: `right`, `wrong` or `partly`.
+        cause: the root cause, as `kind:name`.
+        kind: what was wrong with it.
+        change: id of the change that brought it in.
+        note: how this is known.
+        author: who says so.
+        given_at: when.
+
+    Raises:
+        ValueError: one of them is none; the message says what to give.
+    """
+    if judgement not in JUDGEMENTS:
+        raise ValueError(f"say one of {', '.join(JUDGEMENTS)}")
+    if kind not in KINDS:
+        raise ValueError(f"{kind[:40]} is no kind of fault: give one of {', '.join(KINDS)}")
+    if cause is not None and not all(cause.partition(":")[::2]):
+        raise ValueError("write the cause as kind:name, for instance service:checkout")
+    try:
+        return Feedback.model_validate(
+            {
+                "judgement": judgement,
+                "cause": cause,
+                "fault_kind": kind,
+                "change_id": change,
+                "said": note,
+                "author": author,
+                "given_at": given_at,
+            }
+        )
+    except ValidationError as error:
+        raise ValueError("; ".join(f"{item['loc'][0]}: {item['msg']}" for item in error.errors())) from error

@@ -16,6 +16,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.memory.incidents import storable
+from activities.memory.proposals import NotJudgedError, keep_feedback
 from activities.telemetry.environment import EnvironmentFileError
 from activities.telemetry.recorded import Bundle, open_bundle
 from infra.database import DatabaseError
@@ -38,6 +39,7 @@ from workers.connect import TemporalSetupError, TemporalUnreachableError
 from workers.follow import InvestigationUpdate, ReportListener, follow
 from workers.installation import RECORDED, Installation, open_installation
 from workflows.contracts.alert import Alert
+from workflows.contracts.feedback import feedback_of
 from workflows.contracts.identifiers import InvestigationId, workflow_id_of
 from workflows.contracts.investigation import Budget, HintRef, Phase, Progress, Purpose
 from workflows.contracts.report import Report
@@ -69,6 +71,7 @@ class Investigation:
         self._client = client
         self._calls = calls
         self._ledger = installation.ledger(investigation_id)
+        self._store, self._tenant = installation.store, installation.tenant
         self._handle = client.get_workflow_handle_for(InvestigationWorkflow.run, workflow_id_of(investigation_id))
         self._speaking = asyncio.Lock()
 
@@ -174,6 +177,57 @@ class Investigation:
                 await self._handle.execute_update(InvestigationWorkflow.stop)
 
         await self._calls.make("stop", update, timeout)
+
+    async def give_feedback(
+        self,
+        judgement: str,
+        *,
+        cause: str | None = None,
+        kind: str = "unknown",
+        change: str = "",
+        note: str = "",
+        author: str = "sdk",
+        timeout: timedelta = DEFAULT_TIMEOUT,
+    ) -> None:
+        """Say whether the verdict was right; it is redacted, and later investigations that recall it say so.
+
+        Args:
+            judgement: `right`, `wrong` or `partly`.
+            cause: the root cause, as `kind:name`.
+            kind: what was wrong with it.
+            change: id of the change that brought it in.
+            note: how this is known; it is proposed as a fact.
+            author: who says so.
+            timeout: how long an outage is ridden out.
+
+        Raises:
+            RejectedError: a word cannot be used, or there is no report yet.
+            UnavailableError: nobody answers in time.
+        """
+        words = [judgement, kind, change, note, author, *([] if cause is None else [cause])]
+        for word in words:
+            _require(word, str, "what is said of a verdict is text")
+        clean = [storable(word) for word in words]
+        try:
+            given = feedback_of(
+                clean[0],
+                kind=clean[1],
+                change=clean[2],
+                note=clean[3],
+                author=clean[4],
+                cause=None if cause is None else clean[5],
+                given_at=datetime.now(UTC),
+            )
+        except ValueError as error:
+            raise RejectedError(str(error)) from error
+
+        async def keep() -> None:
+            try:
+                await asyncio.to_thread(keep_feedback, self._store, self._tenant, self.id, given)
+            except NotJudgedError as error:
+                raise RejectedError(str(error)) from error
+
+        await self._calls.make("give_feedback", keep, timeout)
 
     @contextmanager
     def _handle_rejection(self) -> Iterator[None]:

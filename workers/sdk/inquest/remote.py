@@ -199,6 +199,35 @@ class RemoteInvestigation:
         _, document = await self._inquest._call("POST", f"{self._path}/hints", _Clock(timeout), body=body)
         return int(document.get("hints", 0))
 
+    async def give_feedback(
+        self,
+        judgement: str,
+        *,
+        cause: str | None = None,
+        kind: str = "unknown",
+        change: str = "",
+        note: str = "",
+        author: str = "sdk",
+        timeout: timedelta = DEFAULT_TIMEOUT,
+    ) -> None:
+        """Say whether the verdict was right; it is redacted, and later investigations that recall it say so.
+
+        Args:
+            judgement: `right`, `wrong` or `partly`.
+            cause: the root cause, as `kind:name`.
+            kind: what was wrong with it.
+            change: id of the change that brought it in.
+            note: how this is known; it is proposed as a fact.
+            author: who says so.
+            timeout: how long an outage is ridden out.
+
+        Raises:
+            RejectedError: a word cannot be used, or there is no report yet.
+            UnavailableError: nobody answers in time; it may or may not be kept.
+        """
+        said = {"judgement": judgement, "cause": cause, "kind": kind, "change": change, "note": note, "author": author}
+        await self._inquest._call("POST", f"{self._path}/feedback", _Clock(timeout), body=json.dumps(said).encode())
+
     async def stop(self, *, timeout: timedelta = DEFAULT_TIMEOUT) -> None:
         """End the collection; the report says what was not looked at.
 
