@@ -57,6 +57,18 @@ class Settings(BaseSettings):
     temporal_address: Annotated[str, AfterValidator(_address)] | None = None
     """host:port of a Temporal cluster. Not set: the embedded server."""
 
+    embeddings_url: Annotated[str, Field(pattern=r"^https?://[^\s]+$")] | None = None
+    """OpenAI-compatible endpoint of an embedding model, up to `/v1`. Not set: the embedded models alone."""
+
+    embeddings_model: str = ""
+    """The model's name there."""
+
+    embeddings_build: str = ""
+    """Of its weights; change it when they change, so that vectors of two builds are never compared."""
+
+    embeddings_key: SecretStr | None = None
+    """Sent to it as a bearer token."""
+
     database_url: SecretStr | None = None
     """libpq address of a Postgres with pgvector. Not set: the embedded server."""
 
@@ -139,6 +151,8 @@ class Settings(BaseSettings):
     def _is_whole(self) -> Self:
         if (self.temporal_tls_cert is None) != (self.temporal_tls_key is None):
             raise ValueError("temporal_tls_cert and temporal_tls_key belong together: set both or none")
+        if bool(self.embeddings_url) != bool(self.embeddings_model):
+            raise ValueError("embeddings_url and embeddings_model belong together: set both or none")
         if self.temporal_address is None and self.uses_tls:
             raise ValueError("TLS and API keys are for a cluster: set temporal_address")
         if self.temporal_address is None and self.worker_build is not None:

@@ -15,6 +15,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 from activities.memory.incidents import Incidents
+from activities.memory.knowledge.endpoint import EndpointEmbedder
 from activities.memory.ledger import Ledger
 from activities.memory.session import close_engine, ledger_engine, of_tenant
 from activities.memory.store import Store
@@ -311,6 +312,18 @@ def backend_over(
     )
 
 
+def _endpoint_of(settings: Settings) -> EndpointEmbedder | None:
+    if settings.embeddings_url is None:
+        return None
+    key = settings.embeddings_key
+    return EndpointEmbedder(
+        settings.embeddings_url,
+        model=settings.embeddings_model,
+        build=settings.embeddings_build,
+        key=None if key is None else key.get_secret_value(),
+    )
+
+
 @contextmanager
 def open_installation(settings: Settings) -> Iterator[Installation]:
     """Hold the stack, bring the schema up to date, connect the ledger.
@@ -324,7 +337,12 @@ def open_installation(settings: Settings) -> Iterator[Installation]:
         keys = Keys(*read_keys(settings.keys_dir or settings.data_dir / KEYS))
         engine = ledger_engine(prepare_database(stack), pool_size=settings.worker_threads + 4)
         try:
-            store = Store(engine=engine, keys=keys, addresses=AddressPolicy(settings.ip_addresses))
+            store = Store(
+                engine=engine,
+                keys=keys,
+                addresses=AddressPolicy(settings.ip_addresses),
+                endpoint=_endpoint_of(settings),
+            )
             yield Installation(settings=settings, stack=stack, store=store)
         finally:
             close_engine(engine)

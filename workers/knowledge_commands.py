@@ -16,6 +16,7 @@ from activities.memory.knowledge.embedding import embedded
 from activities.memory.knowledge.exceptions import DocumentError
 from activities.memory.knowledge.ingestion import Ingested, ingest
 from activities.memory.knowledge.library import Library, Subject, plain_name
+from activities.memory.knowledge.recall import found_by
 from activities.memory.knowledge.search import Query
 from workers.installation import Installation, open_installation
 from workers.invocation import ERR, OUT, handle_known_errors, read_settings, zoned
@@ -126,7 +127,9 @@ def search(
         limit=limit,
     )
     with _library() as (installation, _):
-        found = installation.store.search(installation.tenant, embedded()).find(query)
+        found, missing = found_by(installation.store, installation.tenant, query)
+    if missing:
+        ERR.print(Text(one_line(missing, 500), style="yellow"))
     for item in found:
         if as_json:
             print(json.dumps(item.model_dump(mode="json")))
@@ -169,8 +172,8 @@ def forget(
 @handle_known_errors
 def embed() -> None:
     """Compute the vectors that are missing, of models that are too slow for it while documents are added."""
-    with _library() as (_, library):
-        for embedder in embedded():
+    with _library() as (installation, library):
+        for embedder in installation.store.embedders():
             missing = library.without_vectors(embedder.model)
             with _progress() as progress:
                 task = progress.add_task(embedder.model.name, total=missing)
@@ -216,7 +219,7 @@ def _told(library: Library, done: Ingested) -> bool:
     OUT.print(", ".join(parts))
     waiting = max((library.without_vectors(item.model) for item in embedded() if not item.immediate), default=0)
     if waiting:
-        OUT.print(Text(f"{waiting} chunks wait for their second vector: inquest knowledge embed", style="dim"))
+        OUT.print(Text(f"{waiting} chunks wait for further vectors: inquest knowledge embed", style="dim"))
     return not done.problems
 
 

@@ -11,7 +11,7 @@ from activities.memory.facts import FactRecord
 from activities.memory.feedback import FeedbackRecord
 from activities.memory.inbox import Inbox
 from activities.memory.incidents import Incidents
-from activities.memory.knowledge.embedding import Embedder
+from activities.memory.knowledge.embedding import Embedder, embedded
 from activities.memory.knowledge.library import Library
 from activities.memory.knowledge.search import Search
 from activities.memory.ledger import Ledger
@@ -54,6 +54,9 @@ class Store:
     keys: Keys
     addresses: AddressPolicy = AddressPolicy.PRIVATE
     """What redaction does with IP addresses."""
+
+    endpoint: Embedder | None = None
+    """An embedding model of the installation's own, beside the embedded ones."""
 
     @cache  # noqa: B019 - a store lives as long as its process
     def redactor(self, tenant: Tenant) -> Redactor:
@@ -117,6 +120,10 @@ class Store:
         """
         immediate = [embedder for embedder in embedders if embedder.immediate]
         return Library(of_tenant(self.engine, tenant), tenant, self.redactor(tenant), immediate)
+
+    def embedders(self) -> tuple[Embedder, ...]:
+        """Every model that vectors are computed with."""
+        return embedded() if self.endpoint is None else (*embedded(), self.endpoint)
 
     def search(self, tenant: Tenant, embedders: Sequence[Embedder] = ()) -> Search:
         """Finds passages in one tenant's library, by words and by what `embedders` say of meaning."""

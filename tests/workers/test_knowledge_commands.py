@@ -34,7 +34,7 @@ def test_from_a_folder_to_a_passage_and_away(folder: Path) -> None:
     added = command("add", folder, "--service", "storage")
     assert added.exit_code == 1, "one of them could not be read"
     assert "2 added, 1 could not be read" in added.stdout
-    assert "2 chunks wait for their second vector" in added.stdout
+    assert "2 chunks wait for further vectors" in added.stdout
     other = folder.parent / "z-other"
     other.mkdir()
     (other / "Cache.md").write_text("# Cache\n\nWarm it.")

@@ -63,7 +63,6 @@ def knowledge_probe(alerts: Sequence[Alert], as_of: datetime) -> KnowledgeProbe:
 
 def answer_of(store: Store, tenant: Tenant, probe: KnowledgeProbe) -> Answer:
     """The passages that fit, best first; a model that is away costs its ranking alone, and the answer says so."""
-    library = store.library(tenant)
     query = Query(
         text=probe.text,
         at=probe.window.end,
@@ -71,21 +70,25 @@ def answer_of(store: Store, tenant: Tenant, probe: KnowledgeProbe) -> Answer:
         names=probe.names,
         limit=probe.max_rows,
     )
-    detail = ""
-    try:
-        found = store.search(tenant, _ready(library)).find(query)
-    except EmbedderError as error:
-        LOG.warning("recall.without_model", reason=str(error))
-        found = store.search(tenant).find(query)
-        detail = f"by words alone: {error}"
+    found, detail = found_by(store, tenant, query)
     rows = [_row(item) for item in found]
     return answered(pl.DataFrame(rows, schema=COLUMNS["knowledge"]), probe.window, detail=detail)
 
 
-def _ready(library: Library) -> list[Embedder]:
+def found_by(store: Store, tenant: Tenant, query: Query) -> tuple[list[Passage], str]:
+    """The passages that fit, best first, and what was missing: an endpoint that is away costs its own ranking alone."""
+    library = store.library(tenant)
+    try:
+        return store.search(tenant, _ready(library, store.embedders())).find(query), ""
+    except EmbedderError as error:
+        LOG.warning("recall.without_model", reason=str(error))
+        return store.search(tenant, _ready(library, embedded())).find(query), f"without one model: {error}"
+
+
+def _ready(library: Library, embedders: Sequence[Embedder]) -> list[Embedder]:
     """The models that have embedded something: none is loaded in vain."""
     models = library.models()
-    return [item for item in embedded() if (item.model.name, item.model.build) in models] if models else []
+    return [item for item in embedders if (item.model.name, item.model.build) in models] if models else []
 
 
 def _row(passage: Passage) -> dict[str, object]:

@@ -1,0 +1,133 @@
+"""An embedding model behind an OpenAI-compatible endpoint: vLLM, llama.cpp, text-embeddings-inference and others."""
+
+import json
+from collections.abc import Sequence
+from functools import cached_property
+from threading import Lock
+
+import numpy as np
+from pydantic import BaseModel, ValidationError
+
+from activities.memory.knowledge.embedding import ModelName, Vectors, embeddable
+from activities.memory.knowledge.exceptions import EmbedderError
+from activities.safety.egress import CONNECTION_ERRORS, EgressPolicy
+
+AT_ONCE = 64
+"""Texts of one request."""
+
+WAIT_S = 30.0
+LARGEST_ANSWER = 64 * 1024 * 1024
+QUERY, PASSAGE = "query", "passage"
+
+
+class _Embedding(BaseModel):
+    index: int
+    embedding: list[float]
+
+
+class _Answer(BaseModel):
+    data: list[_Embedding]
+
+
+class EndpointEmbedder:
+    """Asks `/v1/embeddings`. Documents are added without waiting for it; their vectors follow."""
+
+    def __init__(self, url: str, *, model: str, build: str = "", key: str | None = None) -> None:
+        """Name the endpoint; nothing is sent yet.
+
+        Args:
+            url: up to and with `/v1`.
+            model: the model's name there.
+            build: of its weights; another one says that vectors cannot be compared with earlier ones.
+            key: sent as a bearer token.
+
+        Raises:
+            ValueError: the address cannot be used.
+        """
+        self._address = f"{url.rstrip('/')}/embeddings"
+        self._pool = EgressPolicy.to(url).pool()
+        self._named, self._build = model, build
+        self._headers = {"Content-Type": "application/json", "Accept": "application/json"}
+        if key is not None:
+            self._headers["Authorization"] = f"Bearer {key}"
+        self._measuring = Lock()
+        self.immediate = False
+
+    @cached_property
+    def _dimensions(self) -> int:
+        with self._measuring:
+            return int(self._asked(["x"], QUERY).shape[1])
+
+    @property
+    def model(self) -> ModelName:
+        """Whose vectors these are; their length is what the endpoint gives.
+
+        Raises:
+            EmbedderError: it cannot be asked.
+        """
+        return ModelName(name=self._named, build=self._build, dimensions=self._dimensions)
+
+    def passages(self, texts: Sequence[str]) -> Vectors:
+        """Vectors of passages, in as many requests as it takes.
+
+        Raises:
+            EmbedderError: the endpoint is away, or answered something else.
+        """
+        parts = [self._asked(texts[begin : begin + AT_ONCE], PASSAGE) for begin in range(0, len(texts), AT_ONCE)]
+        return np.concatenate([np.empty((0, self._dimensions), dtype=np.float32), *parts])
+
+    def query(self, text: str) -> Vectors:
+        """The vector of a question.
+
+        Raises:
+            EmbedderError: the endpoint is away, or answered something else.
+        """
+        return self._asked([text], QUERY)
+
+    def _asked(self, texts: Sequence[str], kind: str) -> Vectors:
+        body = {"model": self._named, "input": [embeddable(text) for text in texts], "input_type": kind}
+        vectors = self._read(self._post({**body, "encoding_format": "float"}), len(texts))
+        known = self.__dict__.get("_dimensions")
+        if known is not None and vectors.shape[1] != known:
+            raise self._error(f"now gives vectors of {vectors.shape[1]} numbers, not of {known}: is it another model?")
+        return vectors
+
+    def _post(self, body: dict[str, object]) -> bytes:
+        try:
+            answer = self._pool.request(
+                "POST",
+                self._address,
+                body=json.dumps(body).encode(),
+                headers=self._headers,
+                timeout=WAIT_S,
+                preload_content=False,
+            )
+            try:
+                content = answer.read(LARGEST_ANSWER + 1, decode_content=True)
+            finally:
+                answer.release_conn()
+        except CONNECTION_ERRORS as error:
+            raise self._error(f"does not answer: {str(error).splitlines()[0][:200]}") from error
+        if answer.status != 200:
+            reason = " ".join(content[:300].decode(errors="replace").split())
+            raise self._error(f"answered HTTP {answer.status}: {reason}")
+        if len(content) > LARGEST_ANSWER:
+            raise self._error(f"answered with more than {LARGEST_ANSWER:,} bytes")
+        return content
+
+    def _read(self, content: bytes, count: int) -> Vectors:
+        try:
+            rows = sorted(_Answer.model_validate_json(content).data, key=lambda row: row.index)
+        except ValidationError as error:
+            raise self._error("answered something else than vectors") from error
+        if [row.index for row in rows] != list(range(count)) or len({len(row.embedding) for row in rows}) != 1:
+            raise self._error(f"answered with {len(rows)} vectors to {count} texts, or with uneven ones")
+        vectors = np.array([row.embedding for row in rows], dtype=np.float32)
+        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+        if not np.isfinite(vectors).all() or (lengths == 0).any():
+            raise self._error("answered with vectors that have no direction")
+        unit: Vectors = vectors / lengths
+        return unit
+
+    def _error(self, problem: str) -> EmbedderError:
+        return EmbedderError(f"the embedding model {self._named} at {self._address} {problem}")
