@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
+import structlog
+from sqlalchemy.exc import ProgrammingError
 from temporalio import activity
 
 from activities.analysis.signs import signs_of
@@ -36,6 +38,7 @@ from workflows.contracts.observation import ObservationStatus
 from workflows.contracts.report import DataGap, Report, ReportFindings, ReportRun, StepTiming
 from workflows.steps import CONCLUDE, PUBLISH, RECALL, REMEMBER
 
+LOG = structlog.stdlib.get_logger(__name__)
 SENTENCE_LIMIT = 400
 AFTER_THE_PLAN = 1_000_000
 """Number of a query that is none of the plan's: the plan's come first in every list."""
@@ -161,7 +164,16 @@ class MemoryActivities:
         return Outcome(RememberResult(remembered=True), batch)
 
     def _learn_topology(self, ledger: Ledger, request: InvestigationRequest) -> None:
-        """Keep what the environment said of itself, for when it says less."""
+        """Keep what the environment said of itself, for when it says less.
+
+        On a Postgres of somebody's own the login may lack the role for it: that costs the topology and nothing else.
+        """
+        try:
+            self._observe_topology(ledger, request)
+        except ProgrammingError as error:
+            LOG.warning("topology.not_learned", reason=str(error.orig).splitlines()[0])
+
+    def _observe_topology(self, ledger: Ledger, request: InvestigationRequest) -> None:
         observations = ledger.observations()
         for probe in ledger.probes():
             observation = observations.get(probe.key)

@@ -18,7 +18,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from http import HTTPStatus
@@ -31,6 +31,9 @@ START_LIMIT = timedelta(seconds=90)
 
 STOP_LIMIT = timedelta(seconds=10)
 """How long a server may take to end when asked to; then it is killed."""
+
+STARTS = 3
+"""Times that a server with many ports is started, before it is taken for broken."""
 
 _LOOK_EVERY_S = 0.1
 _ANSWER_LIMIT_S = 5.0
@@ -226,7 +229,23 @@ def _loki_config(storage: Path, port: int, grpc_port: int) -> dict[str, object]:
 
 @contextmanager
 def jaeger(folder: Path, *, extra_args: Sequence[str] = ()) -> Iterator[Jaeger]:
-    """Run Jaeger in one process that forgets its traces when it ends."""
+    """Run Jaeger in one process that forgets its traces when it ends.
+
+    It needs eleven ports, and somebody else may take one before it does: then it is started again on others.
+    """
+    with ExitStack() as stack:
+        for left in reversed(range(STARTS)):
+            try:
+                found = stack.enter_context(_jaeger(folder, extra_args))
+                break
+            except ServerStartError:
+                if not left:
+                    raise
+        yield found
+
+
+@contextmanager
+def _jaeger(folder: Path, extra_args: Sequence[str]) -> Iterator[Jaeger]:
     query, admin, otlp, *others = _free_ports(11)
     unused = [
         "collector.otlp.grpc.host-port",
@@ -425,10 +444,17 @@ def _answers(url: str, *, token: str | None = None, ca_file: Path | None = None)
 
 
 def _free_ports(count: int) -> list[int]:
-    """As many different ports of the loopback address as asked for, free for TCP and, most probably, for UDP."""
+    """As many different ports of the loopback address as asked for, free for TCP and UDP."""
+    found: list[int] = []
     with ExitStack() as held:
-        found = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [int(listening.getsockname()[1]) for listening in found]
+        while len(found) < count:
+            listening = held.enter_context(socket.create_server(("127.0.0.1", 0)))
+            port = int(listening.getsockname()[1])
+            datagrams = held.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+            with suppress(OSError):  # somebody's datagrams: another one
+                datagrams.bind(("127.0.0.1", port))
+                found.append(port)
+    return found
 
 
 def _written(file: Path, text: str) -> Path:
