@@ -1,10 +1,12 @@
 """Facts that people know: which of today's symptoms they expect, and which weak points they know of."""
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
 import polars as pl
+from pydantic import ValidationError
 
 from activities.analysis.family import AnalysisInput, evidence_family
 from activities.analysis.graph import Graph
@@ -31,8 +33,12 @@ class FactStanding:
 
 
 def facts_in(rows: pl.DataFrame, as_of: datetime) -> list[FactStanding]:
-    """The facts of an answer, each with what keeps it from being used at `as_of`."""
-    return [_standing(Fact.model_validate_json(body), as_of) for body in rows["body"]]
+    """The facts of an answer, each with what keeps it from being used at `as_of`; an unreadable one costs no other."""
+    found: list[FactStanding] = []
+    for body in rows["body"]:
+        with suppress(ValidationError):
+            found.append(_standing(Fact.model_validate_json(body), as_of))
+    return found
 
 
 def _standing(fact: Fact, as_of: datetime) -> FactStanding:

@@ -25,6 +25,7 @@ from workflows.contracts.probe import FactsProbe, KnowledgeProbe, KnownTopologyP
 
 EDGE = ("source", "target", "kind", "origin")
 ASC = (False,) * len(EDGE)
+MOST_ALERTING = 100
 CapturedFor = Callable[[InvestigationRequest], "Sequence[tuple[Probe, Answer]] | None"]
 """What a captured investigation recalled; None for one that is none."""
 
@@ -50,17 +51,12 @@ class Recall:
         """
         request, now = self.request, Window(start=self.request.as_of, end=self.request.as_of)
         found: list[Probe] = []
+        near = tuple(sorted({item.entity for item in self.alerts if item.entity is not None})[:MOST_ALERTING])
         incidents = self.store.incidents(request.tenant)
         if incidents.past(scope=request.memory_scope, as_of=request.as_of, limit=1):
-            alerting = sorted({item.entity for item in self.alerts if item.entity is not None})
-            found.append(
-                PastIncidentsProbe(
-                    backend=BACKEND, window=now, scope=request.memory_scope, alerting=tuple(alerting[:100])
-                )
-            )
+            found.append(PastIncidentsProbe(backend=BACKEND, window=now, scope=request.memory_scope, alerting=near))
         if request.purpose is Purpose.EVALUATION:
             return found
-        near = tuple(sorted({item.entity for item in self.alerts if item.entity is not None})[:100])
         if request.sources and near and not self.store.topology(request.tenant).is_empty(request.environment):
             found.append(
                 KnownTopologyProbe(backend=BACKEND, window=now, environment=request.environment, entities=near)

@@ -155,6 +155,22 @@ def test_a_fact_may_be_about_many_and_a_workload_speaks_for_its_instances() -> N
     assert knowing("bad_deploy", a_fact("service:nobody")).facts == ()
 
 
+def test_a_fact_that_cannot_be_read_costs_no_other() -> None:
+    suspect = the_suspect("bad_deploy")
+    good = a_fact(suspect)
+    row: dict[str, object] = {
+        "ts": good.added_at,
+        "subject": suspect,
+        "statement": good.statement,
+        "owner": "team-shop",
+    }
+    row |= {"effect": good.effect.value, "fact_id": good.fact_id, "body": good.model_dump_json()}
+    broken = {**row, "fact_id": "f-broken", "body": "{"}
+    after = diagnosed(remembering(evidence("bad_deploy"), "facts", [broken, row]))
+    assert [item.fact_id for item in after.facts] == [good.fact_id]
+    assert after.facts[0].used
+
+
 def test_a_weak_point_gains_no_more_than_its_weight() -> None:
     report = plain("bad_deploy")
     second = next(item.entity for item in report.hypotheses[1:] if item.entity is not None and item.score > 0)
