@@ -17,6 +17,7 @@ from activities.topology.observed import topology_of
 from activities.topology.record import TopologyRecord
 from tests.running import an_alert
 from workers.installation import Installation
+from workflows.contracts.change import Change, ChangeKind
 from workflows.contracts.environment import SourceRef
 from workflows.contracts.identifiers import EntityId, IncidentId, InvestigationId, Tenant
 from workflows.contracts.investigation import InvestigationRequest, Purpose
@@ -192,6 +193,19 @@ def test_people_declare_and_ask_by_command(
     assert "service:checkout calls service:payment declared, 100%" in told("show", "checkout")
     assert "nothing is known" in told("dependents", "node:n1", "--at", "2020-01-01")
     assert "nothing is known" in told("changes", "checkout", "--since", "7d")
+    now = datetime.now(UTC)
+    announced = [
+        Change(
+            id=f"{environment}-{name}", at=now, kind=ChangeKind.DEPLOY, target=EntityId(name), title=f"roll out {name}"
+        )
+        for name in ("service:payment", "service:elsewhere")
+    ]
+    installation.store.announced_changes(installation.tenant).announce(
+        announced, environment=environment, received_at=now
+    )
+    shown = told("changes", "checkout", "--since", "7d")
+    assert "roll out service:payment" in shown
+    assert "elsewhere" not in shown, "nothing that it depends on"
     assert '"confidence": 1.0' in told("dependents", "node:n1", "--json")
     file.write_text("checkout: {owner: shop}")
     assert told("declare", str(file)) == "2 entities, 1 edges"
