@@ -22,6 +22,7 @@ from activities.memory.knowledge.exceptions import DocumentError, EmbedderError
 from activities.memory.listing import list_investigations
 from activities.telemetry.environment import EnvironmentFileError
 from activities.telemetry.recorded import BundleError
+from activities.topology.exceptions import GraphServerError
 from infra.database import DatabaseError
 from infra.keys import KeyFileError
 from infra.settings import Settings
@@ -44,6 +45,7 @@ _KNOWN_ERRORS = (
     DocumentError,
     EmbedderError,
     EnvironmentFileError,
+    GraphServerError,
     InvestigationEndedError,
     KeyFileError,
     StackError,

@@ -2,14 +2,16 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from pydantic import ValidationError
 from rich.text import Text
 
+from activities.credentials.reference import CredentialReference
 from activities.topology.declaration import DeclarationError, read_declaration
 from activities.topology.dependencies import Reached
 from activities.topology.record import TopologyRecord
@@ -21,7 +23,7 @@ from workflows.contracts.identifiers import EntityId
 from workflows.contracts.probe import Window
 
 GROUP = typer.Typer(
-    help="What depends on what: declare, show, dependents, dependencies, common, owners, changes.",
+    help="What depends on what: declare, show, dependents, dependencies, common, owners, changes, sync.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
@@ -140,6 +142,38 @@ def changes(
         said = f"{item.at:%Y-%m-%d %H:%M:%S}  {one_line(item.target or '')}  {item.kind.value}  {one_line(item.title)}"
         OUT.print(Text(said))
     _say_if_nothing(found, name)
+
+
+@GROUP.command()
+@handle_known_errors
+def sync(
+    environment: Where,
+    *,
+    to: Annotated[str, typer.Option(help="bolt://host:port, or with TLS bolt+s://host:port.")],
+    user: Annotated[str | None, typer.Option(help="Who signs in there.")] = None,
+    password_file: Annotated[Path | None, typer.Option(help="File that holds the password.")] = None,
+    password_variable: Annotated[str | None, typer.Option(help="Environment variable that holds it.")] = None,
+    database: Annotated[str | None, typer.Option(help="The server's default if left out.")] = None,
+    trusted: Annotated[Path | None, typer.Option(help="PEM file of who may sign its certificate.")] = None,
+) -> None:
+    """Make the copy of an environment on a Neo4j equal to the record; a second run writes what has changed since."""
+    from activities.topology.graph_server import GraphAddress, GraphServer  # noqa: PLC0415 - its library is slow
+    from activities.topology.mirror import mirror  # noqa: PLC0415
+
+    credential = None
+    if password_file is not None or password_variable is not None:
+        try:
+            credential = CredentialReference(file=password_file, variable=password_variable, user=user)
+        except ValidationError as error:
+            raise typer.BadParameter(error.errors()[0]["msg"]) from error
+    with (
+        closing(GraphServer(GraphAddress(url=to, credential=credential, database=database, trusted=trusted))) as server,
+        _record() as (_, record),
+    ):
+        done = mirror(record, environment, server)
+    OUT.print(
+        f"{done.entities:,} entities, {done.edges:,} edges: {done.written:,} written, {done.removed:,} removed there"
+    )
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """The one place where outbound connections are allowed: every client is built from a policy that lists destinations."""
 
 import ssl
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,9 @@ from urllib3.exceptions import HTTPError, LocationParseError
 from urllib3.util import parse_url
 
 _PORTS = {"http": 80, "https": 443}
+BOLT_PORTS = {"bolt": 7687, "bolt+s": 7687}
+"""Not `neo4j://`: there the server names further ones to connect to."""
+
 CONNECTION_ERRORS = (HTTPError, OSError)
 """What a request raises that has no answer."""
 
@@ -57,6 +61,24 @@ class EgressPolicy:
         """
         return cls(frozenset(destination_of(address) for address in addresses))
 
+    @classmethod
+    def to_bolt(cls, address: str) -> "EgressPolicy":
+        """To one graph server.
+
+        Raises:
+            ValueError: it is no URL of bolt or bolt+s.
+        """
+        return cls(frozenset((bolt_destination_of(address),)))
+
+    def require(self, destination: Destination) -> None:
+        """Refuse what is not listed, for a client that makes its connections itself and is told where to.
+
+        Raises:
+            EgressRefusedError: it is not listed.
+        """
+        if destination not in self.destinations:
+            raise EgressRefusedError(f"{destination[0]}:{destination[1]} is no destination of the settings")
+
     def pool(self, *, trusted: Path | None = None, connections: int = 4) -> urllib3.PoolManager:
         """A pool of HTTP connections within the policy.
 
@@ -78,10 +100,26 @@ def destination_of(url: str) -> Destination:
     Raises:
         ValueError: it is no URL of http or https.
     """
+    return _destination(
+        url, _PORTS, "write an address with http:// or https://, as in http://prometheus.monitoring:9090"
+    )
+
+
+def bolt_destination_of(url: str) -> Destination:
+    """Host and port of a graph server's address.
+
+    Raises:
+        ValueError: it is no URL of bolt or bolt+s.
+    """
+    return _destination(url, BOLT_PORTS, "write an address with bolt:// or bolt+s://, as in bolt://neo4j.graphs:7687")
+
+
+def _destination(url: str, ports: Mapping[str, int], remedy: str) -> Destination:
     try:
         parsed = parse_url(url)
     except LocationParseError as error:
         raise ValueError(f"{url[:200]} is no address") from error
-    if parsed.scheme not in _PORTS or not parsed.host:
-        raise ValueError("write an address with http:// or https://, as in http://prometheus.monitoring:9090")
-    return parsed.host.strip("[]").lower(), parsed.port or _PORTS[parsed.scheme]
+    default = ports.get(parsed.scheme or "")
+    if default is None or not parsed.host:
+        raise ValueError(remedy)
+    return parsed.host.strip("[]").lower(), parsed.port or default

@@ -183,7 +183,7 @@ class Resolver:
                 for entity in (here, there):
                     if entity is not None:
                         entities[entity] = entity.partition(":")[0]
-                if relation in _EDGES and here is not None and there is not None and here != there:
+                if here is not None and there is not None and here != there and _is_edge(relation, there):
                     edges.setdefault((here, there, relation), source)
         rows_out = [(name, "", kind, "declared", 1.0) for name, kind in entities.items()]
         rows_out += [(here, there, kind, source, 1.0) for (here, there, kind), source in edges.items()]
@@ -212,7 +212,7 @@ class Resolver:
 
     def _learn(self, labels: Labels, relation: str, other: Labels) -> None:
         given, known = _by_meaning(labels), self._known
-        if relation == "owned_by":
+        if relation == "owned_by" and other.get("workload"):
             owner = (other.get("namespace", ""), other.get("workload", ""))
             pod = (given.get("namespace", ""), given.get("pod", ""))
             known.owners[pod] = owner
@@ -403,6 +403,11 @@ _RULES: tuple[tuple[str, Rule], ...] = (
     ("job", _job),
 )
 _EDGES = frozenset(("calls", "runs_on", "part_of"))
+
+
+def _is_edge(relation: str, there: EntityId) -> bool:
+    """Whether a relation of an inventory is one between entities: a pod that a workload owns is that workload."""
+    return relation in _EDGES or (relation == "owned_by" and there.startswith(f"{EntityKind.TEAM.value}:"))
 
 
 def _by_meaning(labels: Labels) -> dict[str, str]:

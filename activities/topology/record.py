@@ -1,11 +1,27 @@
 """The topology in Postgres: written by investigations and by people, read as it was at a moment."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import Column, Engine, Row, Text, and_, func, literal, or_, select, true, union_all, update
+from sqlalchemy import (
+    Column,
+    Engine,
+    Row,
+    Select,
+    Text,
+    and_,
+    func,
+    literal,
+    or_,
+    select,
+    true,
+    tuple_,
+    union_all,
+    update,
+)
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 
 from activities.memory.session import as_librarian
@@ -36,6 +52,33 @@ LOOKED_BACK = HALF_LIFE * 3
 """An edge that was last seen before has faded away, whatever its confidence was."""
 
 
+READ_AT_ONCE = 10_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordedEntity:
+    """A row of the record: one entity as one origin has it."""
+
+    id: EntityId
+    origin: str
+    tier: int | None
+    ended_at: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordedEdge:
+    """A row of the record, not faded: one edge as one origin has it."""
+
+    source: EntityId
+    target: EntityId
+    kind: EdgeKind
+    origin: str
+    confidence: float
+    first_seen: datetime
+    last_seen: datetime
+    ended_at: datetime | None
+
+
 Ends = Sequence[tuple[Column[Any], tuple[EdgeKind, ...]]]
 """At which end edges of which kinds are looked up."""
 
@@ -45,7 +88,7 @@ class TopologyRecord:
 
     def __init__(self, engine: Engine, tenant: Tenant, redactor: Redactor) -> None:
         self._engine = engine
-        self._tenant = tenant
+        self.tenant = tenant
         self._redactor = redactor
 
     def observe(self, environment: str, entities: Iterable[Entity], edges: Iterable[Edge], *, at: datetime) -> None:
@@ -90,7 +133,7 @@ class TopologyRecord:
         with as_librarian(self._engine) as connection:
             for table in (TOPOLOGY_ENTITY, EDGES):
                 said = and_(
-                    table.c.tenant == self._tenant,
+                    table.c.tenant == self.tenant,
                     table.c.environment == environment,
                     table.c.origin == DECLARED,
                     table.c.ended_at.is_(None),
@@ -107,7 +150,7 @@ class TopologyRecord:
         at: datetime,
     ) -> None:
         """One transaction a batch, in the order of the keys, so that two writers wait for each other and no more."""
-        common = {"tenant": self._tenant, "environment": environment, "first_seen": at, "last_seen": at}
+        common = {"tenant": self.tenant, "environment": environment, "first_seen": at, "last_seen": at}
         for table, keys, rows in (
             (TOPOLOGY_ENTITY, ("entity", "origin"), entities),
             (EDGES, ("source", "target", "kind", "origin"), edges),
@@ -129,9 +172,48 @@ class TopologyRecord:
                         batch,
                     )
 
+    def every_entity(self, environment: str) -> Iterator[RecordedEntity]:
+        """All that was ever known to exist, in the order of names."""
+        table = TOPOLOGY_ENTITY.c
+        query = select(table.entity, table.origin, table.tier, table.ended_at).where(
+            table.tenant == self.tenant, table.environment == environment
+        )
+        for entity, origin, tier, ended_at in self._each(query, table.entity, table.origin):
+            yield RecordedEntity(id=EntityId(entity), origin=origin, tier=tier, ended_at=_in_utc(ended_at))
+
+    def every_edge(self, environment: str) -> Iterator[RecordedEdge]:
+        """All edges that were ever known, in the order of their ends."""
+        keys = (EDGE.source, EDGE.target, EDGE.kind, EDGE.origin)
+        query = select(*keys, EDGE.confidence, EDGE.first_seen, EDGE.last_seen, EDGE.ended_at).where(
+            EDGE.tenant == self.tenant, EDGE.environment == environment
+        )
+        for source, target, kind, origin, confidence, first_seen, last_seen, ended_at in self._each(query, *keys):
+            yield RecordedEdge(
+                source=EntityId(source),
+                target=EntityId(target),
+                kind=EdgeKind(kind),
+                origin=origin,
+                confidence=confidence,
+                first_seen=first_seen.astimezone(UTC),
+                last_seen=last_seen.astimezone(UTC),
+                ended_at=_in_utc(ended_at),
+            )
+
+    def _each(self, query: Select[Any], *keys: Column[Any]) -> Iterator[tuple[Any, ...]]:
+        """Rows in the order of these keys, the first columns of the query, a page at a time."""
+        page = query.order_by(*keys).limit(READ_AT_ONCE)
+        following = page
+        while True:
+            with self._engine.connect() as connection:
+                rows = connection.execute(following).all()
+            yield from (tuple(row) for row in rows)
+            if len(rows) < READ_AT_ONCE:
+                return
+            following = page.where(tuple_(*keys) > tuple_(*rows[-1][: len(keys)]))
+
     def is_empty(self, environment: str) -> bool:
         """Whether nothing is known of an environment."""
-        query = select(EDGES.c.source).where(EDGES.c.tenant == self._tenant, EDGES.c.environment == environment)
+        query = select(EDGES.c.source).where(EDGES.c.tenant == self.tenant, EDGES.c.environment == environment)
         with self._engine.connect() as connection:
             return connection.execute(query.limit(1)).first() is None
 
@@ -229,7 +311,7 @@ class TopologyRecord:
             known = (
                 select(EDGES)
                 .where(
-                    EDGE.tenant == self._tenant,
+                    EDGE.tenant == self.tenant,
                     EDGE.environment == environment,
                     column == wanted.c.name,
                     EDGE.kind.in_([kind.value for kind in kinds]),
@@ -244,6 +326,10 @@ class TopologyRecord:
         with self._engine.connect() as connection:
             rows = connection.execute(union_all(*parts).limit(10 * MOST_ENTITIES)).all()
         return list(_believed(rows, at))
+
+
+def _in_utc(moment: datetime | None) -> datetime | None:
+    return None if moment is None else moment.astimezone(UTC)
 
 
 def _believed(rows: Iterable[Row[Any]], at: datetime) -> Iterator[KnownEdge]:

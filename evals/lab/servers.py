@@ -271,6 +271,30 @@ def _jaeger(folder: Path, extra_args: Sequence[str]) -> Iterator[Jaeger]:
         yield Jaeger(url=f"http://127.0.0.1:{query}", otlp_http=f"http://127.0.0.1:{otlp}", log=log)
 
 
+@dataclass(frozen=True)
+class Neo4j:
+    """A running Neo4j with Bolt alone, whose user `neo4j` still has the password that must be changed."""
+
+    url: str
+    log: Path
+
+
+@contextmanager
+def neo4j(folder: Path) -> Iterator[Neo4j]:
+    """Run Neo4j with everything that it keeps in `folder`."""
+    (port,) = _free_ports(1)
+    data = folder / "neo4j"
+    data.mkdir(exist_ok=True)
+    with _running("neo4j", [str(port), str(data)], folder=folder, ready=lambda: _accepts(port)) as log:
+        yield Neo4j(url=f"bolt://127.0.0.1:{port}", log=log)
+
+
+def _accepts(port: int) -> bool:
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=_ANSWER_LIMIT_S):
+        return True
+    return False
+
+
 @contextmanager
 def kubernetes(
     folder: Path,

@@ -3,9 +3,9 @@
     python -m tests.live.build_servers [NAME...]     builds what is missing; without names, everything
     python -m tests.live.build_servers --list        says what is there
 
-Prometheus is taken out of Debian's package; the others are built from their Go modules, each in a module of its own
-that repeats the server's requirements and replacements. Nothing here needs root. A server appears in the cache only
-when it is whole: it is made in a temporary folder of the cache, which is then renamed.
+Prometheus is taken out of Debian's package and Neo4j out of Maven; the others are built from their Go modules, each in
+a module of its own that repeats the server's requirements and replacements. Nothing here needs root. A server appears
+in the cache only when it is whole: it is made in a temporary folder of the cache, which is then renamed.
 """
 
 import argparse
@@ -141,6 +141,51 @@ class GoRecipe:
         _go(["mod", "edit", *edits], folder=workplace)
 
 
+@dataclass(frozen=True)
+class MavenRecipe:
+    """A Java program of ours around an artifact and all that it needs."""
+
+    group: str
+    artifact: str
+    version: str
+    executable: str
+    program: Path
+    """The source of its main class."""
+
+    @property
+    def folder(self) -> str:
+        """The artifact's name and version."""
+        return f"{self.artifact}-{self.version}"
+
+    @property
+    def executables(self) -> tuple[str, ...]:
+        """The one script."""
+        return (self.executable,)
+
+    def make(self, workplace: Path, result: Path) -> None:
+        """Fetch the jars, compile the class, and write a script that runs it."""
+        (workplace / "pom.xml").write_text(
+            '<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>'
+            "<groupId>servers</groupId><artifactId>servers</artifactId><version>1</version><dependencies><dependency>"
+            f"<groupId>{self.group}</groupId><artifactId>{self.artifact}</artifactId>"
+            f"<version>{self.version}</version></dependency></dependencies></project>"
+        )
+        jars = result / "jars"
+        command = [_installed("mvn"), "-q", "-B", "dependency:copy-dependencies", f"-DoutputDirectory={jars}"]
+        _run(command, folder=workplace, limit=DOWNLOAD_LIMIT)
+        _run(
+            [_installed("javac"), "-cp", f"{jars}/*", "-d", str(result), str(self.program)],
+            folder=workplace,
+            limit=DOWNLOAD_LIMIT,
+        )
+        script = result / self.executable
+        script.write_text(
+            '#!/bin/sh\nhere=$(dirname "$(readlink -f "$0")")\n'
+            f'exec java -Xmx512m -cp "$here:$here/jars/*" {self.program.stem} "$@"\n'
+        )
+        script.chmod(0o755)
+
+
 class _Fetched(TypedDict):
     """What `go mod download -json` says; the names are Go's."""
 
@@ -165,6 +210,13 @@ class _Described(TypedDict):
 
 RECIPES: tuple[Recipe, ...] = (
     DebianRecipe("prometheus", ("prometheus", "promtool")),
+    MavenRecipe(
+        "org.neo4j.test",
+        "neo4j-harness",
+        "5.26.0",
+        executable="neo4j",
+        program=Path(__file__).with_name("Neo4jServer.java"),
+    ),
     # Not Debian's package: that one reads its templates from /usr/share and ends if they are not installed there.
     GoRecipe(
         "github.com/prometheus/alertmanager",
@@ -246,11 +298,16 @@ def _own_main(workplace: Path, program: GoProgram) -> str:
 
 def _go(arguments: Sequence[str], *, folder: Path, limit: timedelta = DOWNLOAD_LIMIT) -> str:
     """Run the installed Go, which may add to the module's requirements but not fetch another Go."""
-    go = shutil.which("go")
-    if go is None:
-        raise BuildError("there is no go on PATH: install Go 1.26 or newer")
+    go = _installed("go")
     settings = {"GOTOOLCHAIN": "local", "GOFLAGS": "-mod=mod -buildvcs=false", "GOWORK": "off", "CGO_ENABLED": "0"}
     return _run([go, *arguments], folder=folder, limit=limit, environment=os.environ | settings)
+
+
+def _installed(name: str) -> str:
+    found = shutil.which(name)
+    if found is None:
+        raise BuildError(f"there is no {name} on PATH: install Go 1.26 or newer, or a JDK 17 with Maven")
+    return found
 
 
 def _run(
