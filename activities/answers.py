@@ -12,6 +12,18 @@ from workflows.contracts.probe import Tool
 
 TIMESTAMP: pl.DataType = pl.Datetime("us", "UTC")
 
+_PASSAGES = pl.Schema(
+    {
+        "location": pl.String(),
+        "title": pl.String(),
+        "heading": pl.String(),
+        "text": pl.String(),
+        "language": pl.String(),
+        "score": pl.Float64(),
+        "why": pl.String(),
+    }
+)
+
 COLUMNS: dict[Tool, pl.Schema] = {
     "metrics": pl.Schema({"metric": pl.String(), "ts": TIMESTAMP, "value": pl.Float64()}),
     "logs": pl.Schema(
@@ -76,17 +88,8 @@ COLUMNS: dict[Tool, pl.Schema] = {
     ),
     "inventory": pl.Schema({"labels": pl.String(), "relation": pl.String(), "other": pl.String()}),
     "names": pl.Schema({"source": pl.String(), "labels": pl.String(), "entity": pl.String(), "rule": pl.String()}),
-    "knowledge": pl.Schema(
-        {
-            "location": pl.String(),
-            "title": pl.String(),
-            "heading": pl.String(),
-            "text": pl.String(),
-            "language": pl.String(),
-            "score": pl.Float64(),
-            "why": pl.String(),
-        }
-    ),
+    "knowledge": _PASSAGES,
+    "remedies": _PASSAGES,
     "known_topology": pl.Schema(
         {
             "source": pl.String(),

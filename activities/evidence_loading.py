@@ -20,8 +20,8 @@ from workflows.contracts.probe import MEMORY_TOOLS, Probe, Window, entity_of
 from workflows.contracts.report import DataGap, RecalledPassage
 from workflows.steps import FINDINGS, RECALL
 
-KNOWLEDGE = "knowledge"
-"""The tool whose answers are no telemetry: what people wrote, not what was measured."""
+WRITTEN = ("knowledge", "remedies")
+"""Tools whose answers are no telemetry: what people wrote, not what was measured."""
 
 
 TOPOLOGY = ("topology", "known_topology")
@@ -31,7 +31,7 @@ def load_evidence(ledger: Ledger, given: StepInput) -> Evidence:
     """Every answer with rows, decoded. One that a restore lost is left out; the context names it."""
     answers = []
     for probe, observation in _answered(ledger):
-        if probe.tool == KNOWLEDGE:
+        if probe.tool in WRITTEN:
             continue
         if observation is None or observation.artifact is None:
             continue
@@ -72,7 +72,12 @@ def load_context(ledger: Ledger, given: StepInput) -> IncidentContext:
         hints=tuple(ledger.hints(given.hints)),
         facts=_facts(ledger, known, as_of),
         recalled=recalled.sentences,
-        passages=_passages(ledger, known),
+        passages=tuple(
+            passage
+            for probe, observation in known
+            if probe.tool == "knowledge" and observation is not None
+            for passage in passages_in(ledger, observation)
+        ),
         stopped_by=given.stopped_by,
     )
 
@@ -180,16 +185,14 @@ def _facts(
     return tuple(found)
 
 
-def _passages(ledger: Ledger, answered: list[tuple[Probe, Observation | None]]) -> tuple[RecalledPassage, ...]:
-    """What was recalled of documents; what a restore lost is left out."""
-    found: list[RecalledPassage] = []
-    for probe, observation in answered:
-        if probe.tool != KNOWLEDGE or observation is None or observation.artifact is None:
-            continue
-        with suppress(ArtifactLostError):
-            rows = decode(ledger.artifact(observation.artifact)).to_dicts()
-            found += [RecalledPassage.model_validate(row) for row in rows]
-    return tuple(found)
+def passages_in(ledger: Ledger, observation: Observation) -> tuple[RecalledPassage, ...]:
+    """The passages of an answer; none if a restore lost it."""
+    if observation.artifact is None:
+        return ()
+    with suppress(ArtifactLostError):
+        rows = decode(ledger.artifact(observation.artifact)).to_dicts()
+        return tuple(RecalledPassage.model_validate(row) for row in rows)
+    return ()
 
 
 def _window(alerts: tuple[Alert, ...], as_of: datetime, telemetry_from: datetime | None) -> Window:

@@ -10,7 +10,7 @@ from activities.analysis.graph import Graph
 from activities.analysis.ranking import rank
 from activities.analysis.verification import claims_of, verified
 from activities.answers import compacted, encode
-from activities.reporting import describe
+from activities.reporting import conclude, describe
 from activities.telemetry.backend import run_probe
 from activities.telemetry.plan import everything_from, plan_probes, topology_probe
 from activities.telemetry.recorded import RecordedBackend, open_bundle
@@ -73,4 +73,4 @@ def diagnose(
     claims = claims_of(found, evidence.frames())
     holding = verified(found, claims)
     context = IncidentContext.of(evidence, probes_planned=probes_planned, data_gaps=data_gaps)
-    return describe(holding, claims, rank(holding, context), context)
+    return describe(conclude(holding, rank(holding, context), context), claims)

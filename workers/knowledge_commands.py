@@ -127,7 +127,7 @@ def search(
         limit=limit,
     )
     with _library() as (installation, _):
-        found, missing = found_by(installation.store, installation.tenant, query)
+        found, missing = found_by(installation.store, installation.tenant, query, installation.store.embedders())
     if missing:
         ERR.print(Text(one_line(missing, 500), style="yellow"))
     for item in found:

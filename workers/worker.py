@@ -83,7 +83,7 @@ async def running_workers(
         memory = MemoryActivities(store, captured_for)
         queues[MEMORY] = [memory.recall, memory.publish, memory.remember]
     if work is not Work.LIGHT:
-        diagnosis = DiagnosisActivities(store, turns)
+        diagnosis = DiagnosisActivities(store, turns, captured_for)
         planning = PlanningActivities(store, mappings_for)
         queues[ANALYSIS] = [planning.plan, diagnosis.findings, diagnosis.rank, diagnosis.conclude]
         for name, backend_for in backends.items():

@@ -38,6 +38,9 @@ class IncidentContext:
     passages: tuple[RecalledPassage, ...] = ()
     """Of documents that fit the alerts."""
 
+    remedies: tuple[RecalledPassage, ...] = ()
+    """Of documents that fit what was found."""
+
     stopped_by: str | None = None
     """`budget`, `person`, `cancel` or `outage` when collection ended early."""
 

@@ -20,6 +20,9 @@ class Graph:
     """The instances of a workload: the pods of a service. What runs on a node is no instance of it: neighbours share a
     fate only when the node itself shows it."""
 
+    owners: Mapping[EntityId, frozenset[EntityId]] = field(default_factory=dict)
+    """Who owns what."""
+
     @cached_property
     def _workloads(self) -> Mapping[EntityId, EntityId]:
         return {one: workload for workload in sorted(self.instances, reverse=True) for one in self.instances[workload]}
@@ -34,6 +37,7 @@ class Graph:
         kinds: dict[EntityId, str] = {}
         pairs: list[tuple[EntityId, EntityId]] = []
         instances: list[tuple[EntityId, EntityId]] = []
+        owners: list[tuple[EntityId, EntityId]] = []
         for row in rows.iter_rows(named=True):
             source, target = EntityId(row["source"]), EntityId(row["target"])
             if not target:
@@ -42,6 +46,8 @@ class Graph:
                 pairs.append((source, target))
             elif row["kind"] == "part_of":
                 pairs.append((target, source))
+            elif row["kind"] == "owned_by":
+                owners.append((source, target))
             if target and row["kind"] == "part_of":
                 instances.append((target, source))
         return cls(
@@ -49,7 +55,12 @@ class Graph:
             callees=_grouped(pairs),
             callers=_grouped((b, a) for a, b in pairs),
             instances=_grouped(instances),
+            owners=_grouped(owners),
         )
+
+    def owners_of(self, entity: EntityId) -> frozenset[EntityId]:
+        """Who owns an entity, else who owns the workload that it is an instance of."""
+        return self.owners.get(entity) or self.owners.get(self.workload_of(entity), frozenset())
 
     def downstream(self, entity: EntityId) -> frozenset[EntityId]:
         """Everything `entity` calls, directly or through others; never itself."""

@@ -451,13 +451,19 @@ class Limits:
     shared_signs: int = 3
     """Signs that it names as common to a past incident and this one."""
 
+    owners: int = 10
+    """Owners that it names."""
+
+    proofs_looked_up: int = 3
+    """Proofs whose sentences are looked for in the organisation's documents."""
+
     facts: int = 10
     """Facts of people that it shows."""
 
     next_steps: int = 4
     """Things that a report suggests to look at."""
 
-    next_steps_of_passages: int = 1
+    next_steps_of_passages: int = 2
     """Steps that name a passage of the organisation's documents."""
 
     next_steps_of_data_gaps: int = 2

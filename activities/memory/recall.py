@@ -11,7 +11,7 @@ import polars as pl
 from activities.answers import COLUMNS
 from activities.memory.feedback import FeedbackRecord
 from activities.memory.incidents import Incidents
-from activities.memory.knowledge.recall import BACKEND, answer_of, knowledge_probe
+from activities.memory.knowledge.recall import BACKEND, answer_of, knowledge_probe, remedies_answer
 from activities.memory.store import Store
 from activities.telemetry.backend import Answer, answered
 from workflows.contracts.alert import Alert
@@ -21,7 +21,15 @@ from workflows.contracts.feedback import Feedback, Judgement
 from workflows.contracts.identifiers import InvestigationId
 from workflows.contracts.investigation import InvestigationRequest, Purpose
 from workflows.contracts.past_incident import PastIncident
-from workflows.contracts.probe import FactsProbe, KnowledgeProbe, KnownTopologyProbe, PastIncidentsProbe, Probe, Window
+from workflows.contracts.probe import (
+    FactsProbe,
+    KnowledgeProbe,
+    KnownTopologyProbe,
+    PastIncidentsProbe,
+    Probe,
+    RemediesProbe,
+    Window,
+)
 
 EDGE = ("source", "target", "kind", "origin")
 ASC = (False,) * len(EDGE)
@@ -77,6 +85,8 @@ class Recall:
         match probe:
             case KnowledgeProbe():
                 return answer_of(self.store, tenant, probe)
+            case RemediesProbe():
+                return remedies_answer(self.store, tenant, probe)
             case FactsProbe():
                 return self._facts(probe)
             case PastIncidentsProbe():

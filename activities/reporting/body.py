@@ -8,9 +8,9 @@ from activities.analysis.context import IncidentContext
 from activities.analysis.parameters import LIMITS
 from activities.reporting.causal_chain import causal_chain
 from activities.reporting.conclusion import Conclusion
-from activities.reporting.impact import blast_radius, ruled_out
+from activities.reporting.impact import blast_radius, owners, ruled_out
 from activities.reporting.memory import facts, past_incidents
-from activities.reporting.next_steps import next_steps
+from activities.reporting.next_steps import next_steps, written_down
 from activities.reporting.timeline import timeline
 from activities.reporting.verdict import verdict_of
 from workflows.contracts.alert import Severity
@@ -23,6 +23,7 @@ from workflows.contracts.report import (
     ClaimCounts,
     DataGap,
     Outcome,
+    Owner,
     ReportedFact,
     ReportFindings,
     RuledOut,
@@ -40,6 +41,7 @@ class _Story:
     timeline: tuple[TimelineEntry, ...] = ()
     timeline_omitted: int = 0
     blast_radius: tuple[EntityId, ...] = ()
+    owners: tuple[Owner, ...] = ()
     ruled_out: tuple[RuledOut, ...] = ()
     past_incidents: tuple[str, ...] = ()
     facts: tuple[ReportedFact, ...] = ()
@@ -52,29 +54,34 @@ def _story(conclusion: Conclusion) -> _Story:
         timeline=entries,
         timeline_omitted=omitted,
         blast_radius=blast_radius(conclusion),
+        owners=owners(conclusion),
         ruled_out=ruled_out(conclusion),
         past_incidents=past_incidents(conclusion),
         facts=facts(conclusion),
     )
 
 
-def describe(
-    findings: Sequence[Finding],
-    claims: Sequence[Claim],
-    hypotheses: Sequence[Hypothesis],
-    context: IncidentContext,
-) -> ReportFindings:
-    """The report's body.
+def conclude(findings: Sequence[Finding], hypotheses: Sequence[Hypothesis], context: IncidentContext) -> Conclusion:
+    """The verdict that a ranking allows, with what it was made of.
 
     Args:
         findings: verified ones, the strongest first.
-        claims: all claims, whatever became of them.
         hypotheses: the one ranking of these findings.
         context: alerts, topology, hints and data gaps of the incident.
     """
-    conclusion = Conclusion(
+    return Conclusion(
         context=context, findings=findings, hypotheses=hypotheses, verdict=verdict_of(hypotheses, context)
     )
+
+
+def describe(conclusion: Conclusion, claims: Sequence[Claim]) -> ReportFindings:
+    """The report's body.
+
+    Args:
+        conclusion: the verdict and what it was made of.
+        claims: all claims, whatever became of them.
+    """
+    findings, hypotheses, context = conclusion.findings, conclusion.hypotheses, conclusion.context
     story = _story(conclusion)
     referred = {part.finding_key for item in hypotheses for part in (*item.supporting, *item.contradicting)}
     referred |= {key for step in story.chain for key in step.findings}
@@ -165,12 +172,13 @@ def _body(
         timeline=story.timeline,
         timeline_omitted=story.timeline_omitted,
         blast_radius=story.blast_radius,
+        owners=story.owners,
         ruled_out=story.ruled_out,
         data_gaps=tuple(data_gaps),
         hints=context.hints,
         recalled=story.past_incidents or context.recalled,
         facts=story.facts,
-        passages=context.passages,
+        passages=written_down(context),
         next_steps=tuple(next_steps),
         window=context.window,
         alert_title=alert.title if alert else "",

@@ -4,7 +4,7 @@ from activities.analysis.parameters import DEFAULT, LIMITS
 from activities.reporting.conclusion import Conclusion
 from workflows.contracts.finding import Finding, FindingFamily
 from workflows.contracts.identifiers import EntityId
-from workflows.contracts.report import RuledOut
+from workflows.contracts.report import Owner, RuledOut
 
 
 def blast_radius(conclusion: Conclusion) -> tuple[EntityId, ...]:
@@ -16,6 +16,17 @@ def blast_radius(conclusion: Conclusion) -> tuple[EntityId, ...]:
     felt |= {item.caller for item in conclusion.findings if item.caller is not None and item.entity == suspect}
     context = conclusion.context
     return tuple(sorted((felt | context.alerting) & context.graph.upstream(suspect)))
+
+
+def owners(conclusion: Conclusion) -> tuple[Owner, ...]:
+    """Who owns the suspect, what alerts, and what else is affected."""
+    suspect = conclusion.suspect
+    touched = [*([suspect] if suspect is not None else []), *sorted(conclusion.context.alerting)]
+    owned: dict[EntityId, list[EntityId]] = {}
+    for entity in dict.fromkeys([*touched, *blast_radius(conclusion)]):
+        for owner in sorted(conclusion.context.graph.owners_of(entity)):
+            owned.setdefault(owner, []).append(entity)
+    return tuple(Owner(owner=owner, owns=tuple(entities)) for owner, entities in owned.items())[: LIMITS.owners]
 
 
 def ruled_out(conclusion: Conclusion) -> tuple[RuledOut, ...]:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 
+from activities.analysis.context import IncidentContext
 from activities.analysis.parameters import DEFAULT, LIMITS
 from activities.reporting.conclusion import Conclusion
 from workflows.contracts.finding import Mechanism
@@ -32,7 +33,7 @@ BY_KIND: Mapping[FaultKind, str] = {
 def next_steps(conclusion: Conclusion) -> tuple[str, ...]:
     """A few sentences, the most useful first."""
     verdict = conclusion.verdict
-    steps = [_read(item) for item in conclusion.context.passages[: LIMITS.next_steps_of_passages]]
+    steps = [_read(item) for item in _first_of_each(conclusion.context)]
     if verdict.change_id is not None:
         where = _link_of(conclusion, verdict.change_id)
         steps.append(f"read the diff of {verdict.change_id}{where}; a rollback of it is the quickest test")
@@ -51,6 +52,33 @@ def next_steps(conclusion: Conclusion) -> tuple[str, ...]:
         about = f" of {item.entity}" if item.entity else ""
         steps.append(f"look at {item.tool}{about} by hand, there is no data: {item.reason[:120]}")
     return tuple(steps[: LIMITS.next_steps])
+
+
+def what_was_found(conclusion: Conclusion) -> str:
+    """What is looked for in the organisation's documents: the suspect, what is to be done, and what proves it; empty
+    where there is no suspect.
+    """
+    verdict = conclusion.verdict
+    if verdict.entity is None:
+        return ""
+    clear = verdict.fault_kind_probability >= DEFAULT.kind_clear_from
+    to_do = BY_KIND.get(verdict.fault_kind, "") if clear else ""
+    proofs = [item.summary for item in conclusion.proofs()[: LIMITS.proofs_looked_up]]
+    return "\n".join(text for text in (to_do.format(entity=verdict.entity) or verdict.entity, *proofs) if text)
+
+
+def written_down(context: IncidentContext) -> tuple[RecalledPassage, ...]:
+    """What fits what was found, then what fits the alert, each passage once."""
+    found = {
+        (item.location, item.heading, item.text): item for item in reversed([*context.remedies, *context.passages])
+    }
+    return tuple(reversed(found.values()))
+
+
+def _first_of_each(context: IncidentContext) -> list[RecalledPassage]:
+    """The best passage for what was found and the best for the alert, one a document."""
+    best = [*context.remedies[:1], *context.passages[:1]]
+    return list({item.location: item for item in reversed(best)}.values())[::-1][: LIMITS.next_steps_of_passages]
 
 
 def _read(passage: RecalledPassage) -> str:

@@ -262,13 +262,15 @@ class TopologyRecord:
         return {name: sorted(teams) for name, teams in found.items() if teams}
 
     def around(self, environment: str, entities: Sequence[EntityId], *, at: datetime, hops: int) -> list[KnownEdge]:
-        """Every edge on the way to what these depend on and to what depends on them."""
+        """Every edge on the way to what these depend on and to what depends on them, and who owns all that."""
         near = set(entities)
         for entity in entities:
             near |= {item.entity for item in self.dependencies(environment, entity, at=at, hops=hops)}
             near |= {item.entity for item in self.dependents(environment, entity, at=at, hops=hops)}
         found = self.edges_of(environment, sorted(near)[:MOST_ENTITIES], at=at)
-        return [item for item in found if item.source in near and item.target in near]
+        return [
+            item for item in found if item.source in near and (item.target in near or item.kind is EdgeKind.OWNED_BY)
+        ]
 
     def _walk(
         self,

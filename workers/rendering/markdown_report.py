@@ -45,6 +45,10 @@ def _lines(report: Report) -> Iterator[str]:
     )
     yield from _section("Affected", [markdown(item) for item in findings.blast_radius])
     yield from _section(
+        "Owners",
+        [f"{markdown(item.owner)}: {', '.join(markdown(entity) for entity in item.owns)}" for item in findings.owners],
+    )
+    yield from _section(
         "Evidence (verified by code)",
         [
             _evidence(by_key[claim.findings[0]], claim.text)

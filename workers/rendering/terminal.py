@@ -13,7 +13,7 @@ from workers.rendering.plain_text import one_line, percent, since_alert, source_
 from workflows.contracts.finding import Finding
 from workflows.contracts.hypothesis import Hypothesis
 from workflows.contracts.observation import ObservationStatus
-from workflows.contracts.report import ObservationSummary, Report, ReportFindings, Verdict
+from workflows.contracts.report import ObservationSummary, Owner, Report, ReportFindings, Verdict
 
 WIDTH, LINES = 80, 25
 """A screen: what the short form fits on."""
@@ -91,6 +91,8 @@ def _screen(report: Report) -> Iterator[Text]:
         shown = ", ".join(one_line(item, 40) for item in findings.blast_radius[:AFFECTED_SHOWN])
         more = len(findings.blast_radius) - AFFECTED_SHOWN
         yield _labelled("Affected", f"{shown}{f' and {more} more' if more > 0 else ''}")
+    if findings.owners:
+        yield _labelled("Owners", ", ".join(_owner(item) for item in findings.owners[:AFFECTED_SHOWN]))
     for number, step in enumerate(findings.next_steps[:STEPS_SHOWN]):
         yield _labelled("Next" if number == 0 else "", step)
     gaps = sum(item.count for item in findings.data_gaps if item.status is not ObservationStatus.NOT_RECORDED)
@@ -153,6 +155,7 @@ def _sections(findings: ReportFindings) -> dict[str, list[RenderableType]]:
         "Affected": [Text(", ".join(one_line(item, 60) for item in findings.blast_radius))]
         if findings.blast_radius
         else [],
+        "Owners": [Text(f"{one_line(item.owner, 60)}: {_owned(item)}") for item in findings.owners],
         "Evidence, each evaluated again by code": [*evidence, *omitted],
         "Ruled out": [Text(f"{one_line(item.entity, 60)}: {one_line(item.reason)}") for item in findings.ruled_out],
         "No data": [
@@ -167,6 +170,14 @@ def _sections(findings: ReportFindings) -> dict[str, list[RenderableType]]:
         "Written down about it": [*_passages(findings)],
         "What to look at next": [Text(one_line(item)) for item in findings.next_steps],
     }
+
+
+def _owner(item: Owner) -> str:
+    return f"{one_line(item.owner, 40)} ({one_line(item.owns[0], 40)})" if item.owns else one_line(item.owner, 40)
+
+
+def _owned(item: Owner) -> str:
+    return ", ".join(one_line(entity, 60) for entity in item.owns)
 
 
 def _passages(findings: ReportFindings) -> Iterator[Text]:

@@ -123,6 +123,19 @@ class KnowledgeProbe(_Question):
     max_rows: Annotated[int, Field(gt=0)] = 5
 
 
+class RemediesProbe(_Question):
+    """What the organisation has written down about a cause that was found. Answer: rows of passages, the best first."""
+
+    tool: Literal["remedies"] = "remedies"
+    text: Annotated[str, Field(max_length=4_000)]
+    """What was found, as the report says it."""
+
+    services: Annotated[tuple[str, ...], Field(max_length=100)] = ()
+    """Only documents about one of these, or about none in particular; empty: all."""
+
+    max_rows: Annotated[int, Field(gt=0)] = 3
+
+
 class FactsProbe(_Question):
     """What people know of their systems. Answer: rows of facts that somebody accepted, the newest first."""
 
@@ -165,6 +178,7 @@ Probe = Annotated[
     | InventoryProbe
     | NamesProbe
     | KnowledgeProbe
+    | RemediesProbe
     | FactsProbe
     | PastIncidentsProbe
     | KnownTopologyProbe,
@@ -174,9 +188,10 @@ PROBE: TypeAdapter[Probe] = TypeAdapter(Probe)
 
 Modality = Literal["metrics", "logs", "traces", "changes", "cluster", "topology"]
 MODALITIES: tuple[Modality, ...] = ("metrics", "logs", "traces", "changes", "cluster", "topology")
-MemoryTool = Literal["knowledge", "facts", "past_incidents", "known_topology"]
-MEMORY_TOOLS: tuple[MemoryTool, ...] = ("knowledge", "facts", "past_incidents", "known_topology")
-"""What the organisation knows: documents, facts, what earlier investigations found, and what depends on what."""
+MemoryTool = Literal["knowledge", "remedies", "facts", "past_incidents", "known_topology"]
+MEMORY_TOOLS: tuple[MemoryTool, ...] = ("knowledge", "remedies", "facts", "past_incidents", "known_topology")
+"""What the organisation knows: documents about the alert and about what was found, facts, what earlier investigations
+found, and what depends on what."""
 
 Tool = Modality | Literal["inventory", "names"] | MemoryTool
 """What is queried: a modality, how the sources' names hang together, or what the organisation knows."""

@@ -97,7 +97,7 @@ class DataGap(Contract):
 
 
 class RecalledPassage(Contract):
-    """A passage of a document that fits the alerts."""
+    """A passage of a document that fits the alerts, or what was found."""
 
     title: str
     heading: str = ""
@@ -105,6 +105,14 @@ class RecalledPassage(Contract):
     text: str
     why: str = ""
     """How it was found."""
+
+
+class Owner(Contract):
+    """Who is to be told: somebody who owns what the incident touches."""
+
+    owner: EntityId
+    owns: tuple[EntityId, ...]
+    """The suspect if it is theirs, then what alerts, then what else is affected."""
 
 
 class ReportedFact(Contract):
@@ -146,6 +154,9 @@ class ReportFindings(EvolvedContract):
     """Findings with a time that the timeline leaves out."""
 
     blast_radius: tuple[EntityId, ...] = ()
+    owners: tuple[Owner, ...] = ()
+    """The suspect's first."""
+
     ruled_out: tuple[RuledOut, ...] = ()
     data_gaps: tuple[DataGap, ...] = ()
     hints: tuple[str, ...] = ()
@@ -155,7 +166,7 @@ class ReportFindings(EvolvedContract):
     """Past incidents that are alike, and why, the most alike first."""
 
     passages: tuple[RecalledPassage, ...] = ()
-    """What the organisation has written down about it, the best first."""
+    """What the organisation has written down: about what was found, then about the alert, each the best first."""
 
     facts: tuple[ReportedFact, ...] = ()
     """What people know of what the incident touches, those that changed something first."""

@@ -9,6 +9,7 @@ from activities.analysis.context import IncidentContext
 from activities.analysis.evidence import AnsweredProbe, Evidence
 from activities.analysis.findings import find
 from activities.analysis.graph import Graph
+from activities.answers import COLUMNS
 from activities.reporting.verdict import verdict_of
 from evals.offline import diagnose, evidence_of
 from tests.conftest import recorded
@@ -79,6 +80,26 @@ def test_row_order_does_not_matter(evidence: Evidence) -> None:
     )
     first, second = (diagnose(item, probes_planned=10) for item in (evidence, shuffled))
     assert canonical_json(first) == canonical_json(second)
+
+
+def test_owners_of_what_is_touched_are_named_the_suspects_first(evidence: Evidence) -> None:
+    owners = pl.DataFrame(
+        [
+            ("service:payment", "team:money", "owned_by", "declared", 1.0),
+            ("service:checkout", "team:shop", "owned_by", "declared", 1.0),
+            ("service:mail", "team:mail", "owned_by", "declared", 1.0),
+        ],
+        schema=COLUMNS["topology"],
+        orient="row",
+    )
+    [topology] = evidence.of("topology")
+    owned = replace(evidence, graph=Graph.from_answer(pl.concat([topology.rows, owners], how="diagonal_relaxed")))
+    report = diagnose(owned, probes_planned=10)
+    assert [item.owner for item in report.owners][:2] == ["team:money", "team:shop"]
+    assert report.owners[0].owns == ("service:payment",)
+    assert "team:mail" not in str(report.owners)
+    assert diagnose(evidence, probes_planned=10).owners == ()
+    assert report.hypotheses == diagnose(evidence, probes_planned=10).hypotheses
 
 
 def test_without_answers_the_verdict_is_inconclusive(evidence: Evidence) -> None:

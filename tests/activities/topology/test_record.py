@@ -133,7 +133,8 @@ def test_two_writers_at_once_lose_nothing(known: Map) -> None:
 
 
 def test_an_investigation_recalls_what_is_near_its_alerts(known: Map, installation: Installation) -> None:
-    known.see(*SHOP, edge("service:far", "service:away"))
+    owned = edge("service:cart", "team:shop", EdgeKind.OWNED_BY)
+    known.see(*SHOP, owned, edge("service:far", "service:away"), edge("service:far", "team:far", EdgeKind.OWNED_BY))
     request = InvestigationRequest(
         tenant=known.tenant,
         investigation_id=InvestigationId(str(uuid4())),
@@ -149,10 +150,10 @@ def test_an_investigation_recalls_what_is_near_its_alerts(known: Map, installati
     answer = recall.answer(probe)
     assert answer.rows is not None
     rows = answer.rows.to_dicts()
-    assert {(row["source"], row["target"]) for row in rows} == {(item.source, item.target) for item in SHOP}
+    assert {(row["source"], row["target"]) for row in rows} == {(item.source, item.target) for item in (*SHOP, owned)}
     assert all(0.7 < row["confidence"] < 1 for row in rows), "a day old"
     _, edges = topology_of(answer.rows)
-    assert len(edges) == len(SHOP)
+    assert len(edges) == len(SHOP) + 1
     evaluated = request.model_copy(update={"purpose": Purpose.EVALUATION})
     assert Recall(installation.store, evaluated, [an_alert(entity="service:web")]).probes() == []
 

@@ -83,11 +83,11 @@ def test_a_real_endpoint_gives_the_models_vectors_and_costs_only_its_own_ranking
         assert library.without_vectors(endpoint.model) == 2
         while library.embed_missing(endpoint, at=NOON):
             pass
-        found, missing = found_by(store, tenant, Query(text="an expired certificate", at=NOON))
+        found, missing = found_by(store, tenant, Query(text="an expired certificate", at=NOON), store.embedders())
         assert found[0].location == "1.md", "another language, the same meaning"
         assert missing == ""
         assert library.without_vectors(EndpointEmbedder(url, model="e5", build="2").model) == 2, "another build"
-    found, missing = found_by(store, tenant, Query(text="payments queue", at=NOON))
+    found, missing = found_by(store, tenant, Query(text="payments queue", at=NOON), store.embedders())
     assert [item.location for item in found] == ["0.md"]
     assert missing.startswith("without one model: the embedding model e5 at http://127.0.0.1")
     answer = answer_of(store, tenant, knowledge_probe([an_alert(title="payments queue")], NOON))
