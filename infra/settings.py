@@ -69,6 +69,9 @@ class Settings(BaseSettings):
     embeddings_key: SecretStr | None = None
     """Sent to it as a bearer token."""
 
+    knowledge_refresh: Annotated[timedelta, Field(ge=timedelta(0), le=timedelta(days=366))] = timedelta(hours=1)
+    """How often running workers read the sources of documents again, and compute missing vectors; 0: never."""
+
     database_url: SecretStr | None = None
     """libpq address of a Postgres with pgvector. Not set: the embedded server."""
 

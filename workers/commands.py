@@ -313,6 +313,7 @@ async def _serve(installation: Installation) -> None:
     client = await installation.client()
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(installation.all_workers(client))
+        await stack.enter_async_context(installation.upkeep(client))
         still_open = await asyncio.to_thread(installation.incidents().open_investigations)
         OUT.print(Text(f"workers are running, {len(still_open)} open investigations go on"))
         if installation.stack.ui_address:

@@ -42,6 +42,7 @@ from workers.alert_ingestion import AlertIngestion, InvestigationOptions
 from workers.connect import TemporalUnreachableError, connect, require_setup, set_retention
 from workers.processes import worker_processes
 from workers.sweeper import Sweeper
+from workers.upkeep import keep_schedule, running_upkeep
 from workers.worker import Work, running_workers
 from workflows.contracts.environment import EntityMapping, SourceRef
 from workflows.contracts.identifiers import InvestigationId, Tenant
@@ -272,6 +273,13 @@ class Installation:
         ):
             if work is not Work.HEAVY:
                 await beside.enter_async_context(self.sweeper(client).running())
+            yield
+
+    @asynccontextmanager
+    async def upkeep(self, client: Client) -> AsyncIterator[None]:
+        """The library's upkeep: its schedule, and the worker that does it."""
+        async with running_upkeep(client, self.store):
+            await keep_schedule(client, self.tenant, self.settings.knowledge_refresh)
             yield
 
     @asynccontextmanager

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -13,15 +14,15 @@ from rich.table import Table
 from rich.text import Text
 
 from activities.memory.knowledge.embedding import embedded
-from activities.memory.knowledge.exceptions import DocumentError
-from activities.memory.knowledge.ingestion import Ingested, ingest
+from activities.memory.knowledge.ingestion import Ingested, Progressed, ingest
 from activities.memory.knowledge.library import Library, Subject, plain_name
 from activities.memory.knowledge.recall import found_by
 from activities.memory.knowledge.search import Query
+from activities.memory.knowledge.upkeep import refresh as refreshed
 from workers.installation import Installation, open_installation
 from workers.invocation import ERR, OUT, handle_known_errors, read_settings, zoned
 from workers.rendering.plain_text import one_line
-from workflows.contracts.knowledge import Document, DocumentKind
+from workflows.contracts.knowledge import DocumentKind
 
 GROUP = typer.Typer(
     help="Runbooks, postmortems and design notes: add, list, search, show, forget, refresh, embed.",
@@ -69,17 +70,13 @@ def add(
 def refresh() -> None:
     """Read every source again: what changed is taken in, what is gone is forgotten."""
     whole = True
-    with _library(writing=True) as (_, library):
-        for source in library.sources():
-            known = library.documents(source)
-            if not Path(source).exists():
-                ERR.print(Text(f"{one_line(source)} is not there; its documents stay, see forget", style="yellow"))
+    with _library(writing=True) as (_, library), _progress() as progress:
+        for item in refreshed(library, at=datetime.now(UTC), progressed=partial(_task, progress)):
+            if item.ingested is not None:
+                whole &= _told(library, item.ingested)
                 continue
-            try:
-                whole &= _told(library, _ingested(library, Path(source), _subject_of(known[0])))
-            except DocumentError as error:  # nothing is left of it, which may be a disk that is not mounted
-                whole = False
-                ERR.print(Text(f"{one_line(str(error), 500)} Its documents stay, see forget", style="yellow"))
+            whole &= not Path(item.source).exists()  # a source that is away is no failure of ours
+            ERR.print(Text(f"{one_line(item.problem, 500)}, see forget", style="yellow"))
     if not whole:
         raise typer.Exit(1)
 
@@ -196,14 +193,18 @@ def _progress() -> Iterator[Progress]:
         yield progress
 
 
+def _task(progress: Progress, source: str) -> Progressed:
+    task = progress.add_task(one_line(Path(source).name, 40), total=None)
+
+    def progressed(done: int, total: int) -> None:
+        progress.update(task, completed=done, total=total)
+
+    return progressed
+
+
 def _ingested(library: Library, source: Path, subject: Subject) -> Ingested:
     with _progress() as progress:
-        task = progress.add_task(one_line(source.name, 40), total=None)
-
-        def progressed(done: int, total: int) -> None:
-            progress.update(task, completed=done, total=total)
-
-        return ingest(library, source, subject, at=datetime.now(UTC), progressed=progressed)
+        return ingest(library, source, subject, at=datetime.now(UTC), progressed=_task(progress, str(source)))
 
 
 def _told(library: Library, done: Ingested) -> bool:
@@ -221,12 +222,3 @@ def _told(library: Library, done: Ingested) -> bool:
     if waiting:
         OUT.print(Text(f"{waiting} chunks wait for further vectors: inquest knowledge embed", style="dim"))
     return not done.problems
-
-
-def _subject_of(document: Document) -> Subject:
-    return Subject(
-        kind=document.kind,
-        services=document.services,
-        valid_from=document.valid_from,
-        valid_until=document.valid_until,
-    )

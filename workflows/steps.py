@@ -139,5 +139,13 @@ EVALUATIONS = "evaluations"
 
 REPLAY_CASE = "replay_case"
 CLOSE_EVALUATION = "close_evaluation"
+UPKEEP = "upkeep"
+"""Queue of the workflow that looks after the library, and of its steps."""
+
+REFRESH_LIBRARY = "refresh_library"
+EMBED_LIBRARY = "embed_library"
+UPKEEP_TRIES = 5
+"""Of a step: after that the next turn of the schedule comes anyway."""
+
 SHORT = timedelta(minutes=1)
 LONGEST_CASE = timedelta(hours=2)

@@ -21,10 +21,14 @@ from tests.conftest import own_data_dir, recorded
 from tests.faulty_server import Call, Reply, faulty_server, json_reply
 from tests.running import an_alert, finish, start
 from workers.installation import Installation, open_installation
+from workers.upkeep import running_upkeep
 from workflows.contracts.evaluation import EvaluationId, evaluation_workflow_id
 from workflows.contracts.identifiers import workflow_id_of
 from workflows.contracts.investigation import HintRef
+from workflows.contracts.knowledge import UpkeepInput
 from workflows.investigation import Investigation
+from workflows.steps import UPKEEP
+from workflows.upkeep import LibraryUpkeep
 
 FOLDER = Path(__file__).parent
 VERSION = 2
@@ -116,7 +120,24 @@ async def live(installation: Installation, _bundle: Path) -> str:
     return workflow_id
 
 
-RECORDINGS = {"live": live, "normal": normal, "cancelled": cancelled, "spoken_to": spoken_to, "evaluation": evaluation}
+async def upkeep(installation: Installation, _bundle: Path) -> str:
+    """A library with nothing in it."""
+    client = await installation.client()
+    async with running_upkeep(client, installation.store):
+        workflow_id = "library-recorded"
+        given = UpkeepInput(tenant=installation.tenant)
+        await client.execute_workflow(LibraryUpkeep.run, given, id=workflow_id, task_queue=UPKEEP)
+    return workflow_id
+
+
+RECORDINGS = {
+    "live": live,
+    "normal": normal,
+    "cancelled": cancelled,
+    "spoken_to": spoken_to,
+    "evaluation": evaluation,
+    "upkeep": upkeep,
+}
 
 
 async def record(installation: Installation, names: list[str]) -> None:

@@ -13,6 +13,7 @@ from temporalio.workflow import NondeterminismError
 import workflows.investigation
 from workflows.evaluation import Evaluation
 from workflows.investigation import Investigation
+from workflows.upkeep import LibraryUpkeep
 
 FOLDER = Path(__file__).parent
 HISTORIES = sorted(path.stem for path in FOLDER.glob("*.json"))
@@ -56,7 +57,8 @@ def test_there_are_histories() -> None:
 
 @pytest.mark.parametrize("name", HISTORIES)
 async def test_history_replays(name: str) -> None:
-    await replay(name, Evaluation if name.startswith("evaluation") else Investigation)
+    others = {"evaluation": Evaluation, "upkeep": LibraryUpkeep}
+    await replay(name, others.get(name.partition("_v")[0], Investigation))
 
 
 async def test_a_changed_order_of_commands_fails(tmp_path: Path) -> None:

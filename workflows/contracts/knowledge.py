@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from workflows.contracts.contract import Contract, Instant, OpenEnum
-from workflows.contracts.identifiers import Digest
+from workflows.contracts.identifiers import Digest, Tenant
 
 
 class DocumentKind(OpenEnum):
@@ -49,6 +49,32 @@ class Document(Contract):
 
     chunks: int = 0
     added_at: Instant
+
+
+class UpkeepInput(Contract):
+    """Whose library is looked after."""
+
+    tenant: Tenant
+
+
+class RefreshResult(Contract):
+    """What became of the sources of a library."""
+
+    changed: int = 0
+    """Documents that are new or have changed."""
+
+    forgotten: int = 0
+    unreadable: int = 0
+    sources_away: int = 0
+    """Sources that were not there; their documents stay."""
+
+
+class EmbedResult(Contract):
+    """How far the vectors are."""
+
+    embedded: int = 0
+    missing: int = 0
+    """Vectors that are still to be computed, of all models."""
 
 
 class Passage(Contract):
