@@ -4,18 +4,15 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Annotated
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import typer
-from pydantic import ValidationError
 from rich.table import Table
 from rich.text import Text
 
-from activities.analysis.recurrence import RecurrenceError, check_recurrence
-from activities.memory.facts import AmbiguousFactError, FactRecord
-from activities.memory.uuid7 import uuid7
+from activities.memory.facts import KINDS, AmbiguousFactError, FactError, FactRecord, new_fact
 from workers.installation import open_installation
 from workers.invocation import ERR, OUT, handle_known_errors, invoked_by, read_settings, zoned
 from workers.rendering.listing import span_of
@@ -29,12 +26,8 @@ GROUP = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-KINDS = tuple(item.value for item in FaultKind if item is not FaultKind.UNKNOWN)
 LISTED = 200
 ID_SHOWN = 18
-DEFAULT_REVIEW = timedelta(days=180)
-"""After so long somebody has to look again, where nothing else was said."""
-
 Id = Annotated[str, typer.Argument(help="Id, or the beginning of one.")]
 Note = Annotated[str, typer.Option(help="Why.")]
 
@@ -68,41 +61,31 @@ def add(
     kinds = _kinds(expects or [])
     if expects and known_cause:
         raise typer.BadParameter("a fact either expects a symptom or names a weak point: add two")
-    if ":" not in subject:
-        raise typer.BadParameter("write the subject as kind:name, for instance service:checkout")
     effect = FactEffect.EXPECTED if expects else FactEffect.KNOWN_CAUSE if known_cause else FactEffect.NOTE
+    given = {
+        "subject": subject,
+        "statement": statement,
+        "effect": effect,
+        "fault_kinds": kinds,
+        "condition": {
+            "recurrence": every,
+            "begins_at": _by_the_clock_of(timezone, begins),
+            "timezone": timezone,
+            "lasts": None if lasts is None else span_of(lasts),
+            "after_change": None if after_change is None else span_of(after_change),
+            "labels": dict(_label(text) for text in label or ()),
+            "up_to": None if up_to is None else _share(up_to),
+        },
+        "valid_from": zoned(valid_from),
+        "valid_until": zoned(valid_until),
+        "confidence": confidence,
+        "owner": owner,
+        "review_by": zoned(review_by),
+        "source": source,
+    }
     try:
-        fact = Fact.model_validate(
-            {
-                "fact_id": str(uuid7()),
-                "subject": subject,
-                "statement": statement.strip(),
-                "effect": effect,
-                "fault_kinds": kinds,
-                "condition": {
-                    "recurrence": every,
-                    "begins_at": _by_the_clock_of(timezone, begins),
-                    "timezone": timezone,
-                    "lasts": None if lasts is None else span_of(lasts),
-                    "after_change": None if after_change is None else span_of(after_change),
-                    "labels": dict(_label(text) for text in label or ()),
-                    "up_to": None if up_to is None else _share(up_to),
-                },
-                "valid_from": zoned(valid_from),
-                "valid_until": zoned(valid_until),
-                "confidence": confidence,
-                "owner": owner,
-                "review_by": zoned(review_by) or now + DEFAULT_REVIEW,
-                "source": source,
-                "author": author,
-                "added_at": now,
-            }
-        )
-        check_recurrence(fact.condition)
-    except ValidationError as error:
-        problems = (f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
-        raise typer.BadParameter("; ".join(problems)) from error
-    except RecurrenceError as error:
+        fact = new_fact(given, author=author, at=now)
+    except FactError as error:
         raise typer.BadParameter(str(error)) from error
     with _record() as record:
         record.add(fact, FactDecision(state=FactState.ACCEPTED, author=author, decided_at=now))

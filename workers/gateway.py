@@ -34,6 +34,7 @@ from infra.settings import Settings
 from workers.announcements import changes_in
 from workers.connect import TemporalUnreachableError
 from workers.dispatcher import Dispatched, Dispatcher
+from workers.facts_api import FactsApi
 from workers.installation import Installation, open_installation
 from workers.investigations_api import InvestigationsApi
 from workers.invocation import ERR, OUT, handle_known_errors, read_settings, run
@@ -80,6 +81,7 @@ class Gateway:
         self._incidents = installation.incidents()
         self._changes = installation.store.announced_changes(installation.tenant)
         self._counts: Counter[tuple[str, str]] = Counter()
+        self._facts = FactsApi(installation)
         self._api = InvestigationsApi(installation, self._named_environment, self._wake)
 
     @asynccontextmanager
@@ -102,6 +104,7 @@ class Gateway:
                 Route("/readyz", self._readyz),
                 Route("/metrics", self._metrics),
                 *self._api.routes(),
+                *self._facts.routes(),
             ]
         )
 

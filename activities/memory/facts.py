@@ -1,17 +1,61 @@
 """Facts that people know, and their decisions about them: rows that are added, never changed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 
+from pydantic import ValidationError
 from sqlalchemy import Connection, Engine, func, select
 from sqlalchemy.dialects.postgresql import insert
 
+from activities.analysis.recurrence import RecurrenceError, check_recurrence
 from activities.memory.tables import FACT, FACT_DECISION
 from activities.memory.uuid7 import uuid7
 from activities.safety.redaction import REDACTION_VERSION, Redactor
-from workflows.contracts.fact import Fact, FactDecision, FactState, KnownFact
+from workflows.contracts.fact import Fact, FactDecision, FactEffect, FactState, KnownFact
+from workflows.contracts.hypothesis import FaultKind
 from workflows.contracts.identifiers import Tenant
 
 MOST = 10_000
+KINDS = tuple(item.value for item in FaultKind if item is not FaultKind.UNKNOWN)
+
+
+REVIEW_AFTER = timedelta(days=180)
+"""When somebody has to look again at what nobody dated."""
+
+
+class FactError(ValueError):
+    """What was said of a fact cannot be used; the message says which part, and why."""
+
+
+def new_fact(given: Mapping[str, object], *, author: str, at: datetime) -> Fact:
+    """A fact that somebody adds.
+
+    Args:
+        given: its fields, without those that are set here; the statement's surroundings are cut off.
+        author: who says so.
+        at: when.
+
+    Raises:
+        FactError: a part of it cannot be used.
+    """
+    fields = {"review_by": None, **given, "fact_id": str(uuid7()), "author": author, "added_at": at}
+    if isinstance(fields.get("statement"), str):
+        fields["statement"] = str(fields["statement"]).strip()
+    fields["review_by"] = fields["review_by"] or at + REVIEW_AFTER
+    try:
+        fact = Fact.model_validate(fields)
+        check_recurrence(fact.condition)
+    except ValidationError as error:
+        problems = (f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
+        raise FactError("; ".join(problems)) from error
+    except RecurrenceError as error:
+        raise FactError(str(error)) from error
+    if ":" not in fact.subject:
+        raise FactError("write the subject as kind:name, for instance service:checkout")
+    unknown = FactEffect.UNKNOWN is fact.effect or FaultKind.UNKNOWN in fact.fault_kinds
+    if unknown:
+        raise FactError(f"effect is one of expected, known_cause, note; kinds are {', '.join(KINDS)}")
+    return fact
 
 
 class AmbiguousFactError(LookupError):

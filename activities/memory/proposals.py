@@ -2,19 +2,25 @@
 somebody accepts it.
 """
 
-from collections.abc import Iterator, Sequence
-from datetime import datetime, timedelta
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from itertools import chain
 from uuid import NAMESPACE_OID, uuid5
 
 from activities.analysis.subjects import ANY
-from activities.memory.facts import FactRecord
+from activities.memory.facts import REVIEW_AFTER, FactRecord
+from activities.memory.recall import confirmed_cause
 from activities.memory.store import Store
-from workflows.contracts.fact import LONGEST_STATEMENT, Fact, FactDecision, FactState
+from workflows.contracts.fact import LONGEST_STATEMENT, Fact, FactDecision, FactEffect, FactState
 from workflows.contracts.feedback import Feedback
 from workflows.contracts.identifiers import EntityId, InvestigationId, Tenant
 
-REVIEW_AFTER = timedelta(days=180)
-"""When somebody has to look again at what nobody dated."""
+RECURS_FROM = 3
+"""Incidents with one confirmed root cause from which on a weak point is proposed."""
+
+LOOKED_BACK = 1_000
+"""Judged incidents that are counted, the latest."""
 
 
 class NotJudgedError(Exception):
@@ -51,7 +57,45 @@ def keep_feedback(store: Store, tenant: Tenant, investigation_id: InvestigationI
         raise NotJudgedError("it has no report yet: there is nothing to judge")
     store.feedback(tenant).give(investigation_id, feedback)
     noted = from_feedback(feedback, investigation_id=investigation_id, suspect=report.findings.verdict.entity)
-    return propose(store.facts(tenant), noted, at=feedback.given_at)
+    recurring = from_what_recurs(_confirmed_causes(store, tenant, investigation_id, feedback), at=feedback.given_at)
+    return propose(store.facts(tenant), chain(noted, recurring), at=feedback.given_at)
+
+
+def from_what_recurs(causes: Mapping[EntityId, int], *, at: datetime) -> Iterator[Fact]:
+    """A weak point for each entity that was the root cause of several incidents, as people confirmed; once.
+
+    Args:
+        causes: incidents by their confirmed root cause.
+        at: when.
+    """
+    for entity, count in sorted(causes.items()):
+        if count < RECURS_FROM:
+            continue
+        source = f"confirmed root causes of {entity}"
+        yield Fact(
+            fact_id=str(uuid5(NAMESPACE_OID, source)),
+            subject=entity,
+            statement=f"was the root cause of {count} incidents that people have judged",
+            effect=FactEffect.KNOWN_CAUSE,
+            review_by=at + REVIEW_AFTER,
+            source=source,
+            added_at=at,
+        )
+
+
+def _confirmed_causes(
+    store: Store, tenant: Tenant, investigation_id: InvestigationId, feedback: Feedback
+) -> Counter[EntityId]:
+    """Incidents by the root cause that people confirmed, in the memory of one investigation."""
+    request = store.incidents(tenant).request(investigation_id)
+    if request is None:
+        return Counter()
+    known = max(feedback.given_at, request.as_of)
+    past = store.incidents(tenant).past(scope=request.memory_scope, as_of=known, judged_first=True, limit=LOOKED_BACK)
+    ids = [item.investigation_id for item in past if item.investigation_id is not None]
+    said = store.feedback(tenant).latest(ids, until=feedback.given_at)
+    causes = (confirmed_cause(item, said.get(item.investigation_id)) for item in past if item.investigation_id)
+    return Counter(EntityId(cause) for cause in causes if cause is not None)
 
 
 def propose(record: FactRecord, facts: Iterator[Fact], *, at: datetime) -> int:

@@ -14,6 +14,10 @@ from pathlib import Path
 import pytest
 import urllib3
 from inquest import (
+    FactCondition,
+    FactEffect,
+    FactNotFoundError,
+    FaultKind,
     InvestigationNotFoundError,
     RejectedError,
     RemoteInquest,
@@ -69,6 +73,60 @@ async def test_from_an_alert_to_its_report(installed: Installation) -> None:
     assert report.findings.verdict.outcome is Outcome.INCONCLUSIVE
     assert "dead-prometheus" in " ".join(gap.reason for gap in report.findings.data_gaps)
     assert progress.outcome == report.findings.verdict.sentence
+
+
+async def test_what_people_know_is_added_listed_and_decided(installed: Installation) -> None:
+    async with reached(installed, workers=False) as inquest:
+        known = await inquest.add_fact(
+            "service:mail",
+            "  errors at night, write to nightly.operator@example.org ",
+            effect=FactEffect.EXPECTED,
+            fault_kinds=[FaultKind.ERROR],
+            condition=FactCondition(
+                recurrence="FREQ=DAILY",
+                begins_at=datetime(2026, 1, 1, 2, tzinfo=UTC),
+                lasts=timedelta(hours=1),
+                timezone="Europe/Paris",
+            ),
+            owner="team-mail",
+            author="release robot",
+        )
+        assert known.decision.state is FactState.ACCEPTED
+        assert known.fact.author == "release robot"
+        assert known.fact.condition.lasts == timedelta(hours=1)
+        assert known.fact.review_by is not None
+        assert "nightly.operator" not in known.fact.statement, "redacted before it is stored"
+        withdrawn = await inquest.decide_fact(known.fact.fact_id[:20], "withdrawn", note="mended")
+        assert withdrawn.decision.note == "mended"
+        assert known.fact.fact_id in [item.fact.fact_id for item in await inquest.facts()]
+        assert known.fact.fact_id not in [item.fact.fact_id for item in await inquest.facts("accepted", "proposed")]
+        with pytest.raises(FactNotFoundError):
+            await inquest.decide_fact("ffffffff-0000", "accepted")
+        for problem, wrong in (
+            ("state", lambda: inquest.facts("perhaps")),
+            ("state", lambda: inquest.decide_fact(known.fact.fact_id, "perhaps")),
+            ("kind:name", lambda: inquest.add_fact("mail", "x")),
+            ("statement", lambda: inquest.add_fact("service:mail", " ")),
+            ("confidence", lambda: inquest.add_fact("service:mail", "x", confidence=2)),
+            ("effect is one of", lambda: inquest.add_fact("service:mail", "x", effect=FactEffect.UNKNOWN)),
+            (
+                "FREQ must be",
+                lambda: inquest.add_fact(
+                    "service:mail",
+                    "x",
+                    condition=FactCondition(
+                        recurrence="FREQ=SECONDLY",
+                        begins_at=datetime(2026, 1, 1, tzinfo=UTC),
+                        lasts=timedelta(hours=1),
+                    ),
+                ),
+            ),
+        ):
+            with pytest.raises(RejectedError, match=problem):
+                await wrong()
+        stranger = RemoteInquest(inquest._base, token="somebody-elses-token")
+        with pytest.raises(RejectedError, match="INQUEST_GATEWAY_CLIENT_TOKEN"):
+            await stranger.facts()
 
 
 async def test_hints_and_a_stop_reach_the_running_one(installed: Installation) -> None:

@@ -18,9 +18,12 @@ INIT = '''"""Start investigations of an Inquest installation from Python, over H
 
 from inquest.alertmanager import alerts_from_alertmanager
 from inquest.contracts.alert import Alert, AlertStatus, Severity
+from inquest.contracts.fact import FactCondition, FactEffect, KnownFact
+from inquest.contracts.hypothesis import FaultKind
 from inquest.contracts.investigation import Phase, Progress
 from inquest.contracts.report import Report
 from inquest.exceptions import (
+    FactNotFoundError,
     InquestError,
     InvestigationEndedError,
     InvestigationNotFoundError,
@@ -35,9 +38,14 @@ from inquest.remote import RemoteInquest, RemoteInvestigation
 __all__ = [
     "Alert",
     "AlertStatus",
+    "FactCondition",
+    "FactEffect",
+    "FactNotFoundError",
+    "FaultKind",
     "InquestError",
     "InvestigationEndedError",
     "InvestigationNotFoundError",
+    "KnownFact",
     "PayloadError",
     "Phase",
     "Progress",

@@ -18,6 +18,7 @@ from infra.settings import Settings
 from tests.conftest import own_data_dir, recorded
 from tests.running import an_alert, finish, options_for, quick_ingestion, start
 from workers.installation import Installation, open_installation
+from workflows.contracts.fact import FactEffect, FactState
 from workflows.contracts.feedback import Feedback, Judgement
 from workflows.contracts.hypothesis import ContributionTerm
 from workflows.contracts.identifiers import EntityId, InvestigationId, Tenant
@@ -105,7 +106,15 @@ async def test_from_a_verdict_to_a_label_and_a_recalled_judgement(
                 again = await finish(installation, client, opened.request.investigation_id)
                 captured, _ = capture_investigation(installation, opened.request.investigation_id, tmp_path / "later")
                 replayed = await finish(installation, client, await start(installation, client, captured))
+            suspect = str(report.findings.verdict.entity)
+            monkeypatch.setattr("activities.memory.proposals.RECURS_FROM", 2)
+            for investigation in (opened.request.investigation_id, first):
+                words = ["feedback", investigation, "wrong", "--cause", suspect, "--kind", "lock"]
+                assert command.invoke(APP, words).exit_code == 0
+            facts = [item for item in installation.store.facts(installation.tenant).known([FactState.PROPOSED])]
             folder_, notes = capture_investigation(installation, first, tmp_path / "suite")
+    [weak] = [item.fact for item in facts if item.fact.effect is FactEffect.KNOWN_CAUSE]
+    assert (weak.subject, weak.statement) == (suspect, "was the root cause of 2 incidents that people have judged")
     [recalled] = again.findings.recalled
     assert f"confirmed by a person: {report.findings.verdict.sentence} (30% alike: the same alert)" in recalled
     gained = {part.term for item in again.findings.hypotheses for part in item.supporting}

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from inquest.alertmanager import alerts_from_alertmanager
     from inquest.client import Inquest, Investigation
     from inquest.exceptions import (
+        FactNotFoundError,
         InquestError,
         InvestigationEndedError,
         InvestigationNotFoundError,
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     )
     from inquest.remote import RemoteInquest, RemoteInvestigation
     from workflows.contracts.alert import Alert, AlertStatus, Severity
+    from workflows.contracts.fact import FactCondition, FactEffect, KnownFact
+    from workflows.contracts.hypothesis import FaultKind
     from workflows.contracts.investigation import Budget, Phase, Progress
     from workflows.contracts.report import Report
 
@@ -35,6 +38,7 @@ _PLACES = {
     "inquest.alertmanager": ("alerts_from_alertmanager",),
     "inquest.client": ("Inquest", "Investigation"),
     "inquest.exceptions": (
+        "FactNotFoundError",
         "InquestError",
         "InvestigationEndedError",
         "InvestigationNotFoundError",
@@ -47,6 +51,8 @@ _PLACES = {
     ),
     "inquest.remote": ("RemoteInquest", "RemoteInvestigation"),
     "workflows.contracts.alert": ("Alert", "AlertStatus", "Severity"),
+    "workflows.contracts.fact": ("FactCondition", "FactEffect", "KnownFact"),
+    "workflows.contracts.hypothesis": ("FaultKind",),
     "workflows.contracts.investigation": ("Budget", "Phase", "Progress"),
     "workflows.contracts.report": ("Report",),
 }
@@ -64,11 +70,16 @@ __all__ = [
     "Alert",
     "AlertStatus",
     "Budget",
+    "FactCondition",
+    "FactEffect",
+    "FactNotFoundError",
+    "FaultKind",
     "Inquest",
     "InquestError",
     "Investigation",
     "InvestigationEndedError",
     "InvestigationNotFoundError",
+    "KnownFact",
     "OutsideRecordingError",
     "PayloadError",
     "Phase",

@@ -28,6 +28,10 @@ class InvestigationNotFoundError(InquestError, LookupError):
     """There is no investigation of that id for this tenant."""
 
 
+class FactNotFoundError(InquestError, LookupError):
+    """There is no fact of that id for this tenant."""
+
+
 class InvestigationEndedError(InquestError, RuntimeError):
     """The investigation ended without a report; the message says how."""
 

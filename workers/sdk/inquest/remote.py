@@ -5,8 +5,8 @@ It needs pydantic and urllib3 and nothing else of the application; the wheel `in
 
 import asyncio
 import json
-from collections.abc import Mapping
-from datetime import timedelta
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from activities.safety.egress import CONNECTION_ERRORS, EgressPolicy, EgressRefusedError
 from inquest.exceptions import (
+    FactNotFoundError,
     InquestError,
     InvestigationEndedError,
     InvestigationNotFoundError,
@@ -25,6 +26,8 @@ from inquest.exceptions import (
     UnavailableError,
 )
 from workflows.contracts.alert import Alert, AlertStatus
+from workflows.contracts.fact import FactCondition, FactEffect, KnownFact
+from workflows.contracts.hypothesis import FaultKind
 from workflows.contracts.investigation import Progress
 from workflows.contracts.report import Report
 
@@ -129,6 +132,100 @@ class RemoteInquest:
         found = RemoteInvestigation(self, investigation_id)
         await found.progress(timeout=timeout)
         return found
+
+    async def facts(self, *states: str, timeout: timedelta = DEFAULT_TIMEOUT) -> list[KnownFact]:
+        """What people know, the latest decided first; at most a thousand.
+
+        Args:
+            states: `proposed`, `accepted`, `rejected`, `withdrawn`; none: all.
+            timeout: how long an outage is ridden out.
+
+        Raises:
+            RejectedError: there is no such state.
+            UnavailableError: nobody answers in time.
+        """
+        query = f"?{urlencode([('state', state) for state in states])}" if states else ""
+        _, document = await self._call("GET", f"/v1/facts{query}", _Clock(timeout))
+        return [_model(KnownFact, item) for item in document.get("facts", [])]
+
+    async def add_fact(
+        self,
+        subject: str,
+        statement: str,
+        *,
+        effect: FactEffect = FactEffect.NOTE,
+        fault_kinds: Sequence[FaultKind] = (),
+        condition: FactCondition | None = None,
+        valid_from: datetime | None = None,
+        valid_until: datetime | None = None,
+        confidence: float = 0.9,
+        owner: str = "",
+        review_by: datetime | None = None,
+        source: str = "",
+        author: str = "sdk",
+        timeout: timedelta = DEFAULT_TIMEOUT,
+    ) -> KnownFact:
+        """Say what you know; investigations use it from now on. It is redacted before it is stored.
+
+        Args:
+            subject: what it is about, as `kind:name`; `*` stands for any characters.
+            statement: one sentence.
+            effect: an expected symptom, a known weak point, or a note that changes nothing.
+            fault_kinds: the symptoms that are expected; none: all.
+            condition: when it holds; None: always.
+            valid_from: it does not hold before.
+            valid_until: it does not hold from then on.
+            confidence: above 0, at most 1: an expected symptom counts by what is missing to one.
+            owner: who answers for it.
+            review_by: when somebody has to look again; None: in half a year.
+            source: where it is from.
+            author: who says so.
+            timeout: how long an outage is ridden out.
+
+        Raises:
+            RejectedError: a part of it cannot be used.
+            UnavailableError: nobody answers in time; it may or may not be stored.
+        """
+        said = {
+            "subject": subject,
+            "statement": statement,
+            "effect": effect.value,
+            "fault_kinds": [kind.value for kind in fault_kinds],
+            "condition": (condition or FactCondition()).model_dump(mode="json"),
+            "valid_from": None if valid_from is None else valid_from.isoformat(),
+            "valid_until": None if valid_until is None else valid_until.isoformat(),
+            "confidence": confidence,
+            "owner": owner,
+            "review_by": None if review_by is None else review_by.isoformat(),
+            "source": source,
+            "author": author,
+        }
+        _, document = await self._call("POST", "/v1/facts", _Clock(timeout), body=json.dumps(said).encode())
+        return _model(KnownFact, document)
+
+    async def decide_fact(
+        self, fact_id: str, state: str, *, note: str = "", author: str = "sdk", timeout: timedelta = DEFAULT_TIMEOUT
+    ) -> KnownFact:
+        """Accept or reject what was proposed, or withdraw what no longer holds.
+
+        Args:
+            fact_id: its id, or the beginning of one.
+            state: `accepted`, `rejected` or `withdrawn`.
+            note: why.
+            author: who decides.
+            timeout: how long an outage is ridden out.
+
+        Raises:
+            FactNotFoundError: there is none of that id.
+            RejectedError: several begin so, or there is no such state.
+            UnavailableError: nobody answers in time; it may or may not be kept.
+        """
+        path, said = f"/v1/facts/{quote(fact_id, safe='')}/decision", {"state": state, "note": note, "author": author}
+        try:
+            _, document = await self._call("POST", path, _Clock(timeout), body=json.dumps(said).encode())
+        except InvestigationNotFoundError as error:  # the same status
+            raise FactNotFoundError(str(error)) from error
+        return _model(KnownFact, document)
 
     async def _call(
         self, method: str, path: str, clock: "_Clock", *, body: bytes | None = None, waits: bool = False
