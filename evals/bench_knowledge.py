@@ -16,6 +16,7 @@ from rich.table import Table
 
 from activities.memory.knowledge import search as searching
 from activities.memory.knowledge.embedding import embedded
+from activities.memory.knowledge.ingestion import add_all
 from activities.memory.knowledge.library import Library, NewDocument, Subject, content_digest
 from activities.memory.knowledge.search import Query, Search
 from activities.memory.knowledge.sections import ReadDocument, Section
@@ -98,8 +99,8 @@ def _filled(library: Library, size: int, *, skip: int) -> float:
     """Chunks a second."""
     pages = list(documents(size))[skip:]
     started, now = time.monotonic(), datetime.now(UTC)
-    for page in pages:
-        library.add(page, at=now)
+    for _ in add_all(library, pages, at=now):
+        pass
     return len(pages) * SECTIONS / (time.monotonic() - started)
 
 

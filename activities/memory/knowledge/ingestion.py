@@ -1,17 +1,28 @@
 """Files and folders of documents taken into the library, again and again, until it holds what they hold."""
 
 import os
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
 from activities.memory.knowledge.exceptions import DocumentError
-from activities.memory.knowledge.library import Added, Library, NewDocument, Subject, content_digest
+from activities.memory.knowledge.library import (
+    Added,
+    Library,
+    NewDocument,
+    StoredDocument,
+    Subject,
+    content_digest,
+)
 from activities.memory.knowledge.reading import LARGEST, READERS, read_document
 
 MOST_FILES = 200_000
+AHEAD = 4
+"""Documents that are read while another is stored, and that are stored while another gets its vectors."""
+
 Progressed = Callable[[int, int], None]
 """Called with (documents done, documents in all)."""
 
@@ -50,17 +61,52 @@ def ingest(
     if not files:
         raise DocumentError(str(source), "holds no document", f"Readable are {', '.join(sorted(READERS))}.")
     done = Ingested()
-    for number, path in enumerate(files):
-        progressed(number, len(files))
-        try:
-            done.counts[library.add(_read(root, path, subject), at=at)] += 1
-        except DocumentError as error:
-            done.problems.append(error)
+
+    def documents() -> Iterator[NewDocument]:
+        for number, path in enumerate(files):
+            progressed(number, len(files))
+            try:
+                yield _read(root, path, subject)
+            except DocumentError as error:
+                done.problems.append(error)
+
+    done.counts.update(add_all(library, documents(), at=at))
     progressed(len(files), len(files))
     there = {str(path) for path in files}
     for location in library.locations(str(root)) - there:
         done.forgotten += library.forget(location)
     return done
+
+
+def add_all(library: Library, documents: Iterable[NewDocument], *, at: datetime) -> Iterator[Added]:
+    """Add documents one after the other: while one is stored, its successors are read and its predecessors' vectors
+    are added, so that several cores are busy.
+
+    Args:
+        library: where to.
+        documents: read when they are wanted.
+        at: when.
+    """
+    storing: deque[Future[StoredDocument]] = deque()
+    embedding: deque[Future[None]] = deque()
+    with ThreadPoolExecutor(1) as storer, ThreadPoolExecutor(1) as vectors:
+
+        def finished(ahead: int) -> Iterator[Added]:
+            while len(storing) > ahead:
+                stored = storing.popleft().result()
+                embedding.append(vectors.submit(library.add_vectors, stored, at=at))
+                yield stored.outcome
+            while len(embedding) > ahead:
+                embedding.popleft().result()
+
+        for new in documents:
+            known = library.known(new)
+            if known is not None:
+                yield known
+                continue
+            storing.append(storer.submit(library.store, library.prepare(new), at=at))
+            yield from finished(AHEAD)
+        yield from finished(0)
 
 
 def _files(root: Path) -> Iterator[Path]:

@@ -2,9 +2,10 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import repeat
 from pathlib import PurePosixPath
 from typing import Literal
 from uuid import NAMESPACE_URL, uuid5
@@ -60,7 +61,7 @@ class NewDocument:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Prepared:
+class PreparedDocument:
     """A document ready to be stored: redacted, cut and counted. All that costs time is done outside of transactions."""
 
     new: NewDocument
@@ -69,6 +70,15 @@ class _Prepared:
     chunks: list[Chunk]
     counts: list[Counter[str]]
     vectors: dict[ModelName, Vectors]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredDocument:
+    """What became of it, and the vectors that its chunks do not have yet."""
+
+    outcome: Added
+    chunk_ids: Sequence[int] = ()
+    vectors: Mapping[ModelName, Vectors] = field(default_factory=dict)
 
 
 class Library:
@@ -94,30 +104,61 @@ class Library:
             new: what was read.
             at: when.
         """
+        known = self.known(new)
+        if known is not None:
+            return known
+        stored = self.store(self.prepare(new), at=at)
+        self.add_vectors(stored, at=at)
+        return stored.outcome
+
+    def known(self, new: NewDocument) -> Added | None:
+        """Why there is nothing to be done for a document; None where there is."""
         with self._engine.connect() as connection:
-            known = connection.execute(
-                select(DOCUMENT.c.content_sha256, DOCUMENT.c.body, DOCUMENT.c.location)
-                .where(DOCUMENT.c.tenant == self._tenant)
-                .where((DOCUMENT.c.location == new.location) | (DOCUMENT.c.content_sha256 == new.content_sha256))
-                .order_by((DOCUMENT.c.location == new.location).desc())
-                .limit(1)
-            ).one_or_none()
-        if known is not None and known.location != new.location:
-            return "duplicate"
-        if known is not None and known.content_sha256 == new.content_sha256:
-            stored = Document.model_validate(known.body)
-            same = Subject(
-                kind=stored.kind,
-                services=stored.services,
-                valid_from=stored.valid_from,
-                valid_until=stored.valid_until,
-            )
-            if same == new.subject:
-                return "unchanged"
-        prepared = self._prepared(new)
+            return self._known(connection, new)
+
+    def store(self, prepared: PreparedDocument, *, at: datetime) -> StoredDocument:
+        """Store a document and its words: from now on it is found by words.
+
+        Args:
+            prepared: the document.
+            at: when.
+        """
         with as_librarian(self._engine) as connection:
             connection.execute(text(statements.LOCK), {"tenant": self._tenant})
-            return self._store(connection, prepared, at)
+            known = self._known(connection, prepared.new)  # somebody may have added it meanwhile
+            return StoredDocument(outcome=known) if known is not None else self._store(connection, prepared, at)
+
+    def add_vectors(self, stored: StoredDocument, *, at: datetime) -> None:
+        """Give the chunks of a stored document their vectors: from now on it is found by meaning.
+
+        Where nobody comes to do so, `embed_missing` does.
+
+        Args:
+            stored: the document.
+            at: when.
+        """
+        for model, vectors in stored.vectors.items():
+            model_id = self._registered(model, at)
+            with as_librarian(self._engine) as connection:
+                self._add_vectors(connection, model_id, stored.chunk_ids, vectors)
+
+    def _known(self, connection: Connection, new: NewDocument) -> Added | None:
+        known = connection.execute(
+            select(DOCUMENT.c.content_sha256, DOCUMENT.c.body, DOCUMENT.c.location)
+            .where(DOCUMENT.c.tenant == self._tenant)
+            .where((DOCUMENT.c.location == new.location) | (DOCUMENT.c.content_sha256 == new.content_sha256))
+            .order_by((DOCUMENT.c.location == new.location).desc())
+            .limit(1)
+        ).one_or_none()
+        if known is None:
+            return None
+        if known.location != new.location:
+            return "duplicate"
+        stored = Document.model_validate(known.body)
+        same = Subject(
+            kind=stored.kind, services=stored.services, valid_from=stored.valid_from, valid_until=stored.valid_until
+        )
+        return "unchanged" if known.content_sha256 == new.content_sha256 and same == new.subject else None
 
     def forget(self, location: str) -> int:
         """Delete a document or, by their source, several: every version, chunk, term and vector of it.
@@ -259,7 +300,8 @@ class Library:
         assert known is not None
         return known
 
-    def _prepared(self, new: NewDocument) -> _Prepared:
+    def prepare(self, new: NewDocument) -> PreparedDocument:
+        """Redact, cut and count a document, and embed its chunks."""
         sections = new.document.sections
         clean = iter(
             self._redactor.redact_all(
@@ -276,9 +318,9 @@ class Library:
         counts = [Counter(words(_indexed_text(title, item), language)) for item in pieces]
         meant = [embedded_text(title, item.heading, item.text) for item in pieces]
         vectors = {embedder.model: embedder.passages(meant) for embedder in self._embedders if meant}
-        return _Prepared(new=new, title=title, language=language, chunks=pieces, counts=counts, vectors=vectors)
+        return PreparedDocument(new=new, title=title, language=language, chunks=pieces, counts=counts, vectors=vectors)
 
-    def _store(self, connection: Connection, prepared: _Prepared, at: datetime) -> Added:
+    def _store(self, connection: Connection, prepared: PreparedDocument, at: datetime) -> StoredDocument:
         new = prepared.new
         document_id = str(uuid5(NAMESPACE_URL, f"{self._tenant}\n{new.location}"))
         version = connection.scalar(
@@ -329,11 +371,14 @@ class Library:
                 added_at=at,
             )
         )
-        if prepared.chunks:
-            self._index(connection, document_id, prepared, at)
-        return "added" if version is None else "updated"
+        return StoredDocument(
+            outcome="added" if version is None else "updated",
+            chunk_ids=self._index(connection, document_id, prepared) if prepared.chunks else (),
+            vectors=prepared.vectors,
+        )
 
-    def _index(self, connection: Connection, document_id: str, prepared: _Prepared, at: datetime) -> None:
+    def _index(self, connection: Connection, document_id: str, prepared: PreparedDocument) -> Sequence[int]:
+        """Store the chunks and their words; returns the chunks' numbers."""
         subject = prepared.new.subject
         scope = {
             "tenant": self._tenant,
@@ -375,37 +420,22 @@ class Library:
             text(statements.COUNT_TERMS),
             {"tenant": self._tenant, "terms": terms, "chunks": [holding[word] for word in terms]},
         )
-        numbers = {row.term: row.term_id for row in known}
-        postings = [
-            (numbers[word], chunk_id, count, length)
-            for chunk_id, counts, length in zip(ids, prepared.counts, lengths, strict=True)
-            for word, count in counts.items()
-        ]
-        columns: list[Iterable[int]] = list(zip(*postings, strict=True)) if postings else [[], [], [], []]
-        named = dict(zip(("term_ids", "chunk_ids", "occurrences", "words"), map(list, columns), strict=True))
-        connection.execute(text(statements.ADD_POSTINGS), {"tenant": self._tenant, "scope": scope_id, **named})
+        numbers = {row.term: str(row.term_id) for row in known}
+        connection.execute(
+            text(statements.ADD_POSTINGS),
+            {
+                "tenant": self._tenant,
+                "scope": scope_id,
+                "term_ids": _array(numbers[word] for counts in prepared.counts for word in counts),
+                "occurrences": _array(str(count) for counts in prepared.counts for count in counts.values()),
+                "chunk_ids": _array(_repeated(ids, prepared.counts)),
+                "words": _array(_repeated(lengths, prepared.counts)),
+            },
+        )
         connection.execute(
             text(statements.COUNT_CHUNKS), {"tenant": self._tenant, "chunks": len(ids), "words": sum(lengths)}
         )
-        for model, vectors in prepared.vectors.items():
-            self._add_vectors(connection, self._model_in(connection, model, at), ids, vectors)
-
-    def _model_in(self, connection: Connection, model: ModelName, at: datetime) -> int:
-        known = self.model_id(connection, model)
-        if known is not None:
-            return known
-        connection.execute(
-            insert(EMBEDDING_MODEL)
-            .values(
-                tenant=self._tenant,
-                name=model.name,
-                build=model.build,
-                dimensions=model.dimensions,
-                registered_at=at,
-            )
-            .on_conflict_do_nothing()
-        )
-        return self._model_in(connection, model, at)
+        return ids
 
     def _add_vectors(self, connection: Connection, model_id: int, chunk_ids: Sequence[int], vectors: Vectors) -> None:
         connection.execute(
@@ -464,3 +494,14 @@ def _indexed_text(title: str, chunk: Chunk) -> str:
 
 def _shown(chunk: Chunk) -> str:
     return f"## {' > '.join(chunk.heading)}\n\n{chunk.text}" if chunk.heading else chunk.text
+
+
+def _repeated(values: Iterable[int], counts: Iterable[Counter[str]]) -> Iterator[str]:
+    """Each value once for every word of its chunk."""
+    for value, words_of in zip(values, counts, strict=True):
+        yield from repeat(str(value), len(words_of))
+
+
+def _array(numbers: Iterable[str]) -> str:
+    """An array as Postgres reads it: a list would be written number by number, which takes longer than to store it."""
+    return f"{{{','.join(numbers)}}}"

@@ -44,6 +44,10 @@ def words(text: str, language: str = "en") -> list[str]:
 def _words(text: str, language: str) -> Iterator[str]:
     for found in _TOKEN.finditer(text):
         token = found.group()
+        if token.isascii() and token.isalpha() and token.islower():  # nearly all: nothing of it is to be split
+            if token not in FUNCTION_WORDS and len(token) <= LONGEST_WORD:
+                yield _stem(token, language)
+            continue
         pieces = _UNSPACED.findall(token)
         if pieces:
             for piece in pieces:
