@@ -1,7 +1,7 @@
 """`inquest eval`: replay suites, score, compare, look."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import timedelta
 from functools import wraps
@@ -13,7 +13,10 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
 
-from activities.memory.knowledge.embedding import embedded
+from activities.memory.knowledge.embedding import Embedder, embedded
+from activities.memory.knowledge.library import Library
+from activities.memory.knowledge.search import Search
+from activities.memory.knowledge.sections import ReadDocument
 from evals.bundles import Root, Truth, write_truth
 from evals.comparison import compare
 from evals.evaluation import EvaluationEndedError, Running, begin_or_resume
@@ -23,7 +26,7 @@ from evals.plan import Plan
 from evals.readers import READERS, CorpusError
 from evals.replay import truth_of, with_truth
 from evals.results import EvaluationFile, ResultsError, check_writable, read_results, write_results
-from evals.retrieval import fill, meaning_queries, pages, rule_queries
+from evals.retrieval import fill, meaning_queries, pages, rule_queries, translations
 from evals.retrieval import score as score_retrieval
 from evals.scoring import score as score_cases
 from evals.suites import BUNDLES, LAB, TRUTHS, BundleSuite, Suite, TruthsOnly, open_suite
@@ -92,10 +95,34 @@ def retrieval(
                     tenant = Tenant(name)
                     fill(installation.store.library(tenant, models), library, models)
                     OUT.print(Text(f"{name}: {len(asked)} queries, {len(library)} pages", "bold"))
-                    for row in score_retrieval(installation.store.search(tenant, models), asked, rankings):
+                    search = installation.store.search(tenant, models)
+                    for row in score_retrieval(search, asked, rankings):
                         OUT.print(retrieval_line(row), soft_wrap=True)
+                    if library is known:
+                        _print_translated(installation.store.library(tenant, models), search, known, models, rankings)
         finally:
             wait_until_stopped(Path(folder))
+
+
+def _print_translated(
+    library: Library,
+    search: Search,
+    known: Mapping[str, ReadDocument],
+    models: Sequence[Embedder],
+    rankings: Sequence[str],
+) -> None:
+    """Queries in other languages against English pages; English ones against pages in other languages among all."""
+    translated = translations(known)
+    if not translated.pages:
+        return
+    OUT.print(Text(f"other languages to English: {len(translated.foreign)} queries, {len(known)} pages", "bold"))
+    for row in score_retrieval(search, translated.foreign, rankings):
+        OUT.print(retrieval_line(row), soft_wrap=True)
+    fill(library, translated.pages, models)
+    every = len(known) + len(translated.pages)
+    OUT.print(Text(f"English to other languages: {len(translated.english)} queries, {every} pages", "bold"))
+    for row in score_retrieval(search, translated.english, rankings):
+        OUT.print(retrieval_line(row), soft_wrap=True)
 
 
 @eval_group.command()

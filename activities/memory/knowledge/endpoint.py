@@ -52,6 +52,7 @@ class EndpointEmbedder:
             self._headers["Authorization"] = f"Bearer {key}"
         self._measuring = Lock()
         self.immediate = False
+        self.languages: frozenset[str] | None = None
 
     @cached_property
     def _dimensions(self) -> int:

@@ -7,6 +7,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import zip_longest
+from statistics import fmean, pstdev
 
 from sqlalchemy import Connection, Engine, text
 
@@ -23,6 +25,9 @@ K1, B = 1.5, 0.75
 
 FUSED_DEPTH = 50
 """Places of each ranking that are fused."""
+
+OWN_FIRST, OTHERS_THEN = 3, 2
+"""Passages in the query's language that come first, and in others that follow, where a library has several."""
 
 FUSION = 60
 """The constant of reciprocal rank fusion, from its paper."""
@@ -67,17 +72,36 @@ class Query:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Pool:
+class Pool:
     """Among which chunks is searched."""
 
     language_of: Mapping[int, str]
     """By scope."""
 
-    chunks: int
+    chunks_of: Mapping[int, int]
+    """By scope."""
+
+    @property
+    def chunks(self) -> int:
+        return sum(self.chunks_of.values())
 
     @property
     def scopes(self) -> list[int]:
         return sorted(self.language_of)
+
+    @property
+    def languages(self) -> frozenset[str]:
+        return frozenset(self.language_of.values())
+
+    def by_language(self) -> "list[Pool]":
+        """A pool for each language."""
+        return [
+            Pool(
+                language_of={scope: own for scope, own in self.language_of.items() if own == language},
+                chunks_of={scope: self.chunks_of[scope] for scope, own in self.language_of.items() if own == language},
+            )
+            for language in sorted(self.languages)
+        ]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +122,7 @@ class Search:
         self._tenant = tenant
         self._library = library
         self._embedders = tuple(embedders)
+        self._for_many = frozenset(item.model.name for item in embedders if item.languages is None)
 
     def find(self, query: Query, rankings: Iterable[str] | None = None) -> list[Passage]:
         """The best passages, best first.
@@ -122,7 +147,10 @@ class Search:
                 if wanted is None or embedder.model.name in wanted:
                     found[embedder.model.name] = self._by_meaning(connection, embedder, asked, pool)
             named = self._named(connection, query, pool)
-            fused = _with_named(_fused(found, pool), named)[: query.limit]
+            many = [name for name, item in found.items() if name in self._for_many]
+            standing_out = standing_out_of([hit for name in many[:1] for hit in found[name]], pool)
+            merged = merge_languages(_fused(found, pool), language_of(asked), standing_out)
+            fused = _with_named(merged, named)[: query.limit]
             rows = connection.execute(
                 text(statements.PASSAGES), {"tenant": self._tenant, "chunk_ids": [item[0] for item in fused]}
             )
@@ -143,7 +171,7 @@ class Search:
             if (row := by_id.get(chunk_id)) is not None
         ]
 
-    def by_words(self, connection: Connection, asked: str, pool: _Pool, limit: int = FUSED_DEPTH) -> list[Hit]:
+    def by_words(self, connection: Connection, asked: str, pool: Pool, limit: int = FUSED_DEPTH) -> list[Hit]:
         """The best chunks by BM25."""
         terms = sorted(set(words(asked, language_of(asked))))
         rows = connection.execute(text(statements.TERMS), {"tenant": self._tenant, "terms": terms}).all()[:MOST_WORDS]
@@ -172,14 +200,25 @@ class Search:
             found = connection.execute(text(statements.COMPLETED_BY_WORDS), given)
         return [Hit(chunk_id=row.chunk_id, scope_id=row.scope_id, score=row.score) for row in found]
 
-    def _by_meaning(self, connection: Connection, embedder: Embedder, asked: str, pool: _Pool) -> list[Hit]:
+    def _by_meaning(self, connection: Connection, embedder: Embedder, asked: str, pool: Pool) -> list[Hit]:
+        """The nearest chunks of each language that the model knows: pages in the query's own would hide all others.
+
+        A model that does not know the query's language says nothing.
+        """
         model_id = self._library.model_id(connection, embedder.model)
-        if model_id is None:
+        known = embedder.languages
+        if model_id is None or (known is not None and language_of(asked) not in known):
             return []
-        return self.nearest(connection, model_id, embedder.query(asked), pool)
+        vector = embedder.query(asked)
+        return [
+            hit
+            for part in pool.by_language()
+            if known is None or part.languages <= known
+            for hit in self.nearest(connection, model_id, vector, part)
+        ]
 
     def nearest(
-        self, connection: Connection, model_id: int, vector: Vectors, pool: _Pool, limit: int = FUSED_DEPTH
+        self, connection: Connection, model_id: int, vector: Vectors, pool: Pool, limit: int = FUSED_DEPTH
     ) -> list[Hit]:
         """The chunks whose vectors have the smallest angle to `vector`, (1, dimensions)."""
         dimensions = vector.shape[1]
@@ -198,7 +237,7 @@ class Search:
             found = connection.execute(text(statements.nearest(dimensions)), given)
         return [Hit(chunk_id=row.chunk_id, scope_id=row.scope_id, score=1 - row.distance) for row in found]
 
-    def _named(self, connection: Connection, query: Query, pool: _Pool) -> list[int]:
+    def _named(self, connection: Connection, query: Query, pool: Pool) -> list[int]:
         if not query.names:
             return []
         given = {
@@ -209,7 +248,7 @@ class Search:
         }
         return list(connection.scalars(text(statements.NAMED), given))
 
-    def _pool(self, connection: Connection, query: Query) -> _Pool:
+    def _pool(self, connection: Connection, query: Query) -> Pool:
         rows = connection.execute(
             text(statements.SCOPES),
             {
@@ -219,7 +258,10 @@ class Search:
                 "kinds": None if query.kinds is None else [kind.value for kind in query.kinds],
             },
         ).all()
-        return _Pool(language_of={row.scope_id: row.language for row in rows}, chunks=sum(row.chunks for row in rows))
+        return Pool(
+            language_of={row.scope_id: row.language for row in rows},
+            chunks_of={row.scope_id: row.chunks for row in rows},
+        )
 
 
 def _rare(chunks_with: Sequence[float]) -> int:
@@ -238,28 +280,70 @@ def _rare(chunks_with: Sequence[float]) -> int:
     return taken
 
 
-def _fused(found: Mapping[str, Sequence[Hit]], pool: _Pool) -> list[tuple[int, float, tuple[str, ...]]]:
-    """(chunk, score, rankings that found it), best first.
+Found = tuple[int, float, tuple[str, ...]]
+"""(chunk, score, rankings that found it)."""
 
-    Within the first places of each ranking, languages are ranked each for itself: pages in the query's own would stand
-    before all others. What is beyond those places in a mixed library is not seen.
-    """
+
+def _fused(found: Mapping[str, Sequence[Hit]], pool: Pool) -> dict[str, list[Found]]:
+    """The chunks of each language, best first: a place in a ranking is one among chunks of the same language."""
     scores: dict[int, float] = defaultdict(float)
     by: dict[int, list[str]] = defaultdict(list)
+    spoken: dict[int, str] = {}
     for ranking, hits in found.items():
         places: dict[str, int] = defaultdict(int)
         for hit in hits:
-            language = pool.language_of[hit.scope_id]
+            language = spoken[hit.chunk_id] = pool.language_of[hit.scope_id]
             places[language] += 1
             scores[hit.chunk_id] += 1 / (FUSION + places[language])
             by[hit.chunk_id].append(f"{ranking}:{places[language]}")
-    ordered = sorted(scores, key=lambda chunk_id: (-scores[chunk_id], chunk_id))
-    return [(chunk_id, scores[chunk_id], tuple(by[chunk_id])) for chunk_id in ordered]
+    ordered: dict[str, list[Found]] = defaultdict(list)
+    for chunk_id in sorted(scores, key=lambda chunk_id: (-scores[chunk_id], chunk_id)):
+        ordered[spoken[chunk_id]].append((chunk_id, scores[chunk_id], tuple(by[chunk_id])))
+    return ordered
 
 
-def _with_named(
-    fused: Sequence[tuple[int, float, tuple[str, ...]]], named: Sequence[int]
-) -> list[tuple[int, float, tuple[str, ...]]]:
+def standing_out_of(hits: Sequence[Hit], pool: Pool) -> dict[str, float]:
+    """By how many standard deviations the nearest chunk of each language is nearer than the others of its language.
+
+    Cosines of two languages cannot be compared: those of the query's own are higher whatever is said. A page that
+    answers stands out among those of its language.
+    """
+    scores: dict[str, list[float]] = defaultdict(list)
+    for hit in hits:
+        scores[pool.language_of[hit.scope_id]].append(hit.score)
+    found = {}
+    for language, values in scores.items():
+        best, *others = sorted(values, reverse=True)
+        spread = pstdev(others) if others else 0.0
+        found[language] = (best - fmean(others)) / spread if spread > 0 else 0.0
+    return found
+
+
+def merge_languages(by_language: Mapping[str, list[Found]], own: str, standing_out: Mapping[str, float]) -> list[Found]:
+    """One list: some in the query's own language, then by turns the best of all others, those that stand out first.
+
+    Args:
+        by_language: the chunks of each language, best first.
+        own: the query's.
+        standing_out: of the languages in which a model looked that knows both; the others come last.
+    """
+    first = own if own in by_language else max(by_language, key=lambda name: len(by_language[name]), default=own)
+    mine = list(by_language.get(first, ()))
+    compared = sorted(
+        (name for name in by_language if name in standing_out and name != first), key=lambda name: standing_out[name]
+    )
+    lists = [by_language[name] for name in reversed(compared)]
+    others = [item for turn in zip_longest(*lists) for item in turn if item is not None]
+    rest = [
+        item for name in sorted(by_language) if name != first and name not in standing_out for item in by_language[name]
+    ]
+    merged, mine = mine[:OWN_FIRST], mine[OWN_FIRST:]
+    merged, others = [*merged, *others[:OTHERS_THEN]], others[OTHERS_THEN:]
+    merged += [item for turn in zip_longest(mine, others) for item in turn if item is not None]
+    return [*merged, *rest]
+
+
+def _with_named(fused: Sequence[Found], named: Sequence[int]) -> list[Found]:
     """Passages of documents that are meant, those that were found as well before the others; then all else."""
     meant = frozenset(named)
     found = [(item, score, (BY_NAME, *by)) for item, score, by in fused if item in meant]

@@ -19,7 +19,7 @@ from activities.memory.knowledge.embedding import Embedder, ModelName, Vectors, 
 from activities.memory.knowledge.exceptions import DocumentError
 from activities.memory.knowledge.ingestion import ingest
 from activities.memory.knowledge.library import Library, NewDocument, Subject, content_digest
-from activities.memory.knowledge.search import K1, B, Query, Search
+from activities.memory.knowledge.search import K1, B, Hit, Pool, Query, Search, merge_languages, standing_out_of
 from activities.memory.knowledge.sections import ReadDocument, Section
 from activities.memory.knowledge.words import words
 from activities.memory.session import of_tenant
@@ -60,6 +60,7 @@ class Directions:
     def __init__(self, name: str = "directions", *, immediate: bool = True) -> None:
         self.model = ModelName(name=name, build="1", dimensions=256)
         self.immediate = immediate
+        self.languages: frozenset[str] | None = None
 
     def passages(self, texts: Sequence[str]) -> Vectors:
         """Vectors."""
@@ -328,3 +329,35 @@ def test_versions_stay_when_only_the_subject_changes(shelf: Shelf) -> None:
     with of_tenant(shelf.installation.store.engine, shelf.tenant).connect() as connection:
         assert len(connection.execute(select(DOCUMENT_VERSION)).all()) == 2
         assert len(connection.execute(select(EMBEDDING)).all()) == 1
+
+
+def hits(*scores: float, language: str, first: int) -> list[tuple[int, float, tuple[str, ...]]]:
+    return [(first + place, score, (language,)) for place, score in enumerate(scores)]
+
+
+def test_other_languages_get_places_behind_the_first_of_the_querys_own() -> None:
+    found = {
+        "en": hits(0.9, 0.8, 0.7, 0.6, 0.5, language="en", first=1),
+        "de": hits(0.3, 0.2, language="de", first=11),
+        "fr": hits(0.3, language="fr", first=21),
+        "ja": hits(0.4, language="ja", first=31),
+    }
+    merged = [item[0] for item in merge_languages(found, "en", {"en": 1.0, "de": 1.5, "fr": 3.0})]
+    assert merged == [1, 2, 3, 21, 11, 4, 12, 5, 31], "the one that stands out first; what was not compared last"
+    assert [item[0] for item in merge_languages(found, "de", {"en": 1.0, "de": 2.0})][:4] == [11, 12, 1, 2]
+    assert [item[0] for item in merge_languages({"en": found["en"]}, "de", {})] == [1, 2, 3, 4, 5]
+    assert merge_languages({}, "en", {}) == []
+
+
+def test_a_page_stands_out_among_those_of_its_own_language() -> None:
+    pool = Pool(language_of={1: "en", 2: "de"}, chunks_of={1: 3, 2: 3})
+    near = [Hit(chunk_id=n, scope_id=1, score=score) for n, score in enumerate((0.90, 0.89, 0.91))]
+    far = [Hit(chunk_id=n, scope_id=2, score=score) for n, score in enumerate((0.80, 0.60, 0.61), start=10)]
+    standing_out = standing_out_of([*near, *far], pool)
+    assert standing_out["de"] > 10 > standing_out["en"]
+    assert standing_out_of(far[:1], pool) == {"de": 0.0}
+
+
+def test_a_model_says_nothing_of_languages_that_it_does_not_know() -> None:
+    assert embedded()[0].languages == frozenset(("en",))
+    assert all(item.languages is None for item in embedded() if not item.immediate)
