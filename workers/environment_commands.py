@@ -1,26 +1,20 @@
 """`inquest environment`: look whether an environment's sources answer, and what they know."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from datetime import UTC, datetime
-from functools import cache
+from collections.abc import Sequence
 from typing import Annotated
 
-import polars as pl
 import typer
 import yaml
 from rich.table import Table
 from rich.text import Text
 
-from activities.telemetry.backend import TelemetryBackend, run_probe
 from activities.telemetry.entities import Resolution, Resolver, labels_of
-from activities.telemetry.environment import Environment, EnvironmentFileError, SourceConfig, read_environments
+from activities.telemetry.environment import Environment, EnvironmentFileError, read_environments
 from activities.telemetry.exceptions import BackendUnavailableError, QueryError, SourceRefusedError
-from activities.telemetry.plan import inventory_probe
 from activities.telemetry.registry import Opening, backend_kinds, modalities
 from workers.invocation import ERR, OUT, handle_known_errors, read_settings
 from workers.rendering.plain_text import one_line
-from workflows.contracts.observation import ObservationStatus
+from workers.source_queries import resolver_of
 from workflows.contracts.probe import MODALITIES
 
 SHOWN = 500
@@ -58,7 +52,7 @@ def entities(
 ) -> None:
     """List what was recognised, from which source, by which rule, and which labels matched nothing or several."""
     environment = _environment(name)
-    resolver, problems = _resolver(environment)
+    resolver, problems = resolver_of(environment)
     table = Table(box=None, padding=(0, 2, 0, 0))
     for column in ("entity", "source", "rule", "labels"):
         table.add_column(column, overflow="fold")
@@ -81,7 +75,7 @@ def entities(
 def coverage(name: Name) -> None:
     """Say for each entity which modalities know it, so that blind spots are seen before an incident."""
     environment = _environment(name)
-    resolver, problems = _resolver(environment)
+    resolver, problems = resolver_of(environment)
     having = {ref.name: ref.modalities for ref in environment.refs(modalities())}
     known = resolver.known_by()
     columns = [item for item in MODALITIES if any(item in having.get(source, ()) for source in having)]
@@ -134,33 +128,6 @@ def _environment(name: str) -> Environment:
         there = f"there are {', '.join(known)}" if known else f"write {folder / (one_line(name, 63) + '.yaml')}"
         raise EnvironmentFileError(f"there is no environment {one_line(name, 63)}: {there}")
     return known[name]
-
-
-@contextmanager
-def _opened(source: SourceConfig) -> Iterator[TelemetryBackend]:
-    backend = backend_kinds()[source.backend].open(Opening(config=source, resolver=cache(lambda: Resolver({}))))
-    try:
-        yield backend
-    finally:
-        backend.close()
-
-
-def _resolver(environment: Environment) -> tuple[Resolver, list[str]]:
-    """Who is who now, and which sources did not say."""
-    inventories: dict[str, pl.DataFrame] = {}
-    problems = []
-    for source in environment.sources:
-        try:
-            with _opened(source) as backend:
-                answer = run_probe(backend, inventory_probe(source.name, datetime.now(UTC)))
-        except (BackendUnavailableError, QueryError, SourceRefusedError) as error:
-            problems.append(f"{source.name}: {error}")
-            continue
-        if answer.rows is not None:
-            inventories[source.name] = answer.rows
-        if answer.status is not ObservationStatus.OK:
-            problems.append(f"{source.name}: {answer.status.value} {answer.detail}")
-    return Resolver(inventories, environment.mappings), problems
 
 
 def _names(resolver: Resolver) -> list[tuple[str, str, Resolution]]:

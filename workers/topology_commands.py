@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
+import polars as pl
 import typer
 from pydantic import ValidationError
 from rich.text import Text
@@ -19,6 +20,7 @@ from workers.installation import Installation, open_installation
 from workers.invocation import ERR, OUT, handle_known_errors, read_settings, zoned
 from workers.rendering.listing import span_of
 from workers.rendering.plain_text import one_line
+from workers.source_queries import changes_of
 from workflows.contracts.identifiers import EntityId
 from workflows.contracts.probe import Window
 
@@ -130,17 +132,24 @@ def changes(
     since: Annotated[str, typer.Option(help="How far back: 30m, 2h, 7d.")] = "2h",
     at: At = None,
 ) -> None:
-    """Announced changes of an entity, and of what it depends on, before a moment."""
+    """Changes of an entity and of what it depends on, before a moment: announced ones, and what the sources say."""
     name, moment = _entity(entity), _moment(at)
+    window = Window(start=moment - span_of(since), end=moment)
     with _record() as (installation, record):
         near = {item.entity for item in record.dependencies(environment, name, at=moment, hops=hops)} | {name}
         announced = installation.store.announced_changes(installation.tenant).within(
-            Window(start=moment - span_of(since), end=moment), environment=environment, limit=CHANGES_SHOWN
+            window, environment=environment, limit=CHANGES_SHOWN
         )
-    found = [item for item in announced if item.target in near]
-    for item in found:
-        said = f"{item.at:%Y-%m-%d %H:%M:%S}  {one_line(item.target or '')}  {item.kind.value}  {one_line(item.title)}"
-        OUT.print(Text(said))
+        watched = installation.environments().get(environment)
+    found = {(item.at, item.target or "", item.kind.value, item.title) for item in announced if item.target in near}
+    answers, problems = ([], []) if watched is None else changes_of(watched, window, near)
+    for _, rows in answers:
+        inside = rows.filter(pl.col("target").is_in(sorted(near)))
+        found |= set(inside.select("ts", "target", "kind", "title").iter_rows())
+    for ts, target, kind, title in sorted(found, reverse=True)[:CHANGES_SHOWN]:
+        OUT.print(Text(f"{ts:%Y-%m-%d %H:%M:%S}  {one_line(target)}  {kind}  {one_line(title)}"))
+    for problem in problems:
+        ERR.print(Text(one_line(problem, 500), style="yellow"))
     _say_if_nothing(found, name)
 
 

@@ -266,8 +266,12 @@ class Parameters:
     weight_fact: float = 0.15
     """Weight of being a weak point that somebody knows of, and of nothing but that."""
 
-    weight_past: float = 0.15
-    """Weight of being what a person confirmed as the root cause of an incident that was the same in all it showed."""
+    weight_past: float = 0.2
+    """Most that it weighs to be what people confirmed as the root cause of incidents that showed the same."""
+
+    past_confirmation: float = 0.75
+    """Part of that which one confirmed incident gives that was the same in all it showed; each further one gives this
+    part of what is left."""
 
     past_alert: float = 0.3
     """Part of the likeness of two incidents that lies in the alert; the rest is what they showed."""

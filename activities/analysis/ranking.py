@@ -224,20 +224,22 @@ def _expect(case: _Case, remembered: Sequence[Finding]) -> None:
 
 
 def _known(name: EntityId, remembered: Sequence[Finding], parameters: Parameters) -> list[tuple[Finding, float]]:
-    """The strongest of what is known of each sort: however often it happened, it adds no more than once."""
-    weights = {Mechanism.KNOWN_CAUSE: parameters.weight_fact, Mechanism.CONFIRMED_CAUSE: parameters.weight_past}
-    found = []
-    for mechanism, weight in weights.items():
-        about = [item for item in remembered if item.mechanism is mechanism and _is_about(item, name)]
-        best = max(about, key=lambda item: (item.strength, item.key), default=None)
-        if best is not None:
-            found.append((best, weight * best.strength))
+    """The strongest fact, and every incident of which a person confirmed this cause: each adds a part of what is left
+    to the bound (a noisy or, as of independent witnesses), so that several say more than one and none says too much.
+    """
+    facts = [item for item in remembered if item.mechanism is Mechanism.KNOWN_CAUSE and fits(item.entity, name)]
+    found = [(item, parameters.weight_fact * item.strength) for item in sorted(facts, key=_by_strength)[:1]]
+    left = 1.0
+    confirmed = [item for item in remembered if item.mechanism is Mechanism.CONFIRMED_CAUSE and item.entity == name]
+    for item in sorted(confirmed, key=_by_strength):
+        said = left * parameters.past_confirmation * item.strength
+        found.append((item, parameters.weight_past * said))
+        left -= said
     return found
 
 
-def _is_about(item: Finding, name: EntityId) -> bool:
-    """A fact's subject may be a pattern."""
-    return item.entity == name or (item.mechanism is Mechanism.KNOWN_CAUSE and fits(item.entity, name))
+def _by_strength(item: Finding) -> tuple[float, str]:
+    return (-item.strength, item.key)
 
 
 def _share_with_workloads(cases: Mapping[EntityId, _Case], graph: Graph, parameters: Parameters) -> None:

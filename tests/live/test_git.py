@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import polars as pl
 import pytest
+from typer.testing import CliRunner
 
 from activities.answers import COLUMNS
 from activities.telemetry.backend import Answer, Spent, run_probe
@@ -19,8 +21,12 @@ from activities.telemetry.exceptions import QueryError
 from activities.telemetry.git import KIND
 from activities.telemetry.registry import Opening
 from tests.live.git_server import GitServer, git_server
+from workers.installation import Installation
+from workers.topology_commands import GROUP
+from workflows.contracts.identifiers import EntityId
 from workflows.contracts.observation import ObservationStatus
 from workflows.contracts.probe import ChangeProbe, Window
+from workflows.contracts.topology import Edge, EdgeKind
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 FLAGS: dict[str, Any] = {
@@ -188,3 +194,23 @@ def test_what_is_not_there_is_said(served: Served) -> None:
         asked(served, "nothing.git")
     answer, _ = asked(served, "empty.git")
     assert answer.status is ObservationStatus.EMPTY
+
+
+def test_changes_near_an_entity_are_asked_of_the_sources(
+    served: Served, installation: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment = f"near-{uuid4().hex[:8]}"
+    (tmp_path / f"{environment}.yaml").write_text(
+        f"sources:\n  - {{name: {environment}, backend: git, url: '{served.server.url}/shop.git'}}\n"
+        f"  - {{name: {environment}-away, backend: git, url: 'http://127.0.0.1:1/shop.git'}}\n"
+    )
+    monkeypatch.setenv("INQUEST_DATA_DIR", str(installation.settings.data_dir))
+    monkeypatch.setenv("INQUEST_ENVIRONMENTS_DIR", str(tmp_path))
+    called = Edge(source=EntityId("service:web"), target=EntityId("service:cart"), kind=EdgeKind.CALLS)
+    installation.store.topology(installation.tenant).observe(environment, [], [called], at=NOW)
+    asked = ["changes", "web", "--environment", environment, "--since", "3d"]
+    done = CliRunner().invoke(GROUP, asked)
+    assert done.exit_code == 0, done.output
+    assert "service:cart  commit  Raise the limit" in done.stdout
+    assert "service:ads" not in done.stdout, "nothing that web depends on"
+    assert f"{environment}-away: " in done.stderr, "what has no answer is said"
