@@ -31,6 +31,48 @@ SIZES = (10_000, 100_000)
 SECTIONS, WORDS = 20, 60
 """Of a document, and of a section: one chunk each."""
 
+COMMON = tuple(
+    [
+        "the",
+        "service",
+        "is",
+        "down",
+        "because",
+        "this",
+        "request",
+        "was",
+        "not",
+        "able",
+        "to",
+        "reach",
+        "its",
+        "database",
+        "when",
+        "there",
+        "were",
+        "too",
+        "many",
+        "open",
+        "connections",
+        "from",
+        "other",
+        "clients",
+        "and",
+        "they",
+        "should",
+        "be",
+        "restarted",
+        "after",
+        "which",
+        "all",
+        "errors",
+        "will",
+        "have",
+        "gone",
+    ]
+)
+"""The most frequent words, so that the language is recognised as English."""
+
 VOCABULARY, OF_SUBJECT = 50_000, 30
 RARE_SERVICE = 100
 """One document in so many is about the service that is searched in."""
@@ -43,7 +85,7 @@ OUT = Console()
 def documents(chunks: int, seed: int = 14) -> Iterator[NewDocument]:
     """Enough documents for so many chunks."""
     drawn = np.random.default_rng(seed)
-    names = np.array([_word(number) for number in range(VOCABULARY)])
+    names = np.array([*COMMON, *(_word(number) for number in range(len(COMMON), VOCABULARY))])
     shares = 1 / (np.arange(VOCABULARY) + 3)
     shares /= shares.sum()
     for number in range(chunks // SECTIONS):

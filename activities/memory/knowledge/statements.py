@@ -1,4 +1,8 @@
-"""The library's SQL. Parameters are bound, never pasted in; numbers of dimensions come from a closed list."""
+"""The library's SQL. Parameters are bound, never pasted in; numbers of dimensions come from a closed list.
+
+A planner without statistics, as after many documents came at once, would rather read all of a tenant's rows than look
+up a few: what is looked up one by one is a lateral query of its own, which `OFFSET 0` keeps apart.
+"""
 
 LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('knowledge:' || :tenant, 0))"
 """Who changes counts of a tenant's words waits for whoever does so."""
@@ -29,7 +33,11 @@ ADD_VECTORS = """
 INSERT INTO knowledge.embedding (tenant, model_id, chunk_id, scope_id, dimensions, vector)
 SELECT :tenant, :model, chunk.chunk_id, chunk.scope_id, :dimensions, CAST(given.vector AS halfvec)
 FROM unnest(CAST(:chunk_ids AS bigint[]), CAST(:vectors AS text[])) AS given (chunk_id, vector)
-JOIN knowledge.chunk AS chunk ON chunk.tenant = :tenant AND chunk.chunk_id = given.chunk_id
+CROSS JOIN LATERAL (
+    SELECT known.chunk_id, known.scope_id FROM knowledge.chunk AS known
+    WHERE known.tenant = :tenant AND known.chunk_id = given.chunk_id
+    OFFSET 0
+) AS chunk
 ON CONFLICT DO NOTHING
 """
 """A chunk that was forgotten while it was embedded gets no vector."""
@@ -111,8 +119,12 @@ _SCORED = """
         asked.weight * posting.occurrences / (posting.occurrences + :k1 * (1 - :b + :b * posting.words / :mean))
     ) AS score
     FROM unnest(CAST(:term_ids AS bigint[]), CAST(:weights AS float8[])) AS asked (term_id, weight)
-    JOIN knowledge.posting AS posting ON posting.tenant = :tenant AND posting.term_id = asked.term_id
-    WHERE posting.scope_id = ANY(CAST(:scopes AS bigint[]))
+    CROSS JOIN LATERAL (
+        SELECT known.chunk_id, known.scope_id, known.occurrences, known.words FROM knowledge.posting AS known
+        WHERE known.tenant = :tenant AND known.term_id = asked.term_id
+            AND known.scope_id = ANY(CAST(:scopes AS bigint[]))
+        OFFSET 0
+    ) AS posting
     GROUP BY posting.chunk_id, posting.scope_id
     ORDER BY score DESC, posting.chunk_id LIMIT {limit}
 """
@@ -127,8 +139,11 @@ SELECT likely.chunk_id, likely.scope_id, likely.score + coalesce((
         common.weight * posting.occurrences / (posting.occurrences + :k1 * (1 - :b + :b * posting.words / :mean))
     )
     FROM unnest(CAST(:common_ids AS bigint[]), CAST(:common_weights AS float8[])) AS common (term_id, weight)
-    JOIN knowledge.posting AS posting
-        ON posting.tenant = :tenant AND posting.term_id = common.term_id AND posting.chunk_id = likely.chunk_id
+    CROSS JOIN LATERAL (
+        SELECT known.occurrences, known.words FROM knowledge.posting AS known
+        WHERE known.tenant = :tenant AND known.term_id = common.term_id AND known.chunk_id = likely.chunk_id
+        OFFSET 0
+    ) AS posting
 ), 0) AS score
 FROM likely ORDER BY score DESC, likely.chunk_id LIMIT :limit
 """
@@ -136,8 +151,13 @@ COMPLETED_BY_WORDS = _COMPLETED.format(likely=_SCORED.format(limit=":candidates"
 """The chunks with the best scores of the rare words, with the scores of the common ones added."""
 
 NEAREST_EXACTLY = """
-SELECT chunk_id, scope_id, vector <=> CAST(:vector AS halfvec) AS distance FROM knowledge.embedding
-WHERE tenant = :tenant AND model_id = :model AND scope_id = ANY(CAST(:scopes AS bigint[]))
+SELECT near.chunk_id, near.scope_id, near.vector <=> CAST(:vector AS halfvec) AS distance
+FROM unnest(CAST(:scopes AS bigint[])) AS wanted (scope_id)
+CROSS JOIN LATERAL (
+    SELECT known.chunk_id, known.scope_id, known.vector FROM knowledge.embedding AS known
+    WHERE known.tenant = :tenant AND known.model_id = :model AND known.scope_id = wanted.scope_id
+    OFFSET 0
+) AS near
 ORDER BY distance, chunk_id LIMIT :limit
 """
 
@@ -171,7 +191,15 @@ ORDER BY document.location, chunk.ordinal LIMIT :limit
 PASSAGES = """
 SELECT chunk.chunk_id, chunk.document_id::text AS document_id, chunk.heading, chunk.text,
     document.location, document.body ->> 'title' AS title, document.body ->> 'language' AS language
-FROM knowledge.chunk AS chunk
-JOIN knowledge.document AS document ON document.tenant = :tenant AND document.document_id = chunk.document_id
-WHERE chunk.tenant = :tenant AND chunk.chunk_id = ANY(CAST(:chunk_ids AS bigint[]))
+FROM unnest(CAST(:chunk_ids AS bigint[])) AS wanted (chunk_id)
+CROSS JOIN LATERAL (
+    SELECT known.chunk_id, known.document_id, known.heading, known.text FROM knowledge.chunk AS known
+    WHERE known.tenant = :tenant AND known.chunk_id = wanted.chunk_id
+    OFFSET 0
+) AS chunk
+CROSS JOIN LATERAL (
+    SELECT known.location, known.body FROM knowledge.document AS known
+    WHERE known.tenant = :tenant AND known.document_id = chunk.document_id
+    OFFSET 0
+) AS document
 """
