@@ -266,10 +266,10 @@ class Parameters:
     weight_fact: float = 0.15
     """Weight of being a weak point that somebody knows of, and of nothing but that."""
 
-    weight_past: float = 0.2
+    weight_past: float = 0.25
     """Most that it weighs to be what people confirmed as the root cause of incidents that showed the same."""
 
-    past_confirmation: float = 0.75
+    past_confirmation: float = 0.6
     """Part of that which one confirmed incident gives that was the same in all it showed; each further one gives this
     part of what is left."""
 

@@ -10,6 +10,7 @@ import pytest
 
 from activities.analysis.evidence import AnsweredProbe, Evidence
 from activities.analysis.findings import find
+from activities.analysis.parameters import DEFAULT
 from activities.analysis.signs import likeness, rarity, signs_of
 from activities.answers import COLUMNS, encode
 from evals.offline import diagnose, evidence_of
@@ -222,6 +223,12 @@ def test_a_confirmed_cause_is_a_bounded_reason_and_an_unjudged_one_is_none() -> 
     confirmed = remembering_incidents("row_lock", a_past_incident("row_lock", judgement="right", cause=suspect))
     assert 0 < score(confirmed, suspect) - score(before, suspect) <= 2
     assert "confirmed by a person" in confirmed.recalled[0]
+    rows = [a_past_incident("row_lock", number, judgement="right", cause=suspect) for number in range(5)]
+    several = remembering_incidents("row_lock", *rows)
+    bound = DEFAULT.weight_past * DEFAULT.inverse_temperature
+    assert score(confirmed, suspect) < score(several, suspect) <= score(before, suspect) + bound
+    for item in several.hypotheses:
+        assert item.score == pytest.approx(sum(part.log_odds for part in (*item.supporting, *item.contradicting)))
 
 
 def test_what_is_not_alike_is_not_recalled() -> None:
