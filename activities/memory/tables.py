@@ -281,6 +281,9 @@ DOCUMENT_VERSION = _table(
     _key("version", Integer),
     *_columns(title=Text, content_sha256=Text, content=LargeBinary, redaction_version=Text, added_at=_WHEN),
 )
+DOCUMENT_TERMS = _table(
+    "document_terms", "knowledge", _key("document_id", _UUID), *_columns(term_ids=ARRAY(BigInteger))
+)
 SCOPE = _table(
     "scope",
     "knowledge",

@@ -13,14 +13,16 @@ from sqlalchemy.exc import ProgrammingError
 
 from activities.analysis.verification import verified
 from activities.memory.incidents import Incidents
+from activities.memory.knowledge.library import Library
 from activities.memory.ledger import Ledger
 from activities.memory.migrations import versions
-from activities.memory.session import of_tenant
+from activities.memory.session import ledger_engine, of_tenant
 from activities.memory.tables import METADATA
 from activities.safety.redaction import Redactor
 from infra.database import DATABASE, DatabaseError, _revisions, prepare_database, sqlalchemy_url, upgrade
 from workers.installation import Installation
 from workflows.contracts.identifiers import EntityId, InvestigationId, Tenant
+from workflows.contracts.knowledge import Document
 from workflows.contracts.probe import MetricProbe, Window, entity_of
 
 SCHEMAS = ["ledger", "incidents", "evals", "knowledge", "topology"]
@@ -153,6 +155,62 @@ def test_what_an_earlier_version_stored_is_upgraded(installation: Installation) 
         with admin.connect() as connection:
             connection.execute(text(f"DROP DATABASE {name}"))
         admin.dispose()
+
+
+LIBRARY_OF_0011 = """
+INSERT INTO knowledge.scope (tenant, services, kind, language, chunks) VALUES (:t, '{}', 'runbook', 'en', 2);
+INSERT INTO knowledge.document VALUES (:t, :d, 's', 'a.md', 'a', CAST(:body AS jsonb), 'x', 1, now());
+INSERT INTO knowledge.chunk (tenant, document_id, ordinal, scope_id, heading, text, words)
+    SELECT :t, :d, n, scope_id, '{}', 'disk full', 2 FROM knowledge.scope, generate_series(0, 1) AS n WHERE tenant = :t;
+INSERT INTO knowledge.term (tenant, term, chunks) VALUES (:t, 'disk', 2), (:t, 'full', 2);
+INSERT INTO knowledge.posting (tenant, term_id, chunk_id, scope_id, occurrences, words)
+    SELECT :t, term_id, chunk_id, scope_id, 1, 2 FROM knowledge.term, knowledge.chunk
+    WHERE term.tenant = :t AND chunk.tenant = :t;
+INSERT INTO knowledge.statistics VALUES (:t, 2, 4);
+"""
+
+
+def test_a_library_of_before_can_be_searched_and_forgotten(installation: Installation) -> None:
+    name, tenant = "upgraded_from_0011", Tenant("t")
+    admin = create_engine(installation.stack.database_url, isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    engine = create_engine(sqlalchemy_url(installation.stack.database_url).set(database=name))
+    document = Document(
+        document_id="01900000-0000-7000-8000-000000000001",
+        source="s",
+        location="a.md",
+        title="A",
+        content_sha256="0" * 64,
+        chunks=2,
+        added_at=NOON,
+    )
+    given = {"t": tenant, "d": document.document_id, "body": document.model_dump_json()}
+    try:
+        with engine.begin() as connection:
+            connection.execute(text("CREATE SCHEMA ledger"))
+            upgrade(connection, "0011")
+            for statement in LIBRARY_OF_0011.split(";\n"):
+                if statement.strip():
+                    connection.execute(text(statement), given)
+            upgrade(connection, "head")
+        own = ledger_engine(engine.url)
+        library = Library(of_tenant(own, tenant), tenant, installation.store.redactor(tenant), [])
+        assert library.forget("a.md") == 1
+        own.dispose()
+        with engine.connect() as connection:
+            left = {
+                table: connection.scalar(text(f"SELECT count(*) FROM knowledge.{table}"))
+                for table in ("document", "chunk", "posting", "document_terms")
+            }
+            chunks = connection.scalars(text("SELECT chunks FROM knowledge.term")).all()
+    finally:
+        engine.dispose()
+        with admin.connect() as connection:
+            connection.execute(text(f"DROP DATABASE {name}"))
+        admin.dispose()
+    assert left == {"document": 0, "chunk": 0, "posting": 0, "document_terms": 0}
+    assert chunks == [0, 0]
 
 
 def test_preparing_again_changes_nothing(installation: Installation) -> None:

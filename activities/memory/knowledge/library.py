@@ -422,6 +422,10 @@ class Library:
         )
         numbers = {row.term: str(row.term_id) for row in known}
         connection.execute(
+            text(statements.ADD_TERMS),
+            {"tenant": self._tenant, "document": document_id, "term_ids": _array(numbers.values())},
+        )
+        connection.execute(
             text(statements.ADD_POSTINGS),
             {
                 "tenant": self._tenant,
@@ -456,6 +460,7 @@ class Library:
             statements.UNCOUNT_CHUNKS,
             statements.UNCOUNT_SCOPE,
             statements.DROP_POSTINGS,
+            statements.DROP_TERMS,
             statements.DROP_VECTORS,
         ):
             connection.execute(text(statement), given)

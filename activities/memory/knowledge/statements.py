@@ -54,17 +54,34 @@ WHERE chunk.tenant = :tenant AND NOT EXISTS (
 ORDER BY chunk.chunk_id LIMIT :limit
 """
 
-UNCOUNT_TERMS = """
-WITH gone AS (
-    SELECT term_id, count(*) AS chunks FROM knowledge.posting
-    WHERE tenant = :tenant AND chunk_id IN (
-        SELECT chunk_id FROM knowledge.chunk WHERE tenant = :tenant AND document_id = CAST(:document AS uuid)
-    )
-    GROUP BY term_id
-)
+_POSTINGS_OF_DOCUMENT = """
+    SELECT posting.place, posting.term_id
+    FROM knowledge.document_terms AS document
+    CROSS JOIN LATERAL unnest(document.term_ids) AS own (term_id)
+    CROSS JOIN LATERAL (
+        SELECT known.chunk_id FROM knowledge.chunk AS known
+        WHERE known.tenant = :tenant AND known.document_id = document.document_id
+        OFFSET 0
+    ) AS chunk
+    CROSS JOIN LATERAL (
+        SELECT known.ctid AS place, known.term_id FROM knowledge.posting AS known
+        WHERE known.tenant = :tenant AND known.term_id = own.term_id AND known.chunk_id = chunk.chunk_id
+        OFFSET 0
+    ) AS posting
+    WHERE document.tenant = :tenant AND document.document_id = CAST(:document AS uuid)
+"""
+"""Looked up word by word: postings have no index by chunk, which would make each document dearer to add."""
+
+ADD_TERMS = """
+INSERT INTO knowledge.document_terms (tenant, document_id, term_ids)
+VALUES (:tenant, CAST(:document AS uuid), CAST(:term_ids AS bigint[]))
+"""
+
+UNCOUNT_TERMS = f"""
+WITH gone AS (SELECT term_id, count(*) AS chunks FROM ({_POSTINGS_OF_DOCUMENT}) AS posting GROUP BY term_id)
 UPDATE knowledge.term AS term SET chunks = term.chunks - gone.chunks FROM gone
 WHERE term.tenant = :tenant AND term.term_id = gone.term_id
-"""
+"""  # noqa: S608 - our own text
 
 UNCOUNT_CHUNKS = """
 UPDATE knowledge.statistics AS known SET chunks = known.chunks - gone.chunks, words = known.words - gone.words
@@ -84,16 +101,30 @@ FROM (
 WHERE scope.tenant = :tenant AND scope.scope_id = gone.scope_id
 """
 
-DROP_POSTINGS = """
-DELETE FROM knowledge.posting WHERE tenant = :tenant AND chunk_id IN (
-    SELECT chunk_id FROM knowledge.chunk WHERE tenant = :tenant AND document_id = CAST(:document AS uuid)
-)
+DROP_POSTINGS = f"""
+DELETE FROM knowledge.posting WHERE ctid = ANY (ARRAY(SELECT place FROM ({_POSTINGS_OF_DOCUMENT}) AS posting))
+"""  # noqa: S608 - our own text
+
+DROP_TERMS = """
+DELETE FROM knowledge.document_terms WHERE tenant = :tenant AND document_id = CAST(:document AS uuid)
 """
 
 DROP_VECTORS = """
-DELETE FROM knowledge.embedding WHERE tenant = :tenant AND chunk_id IN (
-    SELECT chunk_id FROM knowledge.chunk WHERE tenant = :tenant AND document_id = CAST(:document AS uuid)
-)
+DELETE FROM knowledge.embedding WHERE ctid = ANY (ARRAY(
+    SELECT vector.place
+    FROM knowledge.embedding_model AS model
+    CROSS JOIN LATERAL (
+        SELECT known.chunk_id FROM knowledge.chunk AS known
+        WHERE known.tenant = :tenant AND known.document_id = CAST(:document AS uuid)
+        OFFSET 0
+    ) AS chunk
+    CROSS JOIN LATERAL (
+        SELECT known.ctid AS place FROM knowledge.embedding AS known
+        WHERE known.tenant = :tenant AND known.model_id = model.model_id AND known.chunk_id = chunk.chunk_id
+        OFFSET 0
+    ) AS vector
+    WHERE model.tenant = :tenant
+))
 """
 
 SCOPES = """
