@@ -11,6 +11,7 @@ from pathlib import Path
 
 import structlog
 from temporalio import activity
+from temporalio.exceptions import ApplicationError
 
 from activities.memory.knowledge.embedding import embedded
 from activities.memory.knowledge.exceptions import DocumentError, EmbedderError
@@ -77,15 +78,13 @@ class UpkeepActivities:
     @activity.defn(name=REFRESH_LIBRARY, no_thread_cancel_exception=True)
     def refresh(self, given: UpkeepInput) -> RefreshResult:
         """Read every source of this machine again."""
+        if self._store.library(given.tenant).is_empty():
+            return RefreshResult()
         library = self._store.library(given.tenant, embedded())
         changed = forgotten = unreadable = away = 0
-
-        def beats(_source: str) -> Progressed:
-            return lambda _done, _all: progressed()
-
         _step_aside()
         with beating():
-            for item in refresh(library, at=datetime.now(UTC), progressed=beats):
+            for item in refresh(library, at=datetime.now(UTC), progressed=lambda _source: _beat):
                 if item.ingested is None:
                     away += 1
                     LOG.warning("library.source_away", reason=item.problem)
@@ -116,6 +115,13 @@ class UpkeepActivities:
                     LOG.warning("library.not_embedded", model=embedder.model.name, reason=str(error))
                 missing += library.without_vectors(embedder.model)
         return EmbedResult(embedded=done, missing=missing)
+
+
+def _beat(_done: int, _all: int) -> None:
+    """Say that a document is done; a worker that ends leaves the others to the next attempt."""
+    progressed()
+    if _unwanted():
+        raise ApplicationError("the worker ends: what was taken in stays", type="StepInterruptedError")
 
 
 def _unwanted() -> bool:
