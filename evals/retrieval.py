@@ -33,7 +33,7 @@ MEANING = "Meaning"
 SHORTEST = 40
 """Characters of a query that says something."""
 
-_RULE = re.compile(r"\balert:\s*['\"](\w+)['\"](.*?)(?=\balert:|\Z)", re.DOTALL)
+_RULE = re.compile(r"\balert:\s*['\"](\w+)['\"]")
 _ANNOTATION = re.compile(r"\b(?:description|summary|message):\s*(['\"])(.*?)(?<!\\)\1\s*[,+%\n]", re.DOTALL)
 _TEMPLATE = re.compile(r"\{\{.*?\}\}|%\(\w+\)s")
 
@@ -205,8 +205,23 @@ def _rules(root: Path) -> Iterator[tuple[str, str]]:
             if isinstance(rule.get("alert"), str) and isinstance(said, dict):
                 yield str(rule["alert"]), " ".join(str(said.get(key, "")) for key in ("summary", "description"))
     for path in sorted(root.rglob("*.libsonnet")):
-        for name, body in _RULE.findall(path.read_text()):
-            yield name, " ".join(text for _, text in reversed(_ANNOTATION.findall(body)))
+        content = path.read_text()
+        for found in _RULE.finditer(content):
+            texts = _ANNOTATION.findall(_object_around(content, found.start()))
+            yield found[1], " ".join(text for _, text in reversed(texts))
+
+
+def _object_around(text: str, place: int) -> str:
+    """The innermost pair of braces around a place: in Jsonnet an alert's name may stand behind its annotations."""
+    start, depth = place, 0
+    while start > 0 and depth <= 0:
+        start -= 1
+        depth += {"{": 1, "}": -1}.get(text[start], 0)
+    end, depth = place, 0
+    while end < len(text) and depth >= 0:
+        depth += {"{": 1, "}": -1}.get(text[end], 0)
+        end += 1
+    return text[start:end]
 
 
 def _mappings(value: object) -> Iterator[dict[str, object]]:

@@ -4,10 +4,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from sklearn.metrics import ndcg_score
 
+from activities.memory.knowledge.languages import language_of
 from evals.readers import CorpusError
-from evals.retrieval import DEPTH, _scored, fill, meaning_queries, pages, rule_queries, score
+from evals.retrieval import (
+    DEPTH,
+    TRANSLATED,
+    _scored,
+    fill,
+    meaning_queries,
+    pages,
+    rule_queries,
+    score,
+    translations,
+)
 from workers.installation import Installation
 from workflows.contracts.identifiers import Tenant
 
@@ -22,6 +34,13 @@ groups:
 MIXIN = """
 { alert: 'QueueGrows', annotations: {
     description: 'More messages arrive than consumers of {{ $labels.queue }} take.', summary: 'A queue grows.', }, },
+{
+  annotations: {
+    description: 'Clients of the server see a certificate that is no longer valid.', summary: 'It is out of date.',
+  },
+  alert: 'Certificate',
+},
+{ annotations: { description: 'Somebody has to be woken up because of this alert.' }, alert: 'AnotherOne' },
 """
 
 
@@ -46,9 +65,11 @@ def test_queries_do_not_contain_their_answer(runbooks: Path, installation: Insta
     known = pages(runbooks)
     asked = rule_queries(runbooks, known)
     assert [(item.name, item.answers) for item in asked] == [
+        ("certificate", frozenset({"Certificate.md"})),
         ("diskfull", frozenset({"DiskFull.md"})),
         ("queuegrows", frozenset({"QueueGrows.md"})),
     ]
+    assert asked[0].text == "It is out of date. Clients of the server see a that is no longer valid.", "its own words"
     assert not any("DiskFull" in item.text or "{{" in item.text for item in asked)
     without, meanings = meaning_queries(known)
     assert len(meanings) == 3
@@ -74,3 +95,14 @@ def test_scores_are_those_of_the_literature() -> None:
 def test_a_folder_without_pages_is_told(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match="holds no Markdown page"):
         pages(tmp_path)
+
+
+def test_sixty_runbooks_are_there_in_four_languages() -> None:
+    written = yaml.safe_load(TRANSLATED.read_text())
+    names = [item["page"] for item in written]
+    assert len(set(names)) == 60
+    found = translations([f"runbooks/{name}.md" for name in names[:-1]])
+    assert len(found.pages) == 59, "only what has an English counterpart"
+    languages = {language_of(" ".join(section.text for section in page.sections)) for page in found.pages.values()}
+    assert languages == {"de", "fr", "es", "ja"}
+    assert all(item.text and len(item.answers) == 1 for item in (*found.foreign, *found.english))

@@ -42,6 +42,9 @@ CANDIDATES = 1_000
 EXACT_VECTORS = 5_000
 """Up to so many chunks distances are exact; beyond, the graph is searched."""
 
+MOST_LANGUAGES = 8
+"""By whose rules the words of a query are cut."""
+
 MOST_WORDS = 64
 """Words of a query that are looked for, the rarest first."""
 
@@ -173,7 +176,9 @@ class Search:
 
     def by_words(self, connection: Connection, asked: str, pool: Pool, limit: int = FUSED_DEPTH) -> list[Hit]:
         """The best chunks by BM25."""
-        terms = sorted(set(words(asked, language_of(asked))))
+        # Names and borrowed words stand in pages of other languages too, cut to their stems by those languages' rules.
+        spoken = sorted({language_of(asked), *pool.languages})[:MOST_LANGUAGES]
+        terms = sorted({word for language in spoken for word in words(asked, language)})
         rows = connection.execute(text(statements.TERMS), {"tenant": self._tenant, "terms": terms}).all()[:MOST_WORDS]
         if not rows:
             return []
