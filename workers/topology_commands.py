@@ -64,6 +64,9 @@ def show(entity: One, environment: Where, *, at: At = None, as_json: AsJson = Fa
         edges = sorted(
             record.edges_of(environment, [name], at=moment), key=lambda item: (item.kind, item.source, item.target)
         )
+        tier = record.tier_of(environment, name, at=moment)
+    if tier is not None and not as_json:
+        OUT.print(Text(f"{one_line(name)} is of tier {tier}"))
     for item in edges:
         if as_json:
             values = {"source": item.source, "kind": item.kind.value, "target": item.target, "origin": item.origin}

@@ -217,6 +217,20 @@ class TopologyRecord:
         with self._engine.connect() as connection:
             return connection.execute(query.limit(1)).first() is None
 
+    def tier_of(self, environment: str, entity: EntityId, *, at: datetime) -> int | None:
+        """How much people said depends on an entity, 0 the most important; None where nobody said so."""
+        table = TOPOLOGY_ENTITY.c
+        query = select(table.tier).where(
+            table.tenant == self.tenant,
+            table.environment == environment,
+            table.entity == entity,
+            table.tier.is_not(None),
+            table.first_seen <= at,
+            or_(table.ended_at.is_(None), table.ended_at > at),
+        )
+        with self._engine.connect() as connection:
+            return connection.scalars(query.limit(1)).first()
+
     def edges_of(self, environment: str, entities: Sequence[EntityId], *, at: datetime) -> list[KnownEdge]:
         """Every edge from or to one of these, as it was known at `at`."""
         every, names = tuple(EdgeKind), list(entities)

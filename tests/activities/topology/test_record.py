@@ -191,7 +191,10 @@ def test_people_declare_and_ask_by_command(
     assert "service:payment" in told("common", "checkout", "payment")
     assert "service:checkout team:shop" in told("owners", "payment")
     assert "pod:checkout-1 team:shop" in told("owners", "pod:checkout-1"), "of its workload"
-    assert "service:checkout calls service:payment declared, 100%" in told("show", "checkout")
+    shown = told("show", "checkout")
+    assert "service:checkout calls service:payment declared, 100%" in shown
+    assert "service:checkout is of tier 1" in shown
+    assert "tier" not in told("show", "payment")
     assert "nothing is known" in told("dependents", "node:n1", "--at", "2020-01-01")
     assert "nothing is known" in told("changes", "checkout", "--since", "7d")
     now = datetime.now(UTC)
