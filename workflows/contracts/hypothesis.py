@@ -9,6 +9,8 @@ from workflows.contracts.identifiers import EntityId
 
 
 class FaultKind(OpenEnum):
+    """What is wrong with a root cause, or how a fault shows."""
+
     CPU = "cpu"
     MEMORY = "memory"
     DISK = "disk"

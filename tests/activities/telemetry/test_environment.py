@@ -44,7 +44,7 @@ def test_a_good_file(tmp_path: Path) -> None:
         ("sources: []", "sources"),
         (
             "sources: [{name: a, backend: splunk, url: 'http://x'}]",
-            "write one of git, github, gitlab, jaeger, kubernetes, loki, otlp, prometheus, tempo",
+            "write one of git, github, gitlab, jaeger, kubernetes, loki, neo4j, otlp, prometheus, tempo",
         ),
         ("sources: [{name: a, backend: loki, url: 'ftp://x'}]", "http://"),
         ("sources: [{name: A B, backend: loki, url: 'http://x'}]", "sources.0.name"),
