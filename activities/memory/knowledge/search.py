@@ -38,6 +38,9 @@ EXACT_POSTINGS = 30_000
 RARE_POSTINGS = 15_000
 """Chunks with a rare word by which candidates are chosen."""
 
+SMALL_SHARE = 0.1
+"""Part of the library up to which words are looked up in each scope of the pool by itself."""
+
 CANDIDATES = 1_000
 EXACT_VECTORS = 5_000
 """Up to so many chunks distances are exact; beyond, the graph is searched."""
@@ -195,7 +198,9 @@ class Search:
             "weights": [row.weight for row in rows[:rare]],
         }
         if rare == len(rows):
-            found = connection.execute(text(statements.BEST_BY_WORDS), given)
+            few = share < SMALL_SHARE
+            best = statements.BEST_BY_WORDS_IN_FEW if few else statements.BEST_BY_WORDS
+            found = connection.execute(text(best), given)
         else:
             given |= {
                 "candidates": CANDIDATES,

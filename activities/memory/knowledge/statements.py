@@ -145,23 +145,39 @@ ORDER BY term.chunks, term.term
 """
 """The inverse document frequency is Lucene's, which is never negative (Kamphuis et al., ECIR 2020)."""
 
-_SCORED = """
-    SELECT posting.chunk_id, posting.scope_id, sum(
-        asked.weight * posting.occurrences / (posting.occurrences + :k1 * (1 - :b + :b * posting.words / :mean))
-    ) AS score
-    FROM unnest(CAST(:term_ids AS bigint[]), CAST(:weights AS float8[])) AS asked (term_id, weight)
+_OF_TERM = """
     CROSS JOIN LATERAL (
         SELECT known.chunk_id, known.scope_id, known.occurrences, known.words FROM knowledge.posting AS known
         WHERE known.tenant = :tenant AND known.term_id = asked.term_id
             AND known.scope_id = ANY(CAST(:scopes AS bigint[]))
         OFFSET 0
     ) AS posting
+"""
+_OF_TERM_IN_SCOPE = """
+    CROSS JOIN unnest(CAST(:scopes AS bigint[])) AS wanted (scope_id)
+    CROSS JOIN LATERAL (
+        SELECT known.chunk_id, known.scope_id, known.occurrences, known.words FROM knowledge.posting AS known
+        WHERE known.tenant = :tenant AND known.scope_id = wanted.scope_id AND known.term_id = asked.term_id
+        OFFSET 0
+    ) AS posting
+"""
+"""For a pool that is a small part of the library: else all chunks with a word are read to keep a few."""
+
+_SCORED = """
+    SELECT posting.chunk_id, posting.scope_id, sum(
+        asked.weight * posting.occurrences / (posting.occurrences + :k1 * (1 - :b + :b * posting.words / :mean))
+    ) AS score
+    FROM unnest(CAST(:term_ids AS bigint[]), CAST(:weights AS float8[])) AS asked (term_id, weight)
+    {postings}
     GROUP BY posting.chunk_id, posting.scope_id
     ORDER BY score DESC, posting.chunk_id LIMIT {limit}
 """
 
-BEST_BY_WORDS = _SCORED.format(limit=":limit")
+BEST_BY_WORDS = _SCORED.format(limit=":limit", postings=_OF_TERM)
 """Exact BM25."""
+
+BEST_BY_WORDS_IN_FEW = _SCORED.format(limit=":limit", postings=_OF_TERM_IN_SCOPE)
+"""The same for a pool that is a small part of the library."""
 
 _COMPLETED = """
 WITH likely AS MATERIALIZED ({likely})
@@ -178,7 +194,7 @@ SELECT likely.chunk_id, likely.scope_id, likely.score + coalesce((
 ), 0) AS score
 FROM likely ORDER BY score DESC, likely.chunk_id LIMIT :limit
 """
-COMPLETED_BY_WORDS = _COMPLETED.format(likely=_SCORED.format(limit=":candidates"))
+COMPLETED_BY_WORDS = _COMPLETED.format(likely=_SCORED.format(limit=":candidates", postings=_OF_TERM))
 """The chunks with the best scores of the rare words, with the scores of the common ones added."""
 
 NEAREST_EXACTLY = """
