@@ -19,6 +19,7 @@ from activities.memory.knowledge.embedding import Embedder, ModelName, Vectors, 
 from activities.memory.knowledge.exceptions import DocumentError
 from activities.memory.knowledge.ingestion import ingest
 from activities.memory.knowledge.library import Library, NewDocument, Subject, content_digest
+from activities.memory.knowledge.reading import read_document
 from activities.memory.knowledge.search import K1, B, Hit, Pool, Query, Search, merge_languages, standing_out_of
 from activities.memory.knowledge.sections import ReadDocument, Section
 from activities.memory.knowledge.words import words
@@ -358,6 +359,22 @@ def test_a_page_stands_out_among_those_of_its_own_language() -> None:
     assert standing_out_of(far[:1], pool) == {"de": 0.0}
 
 
-def test_a_model_says_nothing_of_languages_that_it_does_not_know() -> None:
-    assert embedded()[0].languages == frozenset(("en",))
-    assert all(item.languages is None for item in embedded() if not item.immediate)
+def test_a_model_says_nothing_of_languages_that_it_does_not_know(installation: Installation) -> None:
+    english_only = next(item for item in embedded() if item.languages == frozenset(("en",)))
+    name, tenant = english_only.model.name, Tenant(f"languages-{uuid4()}")
+    library = installation.store.library(tenant, [english_only])
+    for location, body in (
+        ("en.md", "Remove old files of the volume when there is no more space on the disk of the server."),
+        ("de.md", "Alte Dateien entfernen, wenn auf der Festplatte des Servers kein Speicherplatz mehr frei ist."),
+    ):
+        content = body.encode()
+        read = read_document(location, content)
+        new = NewDocument(source="s", location=location, content_sha256=content_digest(content), document=read)
+        library.add(new, at=NOON)
+    search = installation.store.search(tenant, [english_only])
+
+    def found(text: str) -> list[str]:
+        return [item.location for item in search.find(Query(text=text, at=NOON), [name])]
+
+    assert found("there is no more space left on the disk of this server") == ["en.md"], "it read no German page"
+    assert found("auf der Festplatte dieses Servers ist kein Speicherplatz mehr frei") == []
