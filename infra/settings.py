@@ -70,7 +70,7 @@ class Settings(BaseSettings):
     """Sent to it as a bearer token."""
 
     knowledge_refresh: Annotated[timedelta, Field(ge=timedelta(0), le=timedelta(days=366))] = timedelta(hours=1)
-    """How often running workers read the sources of documents again, and compute missing vectors; 0: never."""
+    """How often running workers read documents again and compute missing vectors: an hour is PT1H; PT0S is never."""
 
     database_url: SecretStr | None = None
     """libpq address of a Postgres with pgvector. Not set: the embedded server."""
