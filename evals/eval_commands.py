@@ -32,12 +32,12 @@ from evals.scoring import score as score_cases
 from evals.suites import BUNDLES, LAB, TRUTHS, BundleSuite, Suite, TruthsOnly, open_suite
 from evals.tables import comparison_lines, memory_line, retrieval_line, score_lines
 from infra.stack import wait_until_stopped
-from workers.installation import open_installation
+from workers.installation import budget_of, open_installation
 from workers.invocation import ERR, OUT, handle_known_errors, read_settings, run
 from workflows.contracts.evaluation import MOST_CASES
 from workflows.contracts.hypothesis import FaultKind
 from workflows.contracts.identifiers import EntityId, Tenant
-from workflows.contracts.investigation import Budget
+from workflows.contracts.investigation import MOST_ROUNDS
 from workflows.contracts.topology import EntityKind
 
 eval_group = typer.Typer(no_args_is_help=True, help="Replay past incidents and measure how often the answer is right.")
@@ -163,6 +163,9 @@ def run_(
         typer.Option(min=0, max=2_592_000, help="Seconds after the alert that are visible; default: as stated."),
     ] = None,
     case: Annotated[list[str] | None, typer.Option(help="Only this case; may be given again.")] = None,
+    rounds: Annotated[
+        int | None, typer.Option(min=0, max=MOST_ROUNDS, help="Further looks; 0 asks all at once.")
+    ] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Begin anew though an equal run is unfinished.")] = False,
 ) -> None:
     """Replay a suite: one investigation a case, through the same door as a live alert."""
@@ -179,7 +182,7 @@ def run_(
         jobs=jobs,
         blind=blind,
         baselines=baselines,
-        budget=Budget(probes=settings.budget_probes, seconds=settings.budget_seconds),
+        budget=budget_of(settings) if rounds is None else budget_of(settings).model_copy(update={"rounds": rounds}),
     )
     if len(plan.cases) * repeat > MOST_CASES:
         raise CorpusError(Path(suite), f"makes {len(plan.cases) * repeat} replays, at most {MOST_CASES}: use --case")

@@ -129,6 +129,9 @@ class Settings(BaseSettings):
     budget_seconds: Annotated[float, Field(gt=0)] = 600.0
     """Seconds one investigation may spend in telemetry steps."""
 
+    budget_rounds: Annotated[int, Field(ge=0, le=20)] = 3
+    """Further looks after the first, each at what tells the leading suspects apart; 0 queries everything at once."""
+
     worker_threads: PositiveInt = 8
     """Activities that each queue of one worker process runs at once."""
 

@@ -29,7 +29,7 @@ from infra.settings import Settings, settings_file
 from workers.codec import EncryptingCodec
 from workers.connect import TemporalUnreachableError
 from workers.follow import follow
-from workers.installation import Installation, backend_over, open_installation
+from workers.installation import Installation, backend_over, budget_of, open_installation
 from workers.invocation import ERR, OUT, find_investigation, handle_known_errors, read_settings, run
 from workers.rendering.listing import json_line, listing_line, span_of
 from workers.rendering.markdown_report import render_markdown
@@ -40,7 +40,7 @@ from workers.replaying import replay
 from workers.sweeper import readable_history, unattended
 from workflows.contracts.alert import Alert, AlertStatus
 from workflows.contracts.identifiers import EntityId, InvestigationId, ProbeKey, workflow_id_of
-from workflows.contracts.investigation import Budget, Purpose
+from workflows.contracts.investigation import MOST_ROUNDS, Budget, Purpose
 from workflows.contracts.report import Report
 
 FINDINGS_SHOWN = 5
@@ -58,16 +58,17 @@ def investigate(
     out: Annotated[Path | None, typer.Option(help="Folder for the report's files; default: the data folder.")] = None,
     probes: Annotated[int | None, typer.Option(min=0, max=10**6, help="Queries it may run.")] = None,
     seconds: Annotated[float | None, typer.Option(min=0, max=86_400, help="Seconds it may spend on queries.")] = None,
+    rounds: Annotated[
+        int | None, typer.Option(min=0, max=MOST_ROUNDS, help="Further looks after the first; 0 queries all at once.")
+    ] = None,
     full: Annotated[bool, typer.Option("--full", help="Print the whole report, not one screen of it.")] = False,
 ) -> None:
     """Investigate a recorded incident, or a running system, and print the report."""
     settings = read_settings()
     if seconds is not None and math.isnan(seconds):
         raise typer.BadParameter("give seconds as a number")
-    budget = Budget(
-        probes=settings.budget_probes if probes is None else probes,
-        seconds=settings.budget_seconds if seconds is None else seconds,
-    )
+    said = {"probes": probes, "seconds": seconds, "rounds": rounds}
+    budget = budget_of(settings).model_copy(update={name: value for name, value in said.items() if value is not None})
     if bundle is not None and not (environment or alert or service):
         begin = _of_recording(bundle, budget, settings)
     elif bundle is None and environment is not None and (alert is None) != (service is None):

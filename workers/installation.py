@@ -194,7 +194,7 @@ class Installation:
             environment=environment,
             sources=(*known[environment].refs(modalities()), SourceRef(name=ANNOUNCED, modalities=("changes",))),
             as_of=as_of,
-            budget=Budget(probes=self.settings.budget_probes, seconds=self.settings.budget_seconds),
+            budget=budget_of(self.settings),
         )
 
     def mappings_for(self, request: InvestigationRequest) -> tuple[EntityMapping, ...]:
@@ -330,6 +330,11 @@ def _endpoint_of(settings: Settings) -> EndpointEmbedder | None:
         build=settings.embeddings_build,
         key=None if key is None else key.get_secret_value(),
     )
+
+
+def budget_of(settings: Settings) -> Budget:
+    """What an investigation may spend unless somebody says otherwise."""
+    return Budget(probes=settings.budget_probes, seconds=settings.budget_seconds, rounds=settings.budget_rounds)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
 from temporalio.worker import Interceptor, Worker, WorkerDeploymentConfig
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
+from activities.deliberation import DeliberationActivities
 from activities.diagnosis import DiagnosisActivities
 from activities.memory.recall import CapturedFor, not_captured
 from activities.memory.steps import MemoryActivities
@@ -84,8 +85,14 @@ async def running_workers(
         queues[MEMORY] = [memory.recall, memory.publish, memory.remember]
     if work is not Work.LIGHT:
         diagnosis = DiagnosisActivities(store, turns, captured_for)
-        planning = PlanningActivities(store, mappings_for)
-        queues[ANALYSIS] = [planning.plan, diagnosis.findings, diagnosis.rank, diagnosis.conclude]
+        planning, deliberation = PlanningActivities(store, mappings_for), DeliberationActivities(store)
+        queues[ANALYSIS] = [
+            planning.plan,
+            diagnosis.findings,
+            diagnosis.rank,
+            deliberation.deliberate,
+            diagnosis.conclude,
+        ]
         for name, backend_for in backends.items():
             telemetry = TelemetryActivities(store, backend_for, turns)
             queues[telemetry_queue(name)] = [

@@ -16,6 +16,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.contracts.investigation import (
         CollectResult,
         ConcludeResult,
+        DeliberateResult,
         FindingsResult,
         HintRef,
         InventoryResult,
@@ -62,19 +63,26 @@ class Investigation:
         self._failed_steps: list[str] = []
         self._sentence = ""
         self._collections: list[workflow.ActivityHandle[CollectResult]] = []
+        self._round = 0
+        self._planned = 0
+        self._ranked: StepInput | None = None
+        self._rank = RankResult(hypotheses=0)
 
     @workflow.run
     async def run(self, request: InvestigationRequest) -> InvestigationResult:
-        """Scope, recall, collect, findings, rank, conclude, publish, remember.
+        """Scope, recall, then collect, findings and rank, once and once more for each further look that is worth it,
+        then conclude, publish, remember.
 
         A cancel, a stop or a spent budget ends the collection, never the report; nor does a defect of any step.
         """
         if workflow.info().workflow_id != workflow_id_of(InvestigationId(request.investigation_id)):
             raise ApplicationError("the workflow id is not the investigation's", non_retryable=True)
         self._scope = await self._undisturbed(self._scoping())
+        self._planned = self._scope.probes_planned
         await self._undisturbed(self._recalling())
         if self._stopped_by is None:
-            self._answered = await self._undisturbed(self._collect())
+            self._answered = await self._undisturbed(self._collect(self._first_sources()))
+        await self._undisturbed(self._deliberating())
         self._collecting = False
         return await self._undisturbed(self._reporting())
 
@@ -108,12 +116,36 @@ class Investigation:
             self._failed_steps.append(f"{steps.INVENTORY.name} of {source}")
             return InventoryResult(names=0)
 
-    async def _collect(self) -> int:
-        self._enter(Phase.COLLECT)
+    def _first_sources(self) -> list[tuple[Step[CollectResult], str]]:
+        """Who is queried in the first look, and by which step."""
         if self._request.sources:
-            planned = [(steps.COLLECT, source.name) for source in self._request.sources]
-        else:
-            planned = [(steps.COLLECT if workflow.patched(COLLECT_RENAMED) else steps.COLLECT_BEFORE_0_5, "")]
+            return [(steps.COLLECT, source.name) for source in self._request.sources]
+        return [(steps.COLLECT if workflow.patched(COLLECT_RENAMED) else steps.COLLECT_BEFORE_0_5, "")]
+
+    async def _deliberating(self) -> None:
+        """Rank what is known and look once more, for as long as a look is worth it and the budget has room for it."""
+        while self._round < self._request.budget.rounds and self._stopped_by is None:
+            chosen = await self._next_look()
+            if not chosen.chosen or self._stopped_by is not None:
+                return
+            self._round += 1
+            self._planned += chosen.chosen
+            planned = [(steps.COLLECT, source) for source in chosen.sources or ("",)]
+            self._answered += await self._collect(planned)
+
+    async def _next_look(self) -> DeliberateResult:
+        """What the ranking so far leaves open; nothing where a step of it fails: the conclusion meets that again."""
+        given = self._input()
+        try:
+            findings = await self._step(steps.FINDINGS, f"what {self._answered} answers say", given)
+            self._rank = await self._step(steps.RANK, f"which root cause explains {findings.verified} findings", given)
+            self._ranked = given
+            return await self._step(steps.DELIBERATE, "what to look at next", given)
+        except ActivityError:
+            return DeliberateResult(chosen=0)
+
+    async def _collect(self, planned: list[tuple[Step[CollectResult], str]]) -> int:
+        self._enter(Phase.COLLECT)
         self._collections = [self._start_collection(step, source) for step, source in planned]
         if self._stopped_by is not None:
             for collection in self._collections:
@@ -146,11 +178,11 @@ class Investigation:
             retry_policy=step.retry_policy(self._request),
             priority=step.priority(self._request),
             cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-            summary=f"query {whom}" if source else f"run {self._scope.probes_planned} queries on {whom}",
+            summary=f"query {whom}" if source else f"run {self._planned - self._answered} queries on {whom}",
         )
 
     async def _reporting(self) -> InvestigationResult:
-        conclude = await self._analysing(self._input())
+        conclude = await self._analysing()
         self._sentence = conclude.sentence
         workflow.upsert_search_attributes(
             [
@@ -170,19 +202,29 @@ class Investigation:
             partial=published.partial,
         )
 
-    async def _analysing(self, given: StepInput) -> ConcludeResult:
+    async def _analysing(self) -> ConcludeResult:
         """From answers to a verdict, all on one input: what arrives meanwhile is for the next investigation."""
+        if self._ranked is not None and self._ranked.round == self._round and self._heard_since(self._ranked):
+            self._round += 1
+        given = self._input()
         step: Step[FindingsResult] | Step[RankResult] | Step[ConcludeResult] = steps.FINDINGS
         try:
-            findings = await self._step(steps.FINDINGS, f"what {self._answered} answers say", given)
-            step = steps.RANK
-            rank = await self._step(steps.RANK, f"which root cause explains {findings.verified} findings", given)
+            if self._ranked is None or self._ranked.round != self._round:
+                findings = await self._step(steps.FINDINGS, f"what {self._answered} answers say", given)
+                step = steps.RANK
+                self._rank = await self._step(
+                    steps.RANK, f"which root cause explains {findings.verified} findings", given
+                )
             step = steps.CONCLUDE
-            return await self._step(steps.CONCLUDE, f"describe {rank.entity or 'no root cause'}", given)
+            return await self._step(steps.CONCLUDE, f"describe {self._rank.entity or 'no root cause'}", given)
         except ActivityError:
             self._failed_steps.append(step.name)
             sentence = f"The step {step.name} failed; the answers are in the ledger."
             return ConcludeResult(verified=0, rejected=0, outcome="inconclusive", sentence=sentence)
+
+    def _heard_since(self, ranked: StepInput) -> bool:
+        """Whether people or alerts said something that this ranking does not know."""
+        return ranked.hints != tuple(self._hints) or ranked.alerts != self._alerts
 
     async def _publishing(self, summary: str) -> PublishResult:
         """Write the report out; where that fails by a defect, once more with as little as can fail."""
@@ -235,6 +277,7 @@ class Investigation:
     def _input(self, source: str = "") -> StepInput:
         return StepInput(
             request=self._request,
+            round=self._round,
             source=source,
             stopped_by=self._stopped_by,
             hints=tuple(self._hints),
@@ -246,7 +289,7 @@ class Investigation:
         self._phase = phase
         lines = [
             f"**Phase** {phase.value}",
-            f"**Answered** {self._answered} of {self._scope.probes_planned} queries on `{self._about}`",
+            f"**Answered** {self._answered} of {self._planned} queries on `{self._about}`",
         ]
         if self._scope.over_budget:
             lines.append(f"**Left out** {self._scope.over_budget} queries over the budget")
@@ -265,7 +308,7 @@ class Investigation:
         """Where the investigation is."""
         return Progress(
             phase=self._phase,
-            probes_planned=self._scope.probes_planned,
+            probes_planned=self._planned,
             probes_answered=self._answered,
             hints=len(self._hints),
             stopped_by=self._stopped_by,

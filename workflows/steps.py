@@ -11,6 +11,7 @@ from workflows.contracts.contract import Contract
 from workflows.contracts.investigation import (
     CollectResult,
     ConcludeResult,
+    DeliberateResult,
     FindingsResult,
     InventoryResult,
     InvestigationRequest,
@@ -128,6 +129,7 @@ FINDINGS = Step(
     name="findings", output=FindingsResult, queue=ANALYSIS, start_to_close=LONGEST_WORK, stage=2, computed=True
 )
 RANK = Step(name="rank", output=RankResult, queue=ANALYSIS, start_to_close=LONGEST_WORK, stage=3, computed=True)
+DELIBERATE = Step(name="deliberate", output=DeliberateResult, queue=ANALYSIS, start_to_close=LONGEST_WORK, stage=3)
 CONCLUDE = Step(
     name="conclude", output=ConcludeResult, queue=ANALYSIS, start_to_close=LONGEST_WORK, stage=4, computed=True
 )

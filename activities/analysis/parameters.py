@@ -375,6 +375,52 @@ class Parameters:
     change_deadline: float = 3.0
     """Log-odds taken when a countdown reached zero."""
 
+    sensitivity_traces: float = 0.7
+    """Probability that the spans of a root cause show a sign of it ..."""
+
+    sensitivity_metrics: float = 0.6
+    """... that its metrics do ..."""
+
+    sensitivity_logs: float = 0.7
+    """... and that its log lines do; for what a query is expected to tell."""
+
+    sensitivity_shown: float = 0.9
+    """The same of the modality in which the fault of the leading suspect shows."""
+
+    false_sign: float = 0.1
+    """Probability that what is not the root cause shows a sign as well."""
+
+    suspected_from: float = 0.05
+    """Probability from which the neighbours of an entity are looked at."""
+
+    hop_discount: float = 0.5
+    """Part of its weight that an entity has for each hop from what alerts or is suspected."""
+
+    farthest_hop: int = 4
+    """Hops that count for an entity without a known way there."""
+
+    seen_discount: float = 0.4
+    """Part of its weight that an entity has for each modality in which it was seen."""
+
+    inherited_share: float = 0.5
+    """Part of a suspect's probability that may belong to what it calls, or to what was not looked at where the fault
+    shows."""
+
+    least_gain: float = 0.05
+    """Bits that one more look must be expected to tell."""
+
+    silent_discount: float = 0.3
+    """The same for an entity of which nothing is known though it was asked for."""
+
+    look_tail: float = 0.1
+    """Part of the best query's worth that another one of the same look must have."""
+
+    look_share: float = 0.15
+    """Part of the whole plan that one more look may take ..."""
+
+    least_look: int = 4
+    """... and queries that it may take at least."""
+
     found_from: float = 0.5
     """Probability from which one entity is called the root cause ..."""
 

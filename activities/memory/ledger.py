@@ -23,11 +23,13 @@ from activities.memory.tables import (
     HISTORY,
     HYPOTHESIS,
     INVESTIGATION,
+    MENU,
     OBSERVATION,
     PROBE,
     REPORT,
     SOURCE_USE,
     STEP,
+    TURN,
 )
 from activities.memory.uuid7 import uuid7
 from activities.safety.redaction import REDACTION_VERSION, Redactor
@@ -35,6 +37,7 @@ from workflows.contracts.alert import Alert
 from workflows.contracts.canonical import canonical_json, digest_of
 from workflows.contracts.claim import Claim
 from workflows.contracts.contract import Contract
+from workflows.contracts.deliberation import Turn
 from workflows.contracts.finding import Finding
 from workflows.contracts.hypothesis import Hypothesis
 from workflows.contracts.identifiers import Digest, InvestigationId, ProbeKey, Tenant
@@ -225,6 +228,18 @@ class Ledger:
         with self._engine.connect() as connection:
             planned = [PROBE_ADAPTER.validate_python(body) for body in connection.scalars(query)]
         return list({probe.key: probe for probe in planned}.values())
+
+    def menu(self) -> list[Probe]:
+        """Planned queries that a later look may choose from, those that were chosen since included."""
+        query = select(MENU.c.body).where(*self._of(MENU)).order_by(MENU.c.ordinal).limit(LIST_LIMIT)
+        with self._engine.connect() as connection:
+            return [PROBE_ADAPTER.validate_python(body) for body in connection.scalars(query)]
+
+    def turns(self) -> list[Turn]:
+        """What was decided after each ranking, in order."""
+        query = select(TURN.c.body).where(*self._of(TURN)).order_by(TURN.c.round).limit(LIST_LIMIT)
+        with self._engine.connect() as connection:
+            return [Turn.model_validate(body) for body in connection.scalars(query)]
 
     def observations(self) -> dict[ProbeKey, Observation]:
         """Every answer so far; of a probe that was run in several rounds, the last one."""

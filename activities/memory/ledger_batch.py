@@ -6,10 +6,11 @@ from datetime import datetime
 from pydantic import JsonValue
 from sqlalchemy import Table
 
-from activities.memory.tables import CLAIM, CONCLUSION, FINDING, HYPOTHESIS, PAST, PROBE
+from activities.memory.tables import CLAIM, CONCLUSION, FINDING, HYPOTHESIS, MENU, PAST, PROBE, TURN
 from workflows.contracts.canonical import canonical_json
 from workflows.contracts.claim import Claim
 from workflows.contracts.contract import Contract
+from workflows.contracts.deliberation import Turn
 from workflows.contracts.finding import Finding
 from workflows.contracts.hypothesis import Hypothesis
 from workflows.contracts.identifiers import EntityId
@@ -38,6 +39,18 @@ class LedgerBatch:
             for number, probe in enumerate(probes, start=first)
         ]
         return self._with(PROBE, rows)
+
+    def menu(self, probes: Iterable[Probe]) -> "LedgerBatch":
+        """What a later look may choose from, in the order of the plan."""
+        rows: list[dict[str, object]] = [
+            {"probe_key": probe.key, "ordinal": number, "body": _json(probe)} for number, probe in enumerate(probes)
+        ]
+        return self._with(MENU, rows)
+
+    def turn(self, turn: Turn, *, engine_version: str) -> "LedgerBatch":
+        """What was decided after a ranking."""
+        row: dict[str, object] = {"round": turn.round, "body": _json(turn), "engine_version": engine_version}
+        return self._with(TURN, [row])
 
     def findings(self, findings: Iterable[Finding], *, engine_version: str) -> "LedgerBatch":
         """Findings, in canonical order."""

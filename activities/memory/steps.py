@@ -110,7 +110,7 @@ class MemoryActivities:
     def _run(self, ledger: Ledger, given: StepInput) -> ReportRun:
         request = given.request
         steps = ledger.steps()
-        observations = ledger.observations()
+        planned, observations = ledger.probes(), ledger.observations()
         attempts = Counter({key: attempt - 1 for key, attempt, _ in steps})
         return ReportRun(
             tenant=request.tenant,
@@ -121,7 +121,9 @@ class MemoryActivities:
             started_at=ledger.opened_at() or datetime.now(UTC),
             finished_at=datetime.now(UTC),
             alert_count=sum(item.deliveries for item in ledger.alerts()),
-            probes_planned=len(ledger.probes()),
+            probes_planned=len(planned),
+            probes_left_open=len({probe.key for probe in ledger.menu()} - {probe.key for probe in planned}),
+            rounds=1 + sum(bool(turn.chosen) for turn in ledger.turns()),
             probes_answered=len(observations),
             probes_by_status=observation_statuses(observations.values()),
             bytes_stored=ledger.bytes_stored(),

@@ -40,8 +40,13 @@ def signed(request: InvestigationRequest, keys: Keys) -> InvestigationRequest:
 
 def _content(request: InvestigationRequest) -> bytes:
     """What is signed. A field that came after 0.5 is left out where it says nothing: earlier codes stay good."""
-    later = {name for name in ("sources",) if not getattr(request, name)}
-    return canonical_json(request.model_copy(update={"code": ""}).model_dump(mode="json", exclude=later))
+    content = request.model_dump(mode="json")
+    content["code"] = ""
+    if not request.sources:
+        del content["sources"]
+    if not request.budget.rounds:
+        del content["budget"]["rounds"]
+    return canonical_json(content)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -127,6 +127,28 @@ PROBE = _table(
     _key("probe_key", Text),
     *_columns(ordinal=Integer, backend=Text, body=JSONB),
 )
+MENU = _table(
+    "menu",
+    "ledger",
+    _key(_OF_INVESTIGATION, _UUID),
+    _key("probe_key", Text),
+    *_columns(ordinal=Integer, body=JSONB),
+)
+TURN = _table(
+    "turn",
+    "ledger",
+    _key(_OF_INVESTIGATION, _UUID),
+    _key("round", Integer),
+    *_columns(body=JSONB, engine_version=Text),
+)
+MODEL_CALL = _table(
+    "model_call",
+    "ledger",
+    _key(_OF_INVESTIGATION, _UUID),
+    _key("round", Integer),
+    _key("call_key", Text),
+    *_columns(prompt=Text, answer=Text, body=JSONB, redaction_version=Text, called_at=_WHEN),
+)
 ARTIFACT = _table(
     "artifact",
     "ledger",

@@ -13,6 +13,7 @@ from workflows.contracts.probe import (
     InventoryProbe,
     LogProbe,
     MetricProbe,
+    Modality,
     Probe,
     TopologyProbe,
     TraceProbe,
@@ -113,6 +114,15 @@ class TelemetryBackend(Protocol):
     @property
     def spent(self) -> Spent:
         """What it has cost so far."""
+
+
+@runtime_checkable
+class SaysWhatItLacks(Protocol):
+    """A source that knows which modalities it has nothing of."""
+
+    @property
+    def absent(self) -> frozenset[Modality]:
+        """These."""
 
 
 def one_by_one(probes: Sequence[Probe]) -> list[list[Probe]]:

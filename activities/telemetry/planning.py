@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 import polars as pl
 from temporalio import activity
 
+from activities.analysis.information_gain import first_look
 from activities.answers import COLUMNS, decode
 from activities.memory.ledger import Ledger
 from activities.memory.ledger_batch import LedgerBatch
@@ -92,14 +93,18 @@ class PlanningActivities:
         )
         knowing = _Knowing(resolver.known_by(), request.sources)
         full = [probe for probe in full if knowing.worth_it(probe)]
+        left: list[Probe] = []
+        if request.budget.rounds:
+            full, left = first_look(full, alerting)
         room = max(0, request.budget.probes - len(BEFORE_THE_PLAN))
         return Outcome(
             ScopeResult(
                 entities=len(kinds),
                 probes_planned=min(len(full), room),
+                left_open=len(left),
                 over_budget=max(0, len(full) - room),
             ),
-            LedgerBatch().probes([names, topology, *full]),
+            LedgerBatch().probes([names, topology, *full]).menu(left),
         )
 
 

@@ -10,13 +10,14 @@ from datetime import UTC, datetime
 import polars as pl
 from temporalio import activity
 
+from activities.analysis.information_gain import first_look
 from activities.answers import decode
 from activities.memory.ledger import Ledger, observation_statuses
 from activities.memory.ledger_batch import LedgerBatch
 from activities.memory.store import Store
 from activities.progress import progressed
 from activities.step import Outcome, StepInterruptedError, run_step
-from activities.telemetry.backend import Answer, TelemetryBackend
+from activities.telemetry.backend import Answer, SaysWhatItLacks, TelemetryBackend
 from activities.telemetry.entities import Resolver
 from activities.telemetry.exceptions import BackendUnavailableError, SourceRefusedError
 from activities.telemetry.observe import commit, observe
@@ -32,7 +33,7 @@ from workflows.contracts.investigation import (
     StepInput,
 )
 from workflows.contracts.observation import Observation, ObservationStatus
-from workflows.contracts.probe import MEMORY_TOOLS, Probe
+from workflows.contracts.probe import MEMORY_TOOLS, Modality, Probe
 from workflows.steps import COLLECT, COLLECT_BEFORE_0_5, INVENTORY, LIVE_TRIES, SCOPE, TELEMETRY_TRIES
 
 BackendFor = Callable[[InvestigationRequest, Callable[[], Resolver]], TelemetryBackend]
@@ -106,15 +107,27 @@ class TelemetryActivities:
             edges=edges,
             alerting=alerting,
         )
+        left: list[Probe] = []
+        if request.budget.rounds:
+            full, left = first_look(full, alerting, absent=self._absent(ledger, given))
         room = max(0, request.budget.probes - 1)
         return Outcome(
             ScopeResult(
                 entities=len(kinds),
                 probes_planned=1 + min(len(full), room),
+                left_open=len(left),
                 over_budget=max(0, len(full) - room),
             ),
-            LedgerBatch().probes([first, *full]),
+            LedgerBatch().probes([first, *full]).menu(left),
         )
+
+    def _absent(self, ledger: Ledger, given: StepInput) -> frozenset[Modality]:
+        """Modalities that the source says to have nothing of; none where it does not say, or is away."""
+        try:
+            with self._backend(ledger, given) as backend:
+                return backend.absent if isinstance(backend, SaysWhatItLacks) else frozenset()
+        except (BackendUnavailableError, SourceRefusedError):
+            return frozenset()
 
     def _first(self, ledger: Ledger, given: StepInput, first: Probe, step: str) -> Observation:
         """What exists. On the last attempt an unreachable source is an answer too: the alert's entity is left."""
@@ -136,7 +149,8 @@ class TelemetryActivities:
         known = ledger.answered_keys(given.round)
         missing = [probe for probe in plan if probe.key not in known]
         if missing and given.stopped_by is None:
-            self._query_all(ledger, given, missing, deadline=started + request.budget.seconds)
+            left = request.budget.seconds - _seconds_before(ledger, given.round)
+            self._query_all(ledger, given, missing, deadline=started + left)
         answered = len(ledger.answered_keys(given.round) & {probe.key for probe in plan})
         return Outcome(
             CollectResult(
@@ -190,6 +204,16 @@ class TelemetryActivities:
                 ledger.record_use(
                     given.source, queries=spent.queries, bytes_received=spent.bytes_received, at=datetime.now(UTC)
                 )
+
+
+def _seconds_before(ledger: Ledger, number: int) -> float:
+    """What the collections of earlier rounds took, the longest of each where several sources were queried at once."""
+    longest: dict[int, float] = {}
+    for key, _, seconds in ledger.steps():
+        name, _, in_round = key.rpartition(":")
+        if name.partition("@")[0] == COLLECT.name and int(in_round) < number:
+            longest[int(in_round)] = max(longest.get(int(in_round), 0.0), seconds)
+    return sum(longest.values())
 
 
 def _attempt_is_over() -> bool:

@@ -65,7 +65,7 @@ async def test_a_changed_order_of_commands_fails(tmp_path: Path) -> None:
     module = changed(
         tmp_path,
         "step = steps.RANK\n",
-        'await self._step(steps.CONCLUDE, "first")\n            step = steps.RANK\n',
+        'step = steps.RANK\n                await self._step(steps.CONCLUDE, "first")\n',
     )
     with pytest.raises(NondeterminismError):
         await replay("normal_v2", module.Investigation)

@@ -15,15 +15,19 @@ import pytest
 from sqlalchemy import func, select
 from sqlalchemy.exc import DBAPIError
 
-from activities.memory.tables import DELIVERY, METADATA, OBSERVATION, PAST, PROBE, REPORT, STEP
+from activities.memory.tables import DELIVERY, METADATA, OBSERVATION, PAST, PROBE, REPORT, STEP, TURN
 from infra.settings import Settings
 from tests.conftest import PROJECT, own_data_dir, recorded
 from tests.running import finish, start
 from workers.installation import Installation, open_installation
 from workflows.contracts.identifiers import InvestigationId
+from workflows.contracts.investigation import Budget
 from workflows.contracts.report import Report
 
-STEPS = ["scope", "recall", "collect", "findings", "rank", "conclude", "publish", "remember"]
+STEPS = ["scope", "recall", "collect", "findings", "rank", "deliberate", "conclude", "publish", "remember"]
+LOOKS = Budget(rounds=2)
+"""The first look and two more: what is killed in the first of them is finished in the next."""
+
 HEARTBEAT = timedelta(seconds=1)
 HOLD = """
 import sys, time
@@ -78,7 +82,11 @@ def check_written_once(installation: Installation, investigation_id: Investigati
             query = select(func.count()).select_from(found).where(found.c.investigation_id == investigation_id)
             return int(connection.scalar(query) or 0)
 
-        assert count(f"{STEP.schema}.{STEP.name}") == len(STEPS)
+        looks = count(f"{TURN.schema}.{TURN.name}")
+        assert looks, "it deliberated"
+        in_each_look = ("collect", "findings", "rank", "deliberate")
+        again = len(installation.ledger(investigation_id).turns()) - 1
+        assert count(f"{STEP.schema}.{STEP.name}") >= len(STEPS) + again * len(in_each_look)
         assert count(f"{OBSERVATION.schema}.{OBSERVATION.name}") == count(f"{PROBE.schema}.{PROBE.name}")
         assert count(f"{REPORT.schema}.{REPORT.name}") == 1
         assert count(f"{PAST.schema}.{PAST.name}") == 1
@@ -100,7 +108,9 @@ def check_nothing_queried_again(log: Path) -> None:
 async def undisturbed(installation: Installation) -> Report:
     client = await installation.client()
     async with installation.workers(client):
-        return await finish(installation, client, await start(installation, client, recorded("row_lock")))
+        return await finish(
+            installation, client, await start(installation, client, recorded("exhausted_pool"), budget=LOOKS)
+        )
 
 
 @pytest.mark.parametrize(
@@ -115,7 +125,9 @@ async def undisturbed(installation: Installation) -> Report:
 async def test_worker_killed_at_every_step(own_installation: Installation, tmp_path: Path, points: list[str]) -> None:
     expected = await undisturbed(own_installation)
     client = await own_installation.client()
-    investigation_id = await start(own_installation, client, recorded("row_lock"), heartbeat=HEARTBEAT)
+    investigation_id = await start(
+        own_installation, client, recorded("exhausted_pool"), budget=LOOKS, heartbeat=HEARTBEAT
+    )
     async with workers_that_die(own_installation, tmp_path, points) as deaths:
         report = await asyncio.wait_for(finish(own_installation, client, investigation_id), 240)
         assert deaths == [-signal.SIGKILL] * len(points)
@@ -139,7 +151,9 @@ async def test_server_killed_in_the_middle(own_installation: Installation, tmp_p
     client = await own_installation.client()
     supervisor = own_installation.stack.supervisor_pid
     assert supervisor is not None
-    investigation_id = await start(own_installation, client, recorded("row_lock"), heartbeat=HEARTBEAT)
+    investigation_id = await start(
+        own_installation, client, recorded("exhausted_pool"), budget=LOOKS, heartbeat=HEARTBEAT
+    )
     async with workers_that_die(own_installation, tmp_path, []) as deaths:
         deadline = time.monotonic() + 60
         while not (tmp_path / "queries").exists() or len((tmp_path / "queries").read_text().splitlines()) < 10:

@@ -32,6 +32,17 @@ def percent(probability: float) -> str:
     return f"{probability:.0%}"
 
 
+def queries_line(run: ReportRun) -> str:
+    """How many queries were run in how many looks, and how many were not worth one."""
+    line = f"{run.probes_answered} of {run.probes_planned} queries"
+    if run.rounds > 1:
+        line += f" in {run.rounds} looks"
+    if run.probes_left_open:
+        why = "not run" if run.stopped_by else "not worth running"
+        line += f", {run.probes_left_open} more {why}"
+    return line
+
+
 def source_lines(run: ReportRun) -> list[str]:
     """What the investigation cost each source, one line each."""
     return [

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from activities.reporting.verdict import kind_in_words
 from workers.rendering.chart import sparkline
-from workers.rendering.plain_text import one_line, percent, since_alert, source_lines
+from workers.rendering.plain_text import one_line, percent, queries_line, since_alert, source_lines
 from workflows.contracts.finding import Finding
 from workflows.contracts.hypothesis import Hypothesis
 from workflows.contracts.observation import ObservationStatus
@@ -208,7 +208,7 @@ def _cost(report: Report) -> Text:
     seconds = (run.finished_at - run.started_at).total_seconds()
     sources = "".join(f"{one_line(line)} · " for line in source_lines(run))
     return Text(
-        f"{run.probes_answered} of {run.probes_planned} queries, {seconds:.1f} s, "
+        f"{queries_line(run)}, {seconds:.1f} s, "
         f"{run.bytes_stored:,} bytes of evidence, {run.tokens} tokens, {run.retries} retries · "
         f"{sources}investigation {run.investigation_id} · "
         f"findings {report.findings_sha256[:16]}",

@@ -29,6 +29,9 @@ class Purpose(StrEnum):
     REPLAY = "replay"
 
 
+MOST_ROUNDS = 20
+
+
 class Budget(Contract):
     """What an investigation may spend."""
 
@@ -37,6 +40,8 @@ class Budget(Contract):
     """Time in finished attempts of telemetry steps; down time does not count."""
 
     tokens: Annotated[int, Field(ge=0)] = 0
+    rounds: Annotated[int, Field(ge=0, le=MOST_ROUNDS)] = 0
+    """Further looks, each chosen by what the ranking so far leaves open; 0: everything planned is queried at once."""
 
 
 class InvestigationRequest(Contract):
@@ -108,6 +113,11 @@ class InventoryResult(Contract):
 class ScopeResult(Contract):
     entities: int
     probes_planned: int
+    """Queries of the first look."""
+
+    left_open: int = 0
+    """Planned queries that are run only if a later look chooses them."""
+
     over_budget: int = 0
     """Probes that were dropped because the budget has no room for them."""
 
@@ -154,6 +164,16 @@ class RankResult(Contract):
     probability: float = 0.0
 
 
+class DeliberateResult(Contract):
+    """What one more look asks for; which queries these are is in the ledger."""
+
+    chosen: int
+    """Queries of the next round; none ends the deliberation."""
+
+    sources: tuple[Name, ...] = ()
+    """Which of the environment's sources they are put to."""
+
+
 class ConcludeResult(EvolvedContract):
     earlier_names: ClassVar[Mapping[str, str]] = {"refused": "rejected"}
     verified: int
@@ -183,6 +203,7 @@ class Phase(StrEnum):
     COLLECT = "collect"
     FINDINGS = "findings"
     RANK = "rank"
+    DELIBERATE = "deliberate"
     CONCLUDE = "conclude"
     PUBLISH = "publish"
     REMEMBER = "remember"

@@ -208,6 +208,14 @@ class ReportRun(EvolvedContract):
     finished_at: Instant
     alert_count: int = 1
     probes_planned: int = 0
+    """Queries that were to be run in all looks."""
+
+    probes_left_open: int = 0
+    """Queries that nothing chose: they were hardly expected to tell the suspects apart."""
+
+    rounds: int = 1
+    """Looks, the first included."""
+
     probes_answered: int = 0
     probes_by_status: dict[str, int] = Field(default_factory=dict)
     bytes_stored: int = 0

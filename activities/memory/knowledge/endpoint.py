@@ -1,16 +1,17 @@
 """An embedding model behind an OpenAI-compatible endpoint: vLLM, llama.cpp, text-embeddings-inference and others."""
 
-import json
 from collections.abc import Sequence
 from functools import cached_property
+from http import HTTPStatus
 from threading import Lock
 
 import numpy as np
 from pydantic import BaseModel, ValidationError
 
+from activities.inference.exceptions import ReplyError
+from activities.inference.server import ModelServer
 from activities.memory.knowledge.embedding import ModelName, Vectors, embeddable
 from activities.memory.knowledge.exceptions import EmbedderError
-from activities.safety.egress import CONNECTION_ERRORS, EgressPolicy
 
 AT_ONCE = 64
 """Texts of one request."""
@@ -44,12 +45,9 @@ class EndpointEmbedder:
         Raises:
             ValueError: the address cannot be used.
         """
-        self._address = f"{url.rstrip('/')}/embeddings"
-        self._pool = EgressPolicy.to(url).pool()
+        self._server = ModelServer(url, key=key)
+        self._address = f"{self._server.url}/embeddings"
         self._named, self._build = model, build
-        self._headers = {"Content-Type": "application/json", "Accept": "application/json"}
-        if key is not None:
-            self._headers["Authorization"] = f"Bearer {key}"
         self._measuring = Lock()
         self.immediate = False
         self.languages: frozenset[str] | None = None
@@ -95,26 +93,12 @@ class EndpointEmbedder:
 
     def _post(self, body: dict[str, object]) -> bytes:
         try:
-            answer = self._pool.request(
-                "POST",
-                self._address,
-                body=json.dumps(body).encode(),
-                headers=self._headers,
-                timeout=WAIT_S,
-                preload_content=False,
-            )
-            try:
-                content = answer.read(LARGEST_ANSWER + 1, decode_content=True)
-            finally:
-                answer.release_conn()
-        except CONNECTION_ERRORS as error:
-            raise self._error(f"does not answer: {str(error).splitlines()[0][:200]}") from error
-        if answer.status != 200:
-            reason = " ".join(content[:300].decode(errors="replace").split())
-            raise self._error(f"answered HTTP {answer.status}: {reason}")
-        if len(content) > LARGEST_ANSWER:
-            raise self._error(f"answered with more than {LARGEST_ANSWER:,} bytes")
-        return content
+            reply = self._server.post("embeddings", body, wait=WAIT_S, largest=LARGEST_ANSWER)
+        except ReplyError as error:
+            raise self._error(str(error)) from error
+        if reply.status != HTTPStatus.OK:
+            raise self._error(f"answered HTTP {reply.status}: {reply.excerpt}")
+        return reply.content
 
     def _read(self, content: bytes, count: int) -> Vectors:
         try:

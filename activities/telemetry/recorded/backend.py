@@ -109,6 +109,11 @@ class RecordedBackend:
         """Nothing of anybody else's."""
         return Spent()
 
+    @property
+    def absent(self) -> frozenset[Modality]:
+        """What the manifest does not name was not recorded."""
+        return frozenset(name for name in TABLES if getattr(self._bundle.manifest, name) is None)
+
     def together(self, probes: Sequence[Probe]) -> list[list[Probe]]:
         """Each by itself."""
         return one_by_one(probes)

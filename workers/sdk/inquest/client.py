@@ -37,7 +37,7 @@ from inquest.exceptions import (
 from workers.alert_ingestion import LIVE_SCOPE, InvestigationOptions
 from workers.connect import TemporalSetupError, TemporalUnreachableError
 from workers.follow import InvestigationUpdate, ReportListener, follow
-from workers.installation import RECORDED, Installation, open_installation
+from workers.installation import RECORDED, Installation, budget_of, open_installation
 from workflows.contracts.alert import Alert
 from workflows.contracts.feedback import feedback_of
 from workflows.contracts.identifiers import InvestigationId, workflow_id_of
@@ -414,7 +414,7 @@ class Inquest:
             options,
             purpose=purpose,
             memory_scope=storable(memory_scope),
-            budget=budget or Budget(probes=settings.budget_probes, seconds=settings.budget_seconds),
+            budget=budget or budget_of(settings),
         )
         recorded = await self._calls.make("start", lambda: self._ingestion.record(alert, options), timeout)
         opened = await self._ingestion.begin(recorded, alert, options)
