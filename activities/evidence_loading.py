@@ -10,11 +10,12 @@ from activities.analysis.evidence import TELEMETRY, AnsweredProbe, Evidence
 from activities.analysis.facts import FactStanding, facts_in
 from activities.analysis.graph import Graph
 from activities.answers import COLUMNS, compacted, decode
-from activities.memory.ledger import ArtifactLostError, Ledger
+from activities.memory.ledger import ANEW, ArtifactLostError, Ledger
 from activities.telemetry.planning import ALERT
 from workflows.contracts.alert import Alert
 from workflows.contracts.identifiers import EntityId, ProbeKey
 from workflows.contracts.investigation import FindingsResult, RecallResult, StepInput
+from workflows.contracts.model import Opinion
 from workflows.contracts.observation import Observation
 from workflows.contracts.probe import MEMORY_TOOLS, Probe, Window, entity_of
 from workflows.contracts.report import DataGap, RecalledPassage
@@ -78,6 +79,7 @@ def load_context(ledger: Ledger, given: StepInput) -> IncidentContext:
             if probe.tool == "knowledge" and observation is not None
             for passage in passages_in(ledger, observation)
         ),
+        opinions=_opinions(ledger, given.round % ANEW),
         stopped_by=given.stopped_by,
     )
 
@@ -171,6 +173,12 @@ def _graph(ledger: Ledger, known: list[tuple[Probe, Observation | None]], lost: 
             with suppress(ArtifactLostError):
                 found.append(decode(ledger.artifact(observation.artifact)))
     return Graph.from_answer(pl.concat(found, how="diagonal_relaxed"))
+
+
+def _opinions(ledger: Ledger, before: int) -> tuple[Opinion, ...]:
+    """A model's last word on each suspect, from the turns before a round."""
+    said = {item.entity: item for turn in ledger.turns() if turn.round < before for item in turn.opinions}
+    return tuple(said[name] for name in sorted(said) if said[name].weight)
 
 
 def _facts(

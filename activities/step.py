@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import structlog
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
@@ -27,8 +27,16 @@ ATTEMPTS_OF_A_DEFECT = 3
 """An error that is neither the database's nor a backend's is our own; it is tried this often."""
 
 
+LONGEST_DELAY = timedelta(minutes=1)
+"""Before another attempt, whatever a server asks for."""
+
+
 class StepInterruptedError(Exception):
     """This attempt ends without a result, and the next one goes on from what is stored."""
+
+    def __init__(self, message: str, *, retry_after: timedelta | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = None if retry_after is None else min(retry_after, LONGEST_DELAY)
 
 
 class StepDefectError(Exception):
@@ -140,7 +148,8 @@ def _count_standstill(ledger: Ledger, step: str) -> None:
 def _interrupted(ledger: Ledger, error: Exception) -> ApplicationError:
     """Something is away for a while: tried again for as long as it takes."""
     LOG.warning("step.interrupted", attempt=activity.info().attempt, reason=type(error).__name__)
-    return ApplicationError(_one_line(ledger, error), type=type(error).__name__)
+    delay = error.retry_after if isinstance(error, StepInterruptedError) else None
+    return ApplicationError(_one_line(ledger, error), type=type(error).__name__, next_retry_delay=delay)
 
 
 def _defect(ledger: Ledger, step: str, error: Exception) -> ApplicationError:

@@ -166,6 +166,7 @@ def run_(
     rounds: Annotated[
         int | None, typer.Option(min=0, max=MOST_ROUNDS, help="Further looks; 0 asks all at once.")
     ] = None,
+    model: Annotated[str, typer.Option(help="Endpoint of the models file that is asked; default: none.")] = "",
     fresh: Annotated[bool, typer.Option("--fresh", help="Begin anew though an equal run is unfinished.")] = False,
 ) -> None:
     """Replay a suite: one investigation a case, through the same door as a live alert."""
@@ -182,6 +183,7 @@ def run_(
         jobs=jobs,
         blind=blind,
         baselines=baselines,
+        model=model,
         budget=budget_of(settings) if rounds is None else budget_of(settings).model_copy(update={"rounds": rounds}),
     )
     if len(plan.cases) * repeat > MOST_CASES:

@@ -49,6 +49,8 @@ class Plan(Contract):
 
     baselines: bool = False
     budget: Budget = Budget()
+    model: str = ""
+    """The endpoint of the language model that is asked; empty: none, so that a run says what the engine does."""
 
     def key(self) -> str:
         """Equal for equal plans over the same files by the same code, however many cases at once."""

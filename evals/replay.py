@@ -140,7 +140,13 @@ class ReplayActivities:
         started = time.monotonic()
         with self._meter.metered() as cost:
             opened = await replay(
-                self._installation, self._client, bundle, scope=scope, purpose=Purpose.EVALUATION, budget=plan.budget
+                self._installation,
+                self._client,
+                bundle,
+                scope=scope,
+                purpose=Purpose.EVALUATION,
+                budget=plan.budget,
+                model=plan.model,
             )
             await self._ended(opened.request.investigation_id)
         wall = time.monotonic() - started

@@ -54,6 +54,9 @@ class Settings(BaseSettings):
     ip_addresses: Literal["keep", "private", "pseudonymise"] = "private"
     """IP addresses in telemetry: kept, kept if private (the others become pseudonyms), or all pseudonyms."""
 
+    models_file: Path = Field(default_factory=lambda: platformdirs.user_config_path("inquest") / "models.yaml")
+    """Which language models there are and what each may see. Without the file no model is asked."""
+
     temporal_address: Annotated[str, AfterValidator(_address)] | None = None
     """host:port of a Temporal cluster. Not set: the embedded server."""
 
@@ -128,6 +131,9 @@ class Settings(BaseSettings):
 
     budget_seconds: Annotated[float, Field(gt=0)] = 600.0
     """Seconds one investigation may spend in telemetry steps."""
+
+    budget_tokens: Annotated[int, Field(ge=0)] = 20_000
+    """Tokens that one investigation may spend at a language model, questions and answers together."""
 
     budget_rounds: Annotated[int, Field(ge=0, le=20)] = 3
     """Further looks after the first, each at what tells the leading suspects apart; 0 queries everything at once."""

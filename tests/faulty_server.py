@@ -22,6 +22,7 @@ class Call:
     path: str
     parameters: dict[str, str]
     headers: dict[str, str]
+    body: bytes = b""
 
 
 @dataclass
@@ -73,9 +74,9 @@ def faulty_server(handle: Handle) -> Iterator[Server]:  # noqa: C901 - one small
 
         def _answer(self, body: bytes) -> None:
             parts = urlsplit(self.path)
-            given = parse_qs(parts.query) | parse_qs(body.decode())
+            given = parse_qs(parts.query) | parse_qs(body.decode(errors="replace"))
             parameters = {key: values[-1] for key, values in given.items()}
-            call = Call(self.command, parts.path, parameters, {k.lower(): v for k, v in self.headers.items()})
+            call = Call(self.command, parts.path, parameters, {k.lower(): v for k, v in self.headers.items()}, body)
             calls.append(call)
             reply = handle(call)
             if reply is None:

@@ -1,6 +1,7 @@
 """The one door for alerts: redact, record, open or join the investigation, start its workflow."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
@@ -17,6 +18,7 @@ from temporalio.common import (
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
+from activities.inference.models_file import ModelNotAllowedError, Models, no_models, workloads_of
 from activities.memory.inbox import Inbox, InboxItem
 from activities.memory.incidents import Delivery, Incidents, OpenedInvestigation, redacted_alert
 from activities.memory.recordings import Recordings
@@ -57,6 +59,9 @@ class InvestigationOptions:
 
     purpose: Purpose = Purpose.LIVE
     memory_scope: str = LIVE_SCOPE
+    model: str | None = None
+    """The endpoint of the language model; empty: none; None: the first that may see the workload."""
+
     budget: Budget = field(default_factory=Budget)
     retry_interval: timedelta = timedelta(seconds=1)
     heartbeat_timeout: timedelta = timedelta(seconds=10)
@@ -81,6 +86,7 @@ class AlertIngestion:
         tenant: Tenant,
         keys: Keys,
         quiet_time: timedelta,
+        models: Callable[[], Models] = no_models,
         task_timeout: timedelta = timedelta(seconds=5),
     ) -> None:
         self._client = client
@@ -90,6 +96,7 @@ class AlertIngestion:
         self._tenant = tenant
         self._keys = keys
         self._quiet_time = quiet_time
+        self._models = models
         self._task_timeout = task_timeout
         self._unsignalled: dict[InvestigationId, int] = {}
 
@@ -205,6 +212,7 @@ class AlertIngestion:
                 service=_label(alert, "service", "job"),
                 environment=options.environment or _label(alert, "environment", "env", "namespace"),
                 severity=alert.severity,
+                model=self._model_for(alert, options),
                 budget=options.budget,
                 retry_interval=options.retry_interval,
                 heartbeat_timeout=options.heartbeat_timeout,
@@ -219,6 +227,26 @@ class AlertIngestion:
             engine_version=ENGINE_VERSION,
             request_for=request_for,
         )
+
+    def _model_for(self, alert: Alert, options: InvestigationOptions) -> str:
+        """Which endpoint may see what the alert is about; the step that asks it looks again, at all alerts.
+
+        Raises:
+            ModelNotAllowedError: the one that was asked for may not.
+        """
+        if options.model == "" or not (options.budget.rounds and options.budget.tokens):
+            return ""
+        models = self._models()
+        environment = options.environment or _label(alert, "environment", "env", "namespace")
+        workloads = workloads_of([alert], environment)
+        if options.model is None:
+            found = models.allowed(workloads)
+            return "" if found is None else found.name
+        if models.cleared(options.model, workloads) is None:
+            raise ModelNotAllowedError(
+                options.model, models.tier(workloads).name, known=[e.name for e in models.endpoints]
+            )
+        return options.model
 
     async def _start(self, request: InvestigationRequest, title: str) -> bool:
         """Start the workflow or find it running; False when it ran before and is closed."""

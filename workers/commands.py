@@ -61,6 +61,9 @@ def investigate(
     rounds: Annotated[
         int | None, typer.Option(min=0, max=MOST_ROUNDS, help="Further looks after the first; 0 queries all at once.")
     ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Endpoint of the models file; '' asks none. Default: the first that may see it.")
+    ] = None,
     full: Annotated[bool, typer.Option("--full", help="Print the whole report, not one screen of it.")] = False,
 ) -> None:
     """Investigate a recorded incident, or a running system, and print the report."""
@@ -70,9 +73,9 @@ def investigate(
     said = {"probes": probes, "seconds": seconds, "rounds": rounds}
     budget = budget_of(settings).model_copy(update={name: value for name, value in said.items() if value is not None})
     if bundle is not None and not (environment or alert or service):
-        begin = _of_recording(bundle, budget, settings)
+        begin = _of_recording(bundle, budget, settings, model)
     elif bundle is None and environment is not None and (alert is None) != (service is None):
-        begin = _in_environment(environment, _alerts(alert, service, environment), budget)
+        begin = _in_environment(environment, _alerts(alert, service, environment), budget, model)
     else:
         raise typer.BadParameter(
             "name the folder of a recorded incident, or --environment with either --alert or --service"
@@ -92,7 +95,7 @@ def investigate(
 Begin = Callable[[Installation, Client], Awaitable[OpenedInvestigation]]
 
 
-def _of_recording(folder: str, budget: Budget, settings: Settings) -> Begin:
+def _of_recording(folder: str, budget: Budget, settings: Settings, model: str | None) -> Begin:
     if not folder.strip():
         raise typer.BadParameter("name the folder of a recorded incident")
     opened = open_bundle(Path(folder))
@@ -100,14 +103,16 @@ def _of_recording(folder: str, budget: Budget, settings: Settings) -> Begin:
 
     async def begin(installation: Installation, client: Client) -> OpenedInvestigation:
         scope = f"replay:{uuid7()}"
-        return await replay(installation, client, opened, scope=scope, purpose=Purpose.REPLAY, budget=budget)
+        return await replay(
+            installation, client, opened, scope=scope, purpose=Purpose.REPLAY, budget=budget, model=model
+        )
 
     return begin
 
 
-def _in_environment(environment: str, alerts: list[Alert], budget: Budget) -> Begin:
+def _in_environment(environment: str, alerts: list[Alert], budget: Budget, model: str | None) -> Begin:
     async def begin(installation: Installation, client: Client) -> OpenedInvestigation:
-        options = replace(installation.live_options(environment), budget=budget)
+        options = replace(installation.live_options(environment), budget=budget, model=model)
         ingestion = installation.alert_ingestion(client)
         opened = [await ingestion.receive(alert, options) for alert in alerts]
         return opened[0]

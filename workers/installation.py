@@ -14,6 +14,7 @@ from sqlalchemy import Engine
 from temporalio.client import Client
 from temporalio.service import RPCError
 
+from activities.inference.models_file import Models, ModelsFileError, read_models
 from activities.memory.incidents import Incidents
 from activities.memory.knowledge.endpoint import EndpointEmbedder
 from activities.memory.ledger import Ledger
@@ -144,6 +145,7 @@ class Installation:
             tenant=self.tenant,
             keys=self.store.keys,
             quiet_time=quiet,
+            models=self.models,
         )
 
     def recording_of(self, request: InvestigationRequest) -> Bundle:
@@ -196,6 +198,14 @@ class Installation:
             as_of=as_of,
             budget=budget_of(self.settings),
         )
+
+    def models(self) -> Models:
+        """Which language models there are now; none while the file cannot be used: an investigation needs none."""
+        try:
+            return read_models(self.settings.models_file)
+        except ModelsFileError as error:
+            LOG.warning("models.not_usable", reason=str(error))
+            return Models()
 
     def mappings_for(self, request: InvestigationRequest) -> tuple[EntityMapping, ...]:
         """What people said about who is who in the request's environment."""
@@ -264,6 +274,7 @@ class Installation:
                 backends={RECORDED: recorded_backend, **self._source_backends()},
                 mappings_for=self.mappings_for,
                 captured_for=self.captured_for,
+                models=self.models,
                 threads=self.settings.worker_threads,
                 at_once=self.settings.investigations_at_once,
                 build=self.settings.worker_build,
@@ -334,7 +345,12 @@ def _endpoint_of(settings: Settings) -> EndpointEmbedder | None:
 
 def budget_of(settings: Settings) -> Budget:
     """What an investigation may spend unless somebody says otherwise."""
-    return Budget(probes=settings.budget_probes, seconds=settings.budget_seconds, rounds=settings.budget_rounds)
+    return Budget(
+        probes=settings.budget_probes,
+        seconds=settings.budget_seconds,
+        tokens=settings.budget_tokens,
+        rounds=settings.budget_rounds,
+    )
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.text import Text
 from sqlalchemy.exc import DBAPIError
 
+from activities.inference.models_file import ModelsFileError
 from activities.memory.knowledge.exceptions import DocumentError, EmbedderError
 from activities.memory.listing import list_investigations
 from activities.telemetry.environment import EnvironmentFileError
@@ -48,6 +49,7 @@ _KNOWN_ERRORS = (
     GraphServerError,
     InvestigationEndedError,
     KeyFileError,
+    ModelsFileError,
     StackError,
     TemporalSetupError,
     TemporalUnreachableError,

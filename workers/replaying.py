@@ -15,9 +15,20 @@ FOREVER = timedelta(days=36_500)
 
 
 async def replay(
-    installation: Installation, client: Client, bundle: Bundle, *, scope: str, purpose: Purpose, budget: Budget
+    installation: Installation,
+    client: Client,
+    bundle: Bundle,
+    *,
+    scope: str,
+    purpose: Purpose,
+    budget: Budget,
+    model: str | None = None,
 ) -> OpenedInvestigation:
-    """Open the investigation of a recorded incident in a memory scope of its own; doing it again finds it."""
+    """Open the investigation of a recorded incident in a memory scope of its own; doing it again finds it.
+
+    Raises:
+        ModelNotAllowedError: the endpoint of the models file that is named in `model` may not see it.
+    """
     options = InvestigationOptions(
         backend=RECORDED,
         recording=bundle,
@@ -27,6 +38,7 @@ async def replay(
         purpose=purpose,
         memory_scope=scope,
         budget=budget,
+        model=model,
     )
     ingestion = installation.alert_ingestion(client, quiet_time=FOREVER)
     opened = await ingestion.receive(bundle.alert, options)

@@ -13,6 +13,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 
 from activities.deliberation import DeliberationActivities
 from activities.diagnosis import DiagnosisActivities
+from activities.inference.models_file import Models, no_models
 from activities.memory.recall import CapturedFor, not_captured
 from activities.memory.steps import MemoryActivities
 from activities.memory.store import Store
@@ -22,7 +23,7 @@ from activities.turns import Turns
 from workflows.contracts.environment import EntityMapping
 from workflows.contracts.investigation import InvestigationRequest
 from workflows.investigation import Investigation
-from workflows.steps import ANALYSIS, INVESTIGATIONS, MEMORY, telemetry_queue
+from workflows.steps import ANALYSIS, INVESTIGATIONS, MEMORY, inference_queue, telemetry_queue
 
 GRACE = timedelta(seconds=5)
 DEPLOYMENT = "inquest"
@@ -58,6 +59,7 @@ async def running_workers(
     threads: int,
     mappings_for: MappingsFor = no_mappings,
     captured_for: CapturedFor = not_captured,
+    models: Callable[[], Models] = no_models,
     at_once: int | None = None,
     interceptors: Sequence[Interceptor] = (),
     build: str | None = None,
@@ -71,6 +73,7 @@ async def running_workers(
         backends: sources by name, each opened by a function of its own; each has a queue of its own.
         mappings_for: what people said about who is who in a request's environment.
         captured_for: what a captured investigation recalled.
+        models: reads which language models there are; each endpoint of now gets a queue of its own.
         threads: activities that each queue runs at once; of those that line up for a turn it holds some more.
         at_once: how many of those of the analysis and of the backends compute at once; None: all of them.
         interceptors: passed to every worker.
@@ -80,12 +83,17 @@ async def running_workers(
     """
     turns = None if at_once is None else Turns(at_once)
     queues: dict[str, list[Callable[..., object]]] = {}
+    slots: dict[str, int] = {}
+    deliberation = DeliberationActivities(store, models)
     if work is not Work.HEAVY:
+        for endpoint in models().endpoints:
+            queues[inference_queue(endpoint.name)] = [deliberation.deliberate]
+            slots[inference_queue(endpoint.name)] = endpoint.at_once
         memory = MemoryActivities(store, captured_for)
         queues[MEMORY] = [memory.recall, memory.publish, memory.remember]
     if work is not Work.LIGHT:
         diagnosis = DiagnosisActivities(store, turns, captured_for)
-        planning, deliberation = PlanningActivities(store, mappings_for), DeliberationActivities(store)
+        planning = PlanningActivities(store, mappings_for)
         queues[ANALYSIS] = [
             planning.plan,
             diagnosis.findings,
@@ -126,6 +134,7 @@ async def running_workers(
             for queue, activities in queues.items():
                 # A pool of its own: a slow queue must not keep the tasks of another waiting without a heartbeat.
                 held = threads if queue == MEMORY or turns is None else HELD_PER_THREAD * threads
+                held = slots.get(queue, held)
                 pool = pools.enter_context(ThreadPoolExecutor(held, thread_name_prefix=queue))
                 await running.enter_async_context(
                     Worker(

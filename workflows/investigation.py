@@ -3,11 +3,12 @@
 import asyncio
 from collections.abc import Coroutine
 from contextlib import suppress
+from datetime import timedelta
 from typing import TypeVar
 
 from temporalio import workflow
 from temporalio.common import SearchAttributeKey
-from temporalio.exceptions import ActivityError, ApplicationError
+from temporalio.exceptions import ActivityError, ApplicationError, TimeoutError
 
 with workflow.unsafe.imports_passed_through():
     from workflows import steps
@@ -66,6 +67,7 @@ class Investigation:
         self._round = 0
         self._planned = 0
         self._ranked: StepInput | None = None
+        self._without_model = False
         self._rank = RankResult(hypotheses=0)
 
     @workflow.run
@@ -126,9 +128,11 @@ class Investigation:
         """Rank what is known and look once more, for as long as a look is worth it and the budget has room for it."""
         while self._round < self._request.budget.rounds and self._stopped_by is None:
             chosen = await self._next_look()
-            if not chosen.chosen or self._stopped_by is not None:
+            if not (chosen.chosen or chosen.opinions) or self._stopped_by is not None:
                 return
             self._round += 1
+            if not chosen.chosen:
+                continue
             self._planned += chosen.chosen
             planned = [(steps.COLLECT, source) for source in chosen.sources or ("",)]
             self._answered += await self._collect(planned)
@@ -140,9 +144,23 @@ class Investigation:
             findings = await self._step(steps.FINDINGS, f"what {self._answered} answers say", given)
             self._rank = await self._step(steps.RANK, f"which root cause explains {findings.verified} findings", given)
             self._ranked = given
-            return await self._step(steps.DELIBERATE, "what to look at next", given)
+            return await self._deliberate(given)
         except ActivityError:
             return DeliberateResult(chosen=0)
+
+    async def _deliberate(self, given: StepInput) -> DeliberateResult:
+        """Choose what to look at next, with the model if it has time for us soon enough."""
+        if self._request.model and not self._without_model:
+            summary = f"what to look at next, with the model {self._request.model}"
+            try:
+                return await self._step(steps.DELIBERATE, summary, given, patience=steps.MODEL_PATIENCE)
+            except ActivityError as error:
+                if not isinstance(error.cause, TimeoutError):
+                    raise
+                self._without_model = True
+        return await self._step(
+            steps.DELIBERATE, "what to look at next", given.model_copy(update={"without_model": self._without_model})
+        )
 
     async def _collect(self, planned: list[tuple[Step[CollectResult], str]]) -> int:
         self._enter(Phase.COLLECT)
@@ -234,7 +252,14 @@ class Investigation:
             self._failed_steps.append(steps.PUBLISH.name)
             return await self._step(steps.PUBLISH, "the least that can be reported")
 
-    async def _step(self, step: Step[Output], summary: str, given: StepInput | None = None) -> Output:
+    async def _step(
+        self,
+        step: Step[Output],
+        summary: str,
+        given: StepInput | None = None,
+        *,
+        patience: timedelta | None = None,
+    ) -> Output:
         self._enter(Phase(step.name))
         given = given or self._input()
         result: Output = await workflow.execute_activity(
@@ -242,6 +267,7 @@ class Investigation:
             given,
             result_type=step.output,
             task_queue=step.queue_for(given),
+            schedule_to_start_timeout=patience,
             start_to_close_timeout=step.start_to_close,
             heartbeat_timeout=self._request.heartbeat_timeout,
             retry_policy=step.retry_policy(self._request),

@@ -43,6 +43,11 @@ def telemetry_queue(source: str) -> str:
     return f"telemetry-{source}"
 
 
+def inference_queue(endpoint: str) -> str:
+    """The queue of one endpoint of a model."""
+    return f"inference-{endpoint}"
+
+
 URGENCY = {Severity.CRITICAL: 0, Severity.INFO: 2}
 """Of an alert's severity, 0 the most urgent; 1 for all others."""
 
@@ -74,6 +79,9 @@ class Step(Generic[Output]):
     stage: int = 0
     """How far an investigation is that gets here."""
 
+    asks_model: bool = False
+    """Whether it runs on the queue of the model's endpoint, where the request names one that can be asked."""
+
     computed: bool = False
     """Whether its result follows from stored answers alone, so that another version of the engine computes it anew."""
 
@@ -87,6 +95,8 @@ class Step(Generic[Output]):
 
     def queue_for(self, given: StepInput) -> str:
         """The task queue this step runs on."""
+        if self.asks_model and given.request.model and not given.without_model:
+            return inference_queue(given.request.model)
         live = given.request.backend == LIVE
         return self.queue or telemetry_queue(given.source if live else given.request.backend)
 
@@ -129,7 +139,17 @@ FINDINGS = Step(
     name="findings", output=FindingsResult, queue=ANALYSIS, start_to_close=LONGEST_WORK, stage=2, computed=True
 )
 RANK = Step(name="rank", output=RankResult, queue=ANALYSIS, start_to_close=LONGEST_WORK, stage=3, computed=True)
-DELIBERATE = Step(name="deliberate", output=DeliberateResult, queue=ANALYSIS, start_to_close=LONGEST_WORK, stage=3)
+DELIBERATE = Step(
+    name="deliberate",
+    output=DeliberateResult,
+    queue=ANALYSIS,
+    start_to_close=LONGEST_WORK,
+    stage=3,
+    asks_model=True,
+)
+MODEL_PATIENCE = timedelta(minutes=10)
+"""How long an investigation waits for its turn at a model; then it goes on without."""
+
 CONCLUDE = Step(
     name="conclude", output=ConcludeResult, queue=ANALYSIS, start_to_close=LONGEST_WORK, stage=4, computed=True
 )

@@ -266,6 +266,9 @@ class Parameters:
     weight_fact: float = 0.15
     """Weight of being a weak point that somebody knows of, and of nothing but that."""
 
+    weight_opinion: float = 0.04
+    """Most that a language model's opinion adds to a suspect's score, or takes from it."""
+
     weight_past: float = 0.25
     """Most that it weighs to be what people confirmed as the root cause of incidents that showed the same."""
 

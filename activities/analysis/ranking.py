@@ -75,6 +75,12 @@ class _Case:
     known: list[tuple[Finding, float]] = field(default_factory=list)
     """(what somebody knows, what it adds): a weak point, the confirmed cause of a similar incident."""
 
+    opinion: float = 0.0
+    """What a language model thinks of it, at most the bound either way."""
+
+    said: str = ""
+    """Its reason."""
+
     instances: float = 0.0
     """What all instances of this workload show alike."""
 
@@ -86,7 +92,8 @@ class _Case:
     @property
     def score(self) -> float:
         shown = sum(value for _, value, _ in self.terms) + sum(value for _, value in self.expected)
-        return shown + sum(value for _, value in self.known) + self.alert + self.hint + self.instances + self.workload
+        told = sum(value for _, value in self.known) + self.alert + self.hint + self.opinion
+        return shown + told + self.instances + self.workload
 
 
 def rank(
@@ -159,12 +166,21 @@ def _cases(findings: Sequence[Finding], context: IncidentContext, parameters: Pa
     _share_with_workloads(cases, graph, parameters)
     for name, case in cases.items():
         case.known = _known(name, remembered, parameters)
+    _hear(cases, context, parameters)
+    return cases
+
+
+def _hear(cases: Mapping[EntityId, _Case], context: IncidentContext, parameters: Parameters) -> None:
+    """What alerts, a model and people say of entities."""
     for name in context.alerting & cases.keys():
         cases[name].alert = parameters.weight_alert
+    for opinion in context.opinions:
+        if opinion.entity in cases:
+            cases[opinion.entity].opinion = parameters.weight_opinion * opinion.weight
+            cases[opinion.entity].said = opinion.reason
     for text in context.hints:
         for name in _named_in(text, cases):
             cases[name].hint = parameters.weight_hint
-    return cases
 
 
 def _odds(score: float, parameters: Parameters) -> float:
@@ -386,6 +402,7 @@ def _contributions(case: _Case, parameters: Parameters) -> list[Contribution]:
         (ContributionTerm.WORKLOAD, case.workload, "the other instances of its workload show the same"),
         (ContributionTerm.ALERT, case.alert, "an alert is about it"),
         (ContributionTerm.HINT, case.hint, "a person named it"),
+        (ContributionTerm.OPINION, case.opinion, f"the model's opinion: {case.said}"),
     )
     found += [Contribution(term=term, log_odds=log_odds(value), reason=reason) for term, value, reason in others]
     return [item for item in found if item.log_odds != 0]

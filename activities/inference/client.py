@@ -16,11 +16,15 @@ from activities.inference.exceptions import (
     ReplyError,
 )
 from activities.inference.server import ModelServer, Reply
+from activities.safety.redaction import storable
 from workflows.contracts.model import ModelIdentity
 
 SEED = 7
 LARGEST_ANSWER = 1024 * 1024
 """Bytes of an answer that are read: some hundred times what is asked for."""
+
+LONGEST_TEXT = 20_000
+"""Characters of an answer: ten times what is asked for."""
 
 SHORT_WAIT_S = 10.0
 CAN_BE_TRIED_AGAIN = frozenset((408, 409, 425, 429))
@@ -219,13 +223,15 @@ class OpenAIModel:
             raise InvalidAnswerError(self._say("was cut off in its answer"))
         if not choice.message.content:
             raise InvalidAnswerError(self._say("answered with nothing"))
+        if len(choice.message.content) > LONGEST_TEXT:
+            raise InvalidAnswerError(self._say(f"answered with more than {LONGEST_TEXT:,} characters"))
         usage = answer.usage or _Usage()
         return Completion(
-            text=choice.message.content,
+            text=storable(choice.message.content),
             prompt_tokens=max(0, usage.prompt_tokens),
             completion_tokens=max(0, usage.completion_tokens),
-            fingerprint=(answer.system_fingerprint or "")[:200],
-            model=(answer.model or "")[:200],
+            fingerprint=storable(answer.system_fingerprint or "")[:200],
+            model=storable(answer.model or "")[:200],
             seconds=seconds,
         )
 

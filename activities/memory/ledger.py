@@ -24,6 +24,7 @@ from activities.memory.tables import (
     HYPOTHESIS,
     INVESTIGATION,
     MENU,
+    MODEL_CALL,
     OBSERVATION,
     PROBE,
     REPORT,
@@ -41,6 +42,7 @@ from workflows.contracts.deliberation import Turn
 from workflows.contracts.finding import Finding
 from workflows.contracts.hypothesis import Hypothesis
 from workflows.contracts.identifiers import Digest, InvestigationId, ProbeKey, Tenant
+from workflows.contracts.model import ModelCall
 from workflows.contracts.observation import Observation
 from workflows.contracts.probe import PROBE as PROBE_ADAPTER
 from workflows.contracts.probe import Probe, entity_of
@@ -73,6 +75,14 @@ class StoredAlert:
     alert: Alert
     number: int
     deliveries: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Completed:
+    """A model's answer as it is kept."""
+
+    answer: str
+    call: ModelCall
 
 
 class Ledger:
@@ -234,6 +244,42 @@ class Ledger:
         query = select(MENU.c.body).where(*self._of(MENU)).order_by(MENU.c.ordinal).limit(LIST_LIMIT)
         with self._engine.connect() as connection:
             return [PROBE_ADAPTER.validate_python(body) for body in connection.scalars(query)]
+
+    def model_answer(self, call_key: str) -> Completed | None:
+        """What a model answered to this question before; None when it was not asked, or did not answer."""
+        query = (
+            select(MODEL_CALL.c.answer, MODEL_CALL.c.body)
+            .where(*self._of(MODEL_CALL), MODEL_CALL.c.call_key == call_key, MODEL_CALL.c.answer.is_not(None))
+            .order_by(MODEL_CALL.c.round)
+            .limit(1)
+        )
+        with self._engine.connect() as connection:
+            row = connection.execute(query).first()
+        return None if row is None else Completed(answer=row.answer, call=ModelCall.model_validate(row.body))
+
+    def record_model_answer(
+        self, call_key: str, *, in_round: int, prompt: str, answer: str, call: ModelCall, at: datetime
+    ) -> None:
+        """Keep what a model was told and what it answered, redacted, once."""
+        row = {
+            **self._key,
+            "round": in_round,
+            "call_key": call_key,
+            "prompt": self.redactor.redact(prompt),
+            "answer": self.redactor.redact(answer),
+            "body": call.model_dump(mode="json"),
+            "redaction_version": REDACTION_VERSION,
+            "called_at": at,
+        }
+        with self._engine.begin() as connection:
+            connection.execute(insert(MODEL_CALL).values(row).on_conflict_do_nothing())
+
+    def tokens(self) -> int:
+        """Tokens of all questions and answers so far."""
+        query = select(MODEL_CALL.c.body).where(*self._of(MODEL_CALL)).limit(LIST_LIMIT)
+        with self._engine.connect() as connection:
+            calls = [ModelCall.model_validate(body) for body in connection.scalars(query)]
+        return sum(item.prompt_tokens + item.completion_tokens for item in calls)
 
     def turns(self) -> list[Turn]:
         """What was decided after each ranking, in order."""

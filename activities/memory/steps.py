@@ -25,6 +25,7 @@ from activities.telemetry.backend import Answer
 from activities.telemetry.observe import commit
 from activities.topology.observed import topology_of
 from workflows.contracts.canonical import canonical_json, digest_of
+from workflows.contracts.deliberation import Turn
 from workflows.contracts.identifiers import workflow_id_of
 from workflows.contracts.investigation import (
     InvestigationRequest,
@@ -34,8 +35,9 @@ from workflows.contracts.investigation import (
     RememberResult,
     StepInput,
 )
+from workflows.contracts.model import ModelCall, ModelIdentity
 from workflows.contracts.observation import ObservationStatus
-from workflows.contracts.report import DataGap, Report, ReportFindings, ReportRun, StepTiming
+from workflows.contracts.report import DataGap, ModelUse, Report, ReportFindings, ReportRun, StepTiming
 from workflows.steps import CONCLUDE, PUBLISH, RECALL, REMEMBER
 
 LOG = structlog.stdlib.get_logger(__name__)
@@ -110,7 +112,7 @@ class MemoryActivities:
     def _run(self, ledger: Ledger, given: StepInput) -> ReportRun:
         request = given.request
         steps = ledger.steps()
-        planned, observations = ledger.probes(), ledger.observations()
+        planned, observations, turns = ledger.probes(), ledger.observations(), ledger.turns()
         attempts = Counter({key: attempt - 1 for key, attempt, _ in steps})
         return ReportRun(
             tenant=request.tenant,
@@ -123,13 +125,16 @@ class MemoryActivities:
             alert_count=sum(item.deliveries for item in ledger.alerts()),
             probes_planned=len(planned),
             probes_left_open=len({probe.key for probe in ledger.menu()} - {probe.key for probe in planned}),
-            rounds=1 + sum(bool(turn.chosen) for turn in ledger.turns()),
+            rounds=1 + sum(bool(turn.chosen) for turn in turns),
             probes_answered=len(observations),
             probes_by_status=observation_statuses(observations.values()),
             bytes_stored=ledger.bytes_stored(),
             retries=attempts.total(),
             steps=tuple(StepTiming(step=key, duration=timedelta(seconds=seconds)) for key, _, seconds in steps),
             sources=tuple(ledger.source_uses()),
+            tokens=ledger.tokens(),
+            models=_models_used(turns),
+            model_problem=next((turn.problem.value for turn in reversed(turns) if turn.problem is not None), ""),
             stopped_by=given.stopped_by,
         )
 
@@ -213,6 +218,25 @@ def _failures(ledger: Ledger, steps: Sequence[str]) -> list[DataGap]:
 def _why(ledger: Ledger, step: str) -> str:
     recorded = ledger.failures(f"defect:{step}")
     return f"a defect of Inquest: {recorded[0]}" if recorded else "it ended without a result"
+
+
+def _models_used(turns: Sequence[Turn]) -> tuple[ModelUse, ...]:
+    calls: dict[ModelIdentity, list[ModelCall]] = {}
+    for turn in turns:
+        for call in turn.calls:
+            calls.setdefault(call.identity, []).append(call)
+    return tuple(
+        ModelUse(
+            endpoint=who.endpoint,
+            model=who.model,
+            fingerprint=who.fingerprint,
+            calls=len(listed),
+            tokens=sum(item.prompt_tokens + item.completion_tokens for item in listed),
+            seconds=sum(item.seconds for item in listed),
+            problems=dict(Counter(item.problem.value for item in listed if item.problem is not None)),
+        )
+        for who, listed in calls.items()
+    )
 
 
 def _least_run(ledger: Ledger, given: StepInput) -> ReportRun:

@@ -42,8 +42,9 @@ def _content(request: InvestigationRequest) -> bytes:
     """What is signed. A field that came after 0.5 is left out where it says nothing: earlier codes stay good."""
     content = request.model_dump(mode="json")
     content["code"] = ""
-    if not request.sources:
-        del content["sources"]
+    for later in ("sources", "model"):
+        if not getattr(request, later):
+            del content[later]
     if not request.budget.rounds:
         del content["budget"]["rounds"]
     return canonical_json(content)

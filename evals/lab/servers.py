@@ -97,6 +97,20 @@ class Jaeger:
 
 
 @dataclass(frozen=True)
+class LlamaServer:
+    """A running llama.cpp with SmolLM2: real tokens and real latencies, and judgement that is worth nothing."""
+
+    url: str
+    """Up to and with `/v1`."""
+
+    model: str
+    slots: int
+    """Answers that it works on at once."""
+
+    log: Path
+
+
+@dataclass(frozen=True)
 class Kubernetes:
     """A running Kubernetes API server with its etcd, and with neither controllers nor nodes."""
 
@@ -287,6 +301,16 @@ def neo4j(folder: Path) -> Iterator[Neo4j]:
     data.mkdir(exist_ok=True)
     with _running("neo4j", [str(port), str(data)], folder=folder, ready=lambda: _accepts(port)) as log:
         yield Neo4j(url=f"bolt://127.0.0.1:{port}", log=log)
+
+
+@contextmanager
+def llama_server(folder: Path, *, slots: int = 2) -> Iterator[LlamaServer]:
+    """Run llama.cpp on loopback."""
+    (port,) = _free_ports(1)
+    url = f"http://127.0.0.1:{port}"
+    arguments = [str(port), str(slots)]
+    with _running("llama-server", arguments, folder=folder, ready=lambda: _answers(f"{url}/health")) as log:
+        yield LlamaServer(url=f"{url}/v1", model="smollm2", slots=slots, log=log)
 
 
 def _accepts(port: int) -> bool:

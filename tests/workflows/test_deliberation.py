@@ -1,7 +1,11 @@
-"""The loop without a model: a cheap first look, then what tells the suspects apart, in rounds of the ledger."""
+"""The loop: a look at everything, then what tells the suspects apart; without a model, with one, with a bad one."""
 
-from collections.abc import AsyncIterator
+import json
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from temporalio.client import Client
@@ -10,6 +14,7 @@ from activities.memory.ledger import Ledger
 from activities.telemetry.recorded import open_bundle
 from evals.capture import capture_investigation
 from tests.conftest import recorded
+from tests.faulty_server import Call, Reply, faulty_server, json_reply
 from tests.running import finish, start
 from workers.installation import Installation
 from workers.replaying import replay
@@ -92,3 +97,143 @@ async def test_the_budget_of_queries_holds_over_all_looks(installation: Installa
     _, report = await looked(installation, client, "exhausted_pool", Budget(rounds=3, probes=most))
     assert report.run.probes_answered == most
     assert report.run.probes_left_open > 0
+
+
+MODEL = Budget(rounds=2, tokens=20_000)
+WITHOUT = Budget(rounds=2)
+FILE = """
+endpoints: [{{name: scripted, url: "{url}/v1", model: smol, cleared: {cleared}, timeout: PT1S}}]
+workloads: [{{environment: "*", tier: T3}}]
+"""
+Script = Callable[[str], "str | Reply"]
+"""From the digest that a model is shown to what it says, or to what its server does instead."""
+
+
+@contextmanager
+def a_model(folder: Path, script: Script, *, cleared: str = "T3") -> Iterator[tuple[Path, list[dict[str, Any]]]]:
+    """A models file of one endpoint that answers by script, and what it was asked."""
+    asked: list[dict[str, Any]] = []
+
+    def handle(call: Call) -> Reply:
+        asked.append(json.loads(call.body))
+        said = script(asked[-1]["messages"][1]["content"])
+        if isinstance(said, Reply):
+            return said
+        choice = {"message": {"content": said}, "finish_reason": "stop"}
+        usage = {"prompt_tokens": 900, "completion_tokens": 40}
+        return json_reply({"choices": [choice], "usage": usage, "system_fingerprint": "script-1"})
+
+    with faulty_server(handle) as server:
+        path = folder / "models.yaml"
+        path.write_text(FILE.format(url=server.url, cleared=cleared))
+        yield path, asked
+
+
+@contextmanager
+def knowing(installation: Installation, path: Path) -> Iterator[Installation]:
+    """The same servers, with a models file."""
+    yield replace(installation, settings=installation.settings.model_copy(update={"models_file": path}))
+
+
+async def with_model(
+    installation: Installation, folder: Path, script: Script, *, budget: Budget = MODEL, cleared: str = "T3"
+) -> tuple[Report, list[dict[str, Any]], Ledger]:
+    """The report of an investigation that may ask this model."""
+    with a_model(folder, script, cleared=cleared) as (path, asked), knowing(installation, path) as own:
+        client = await own.client()
+        async with own.workers(client):
+            bundle = open_bundle(recorded("exhausted_pool"))
+            opened = await replay(own, client, bundle, scope=str(folder), purpose=Purpose.REPLAY, budget=budget)
+            report = await finish(own, client, opened.request.investigation_id)
+    return report, asked, installation.ledger(opened.request.investigation_id)
+
+
+def hostile(digest: str) -> str:
+    """Speaks against the first suspect and for the second, with what bears on it."""
+    lines = [line.split() for line in digest.splitlines()]
+    names = {words[0]: words[1] for words in lines if words and words[0] in ("S1", "S2")}
+    signs = {
+        name: [w[0] for w in lines if w and w[0].startswith("F") and w[0][1:].isdigit() and w[1] == entity][:3]
+        for name, entity in names.items()
+    }
+    judged = [
+        {"suspect": "S2", "likelier": True, "findings": signs.get("S2", [])},
+        {"suspect": "S1", "likelier": False, "findings": [f for f in signs.get("S2", []) if f]},
+    ]
+    return json.dumps({"queries": [], "judgements": judged, "propose": None})
+
+
+async def test_a_model_has_a_bounded_say_and_the_report_names_it(installation: Installation, tmp_path: Path) -> None:
+    report, asked, ledger = await with_model(installation, tmp_path, hostile)
+    assert asked, "it was asked"
+    [used] = report.run.models
+    assert (used.endpoint, used.model, used.fingerprint) == ("scripted", "smol", "script-1")
+    assert used.calls == len(asked) == len([turn for turn in ledger.turns() if turn.calls])
+    assert report.run.tokens == used.tokens == 940 * used.calls
+    assert report.run.model_problem == ""
+    assert report.findings.verdict.entity == "service:cart", "a well-evidenced cause stays"
+    opinions = [turn.opinions for turn in ledger.turns()]
+    assert any(opinion.weight for turn in opinions for opinion in turn)
+    for item in report.findings.hypotheses:
+        terms = [*item.supporting, *item.contradicting]
+        assert sum(part.log_odds for part in terms) == pytest.approx(item.score, abs=1e-6)
+    system = {body["messages"][0]["content"] for body in asked}
+    assert len(system) == 1, "a prefix that a server can keep"
+
+
+@pytest.mark.parametrize(
+    ("script", "problem"),
+    [
+        (lambda _: Reply(503, b"overloaded"), "unreachable"),
+        (lambda _: Reply(wait_s=20), "unreachable"),
+        (lambda _: "I think that it is the cart.", "invalid"),
+        (lambda _: "x" * 500_000, "invalid"),
+        (lambda _: '{"queries": ["Q1"], "judgements": [', "invalid"),
+        (lambda _: '{"antwort": "Der Warenkorb ist schuld."}', "invalid"),
+        (lambda _: Reply(404, b'{"error": {"message": "The model `smol` does not exist."}}'), "refused"),
+        (
+            lambda _: Reply(400, b'{"error": {"message": "This model\'s maximum context length is 9"}}'),
+            "context_overflow",
+        ),
+    ],
+    ids=["down", "hanging", "prose", "500 kB", "truncated", "German", "unknown model", "overflow"],
+)
+async def test_a_bad_model_costs_its_opinion_and_nothing_else(
+    installation: Installation, tmp_path: Path, script: Script, problem: str
+) -> None:
+    report, asked, _ = await with_model(installation, tmp_path, script)
+    assert report.run.model_problem == problem
+    assert asked
+    client = await installation.client()
+    async with installation.workers(client):
+        _, without = await looked(installation, client, "exhausted_pool", WITHOUT)
+    assert report.findings_sha256 == without.findings_sha256
+
+
+async def test_another_model_in_the_middle_is_named_as_well(installation: Installation, tmp_path: Path) -> None:
+    said = json.dumps({"queries": [], "judgements": [], "propose": None})
+    turns: list[str] = []
+
+    def script(_: str) -> Reply:
+        turns.append("asked")
+        choice = {"message": {"content": said}, "finish_reason": "stop"}
+        return json_reply({"choices": [choice], "system_fingerprint": f"build-{len(turns)}"})
+
+    report, _, _ = await with_model(installation, tmp_path, script)
+    assert [item.fingerprint for item in report.run.models] == [f"build-{n + 1}" for n in range(len(turns))]
+    assert len(turns) > 1
+
+
+async def test_a_workload_that_a_model_may_not_see_is_not_shown_to_it(
+    installation: Installation, tmp_path: Path
+) -> None:
+    report, asked, _ = await with_model(installation, tmp_path, hostile, cleared="T2")
+    assert asked == []
+    assert report.run.models == ()
+
+
+async def test_tokens_are_a_budget(installation: Installation, tmp_path: Path) -> None:
+    report, asked, _ = await with_model(installation, tmp_path, hostile, budget=Budget(rounds=2, tokens=100))
+    assert asked == []
+    assert report.run.model_problem == "budget"
+    assert report.run.tokens == 0

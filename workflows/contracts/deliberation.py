@@ -6,8 +6,10 @@ from pydantic import Field
 
 from workflows.contracts.contract import Contract
 from workflows.contracts.identifiers import ProbeKey
+from workflows.contracts.model import ModelCall, ModelProblem, Opinion
 
 MOST_CHOSEN = 5_000
+MOST_CALLS, MOST_OPINIONS = 50, 50
 
 
 class ChosenProbe(Contract):
@@ -32,3 +34,12 @@ class Turn(Contract):
 
     left: Annotated[int, Field(ge=0)] = 0
     """Queries of the plan that stay open."""
+
+    calls: Annotated[tuple[ModelCall, ...], Field(max_length=MOST_CALLS)] = ()
+    """Questions to a language model, in order; empty without one."""
+
+    opinions: Annotated[tuple[Opinion, ...], Field(max_length=MOST_OPINIONS)] = ()
+    """What it thinks of suspects."""
+
+    problem: ModelProblem | None = None
+    """Why it had no say in this turn."""

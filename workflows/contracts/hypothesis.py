@@ -52,6 +52,9 @@ class ContributionTerm(OpenEnum):
     PAST = "past"
     """A person confirmed it as the root cause of a similar incident."""
 
+    OPINION = "opinion"
+    """A language model finds it more or less likely; bounded, and no evidence."""
+
     INSTANCES = "instances"
     """What all instances of a workload show alike speaks for the workload."""
 

@@ -73,6 +73,9 @@ class InvestigationRequest(Contract):
     """The environment's name; of a recording, what the alert's labels say."""
 
     severity: Severity = Severity.UNKNOWN
+    model: Annotated[str, Field(max_length=63)] = ""
+    """The endpoint in the models file that may see this workload; empty: none is asked."""
+
     budget: Budget = Budget()
     retry_interval: timedelta = timedelta(seconds=1)
     """First retry interval of every step; tests use milliseconds."""
@@ -100,6 +103,9 @@ class StepInput(Contract):
 
     failed_steps: tuple[str, ...] = ()
     """Steps that met a defect of ours; the report names them."""
+
+    without_model: bool = False
+    """Whether the model could not be waited for any longer."""
 
     source: str = ""
     """The one source of the environment that this step queries; empty for all others."""
@@ -168,7 +174,10 @@ class DeliberateResult(Contract):
     """What one more look asks for; which queries these are is in the ledger."""
 
     chosen: int
-    """Queries of the next round; none ends the deliberation."""
+    """Queries of the next round."""
+
+    opinions: int = 0
+    """Opinions of a model that the ranking does not know yet. Without them, and without queries, it is over."""
 
     sources: tuple[Name, ...] = ()
     """Which of the environment's sources they are put to."""

@@ -195,6 +195,21 @@ class SourceUse(Contract):
     """Over the network, as compressed as the server sent them."""
 
 
+class ModelUse(Contract):
+    """What one language model was asked."""
+
+    endpoint: str
+    model: str
+    fingerprint: str = ""
+    """The server's own; empty where it gives none."""
+
+    calls: int
+    tokens: int
+    seconds: float
+    problems: dict[str, int] = Field(default_factory=dict)
+    """Answers that counted for nothing, by why."""
+
+
 class ReportRun(EvolvedContract):
     """How this run went: ids, times, cost. Differs between equal runs."""
 
@@ -223,6 +238,12 @@ class ReportRun(EvolvedContract):
     retries: int = 0
     steps: tuple[StepTiming, ...] = ()
     sources: tuple[SourceUse, ...] = ()
+    models: tuple[ModelUse, ...] = ()
+    """Which language models were asked; empty when none was."""
+
+    model_problem: str = ""
+    """Why the model that the request names had no say in the last turn; empty when it had, or none is named."""
+
     """Empty where a recording answered."""
 
     stopped_by: str | None = None

@@ -1,0 +1,339 @@
+"""The loop on recorded incidents, with choosers of known quality in the model's place.
+
+Each chooser speaks through the same prompt, schema and effects as a model, so what is measured is what a model of that
+quality can do: an oracle knows the truth, a semi-oracle knows it in a stated share of its turns and is hostile in the
+others, a hostile one speaks for the likeliest wrong suspect with citations that bear on it. Beside them the engine that
+asks everything at once, and the loop without a model.
+"""
+
+import json
+import random
+import re
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pydantic import JsonValue
+
+from activities.analysis.context import IncidentContext
+from activities.analysis.evidence import Evidence
+from activities.analysis.findings import find
+from activities.analysis.information_gain import first_look, worth
+from activities.analysis.parameters import DEFAULT, Parameters
+from activities.analysis.ranking import rank
+from activities.analysis.verification import claims_of, verified
+from activities.deliberation import choose, new_opinions
+from activities.inference.client import Completion, Model, Prompt
+from activities.inference.structured import ask
+from activities.inference.turn import NOTHING, Effect, State, effect, named, question
+from activities.telemetry.plan import everything_from, plan_probes
+from evals.bundles import Root
+from evals.offline import evidence_of
+from evals.results import Interval, Ranked
+from evals.scoring import accuracy_at, interval, names_root, names_root_and_kind, ranks
+from evals.suites import Suite
+from workflows.contracts.finding import Finding
+from workflows.contracts.hypothesis import Hypothesis
+from workflows.contracts.identifiers import EntityId
+from workflows.contracts.model import ModelIdentity, Opinion
+from workflows.contracts.probe import Probe
+
+ROUNDS = 3
+MODALITIES = frozenset(("traces", "metrics", "logs"))
+WHOLE, ALONE = "everything at once", "information gain"
+_LINE = re.compile(r"^([SFQ]\d+) (.*)$")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordedCase:
+    """A case with everything that can be asked."""
+
+    name: str
+    system: str
+    roots: tuple[Root, ...]
+    evidence: Evidence
+    planned: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoopResult:
+    """What a chooser made of a case."""
+
+    hypotheses: tuple[Hypothesis, ...]
+    asked: int
+    """Queries, the topology's included."""
+
+    tokens: int
+    """Estimated from characters; no tokenizer is at hand."""
+
+    rounds: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChooserScore:
+    """One system under one chooser."""
+
+    system: str
+    chooser: str
+    first: Interval
+    """AC@1."""
+
+    kind: Interval
+    """Entity and kind both right."""
+
+    asked: float
+    """Part of the whole plan that was asked."""
+
+    tokens: float
+    """Of a case, on average."""
+
+
+def recorded_case(suite: Suite, name: str, scratch: Path) -> RecordedCase | None:
+    """A case of a suite; None where nobody says which entity was at fault.
+
+    Raises:
+        CorpusError: it cannot be read.
+    """
+    truth = suite.truth(name)
+    if not truth.roots:
+        return None
+    evidence, planned = evidence_of(suite.bundle(name, scratch))
+    return RecordedCase(name=name, system=suite.system(name), roots=truth.roots, evidence=evidence, planned=planned)
+
+
+class Scripted:
+    """A chooser in a model's place: it reads the digest, and answers in the schema."""
+
+    def __init__(self, answer: Callable[["Digest"], dict[str, object]]) -> None:
+        self._answer = answer
+        self.identity = ModelIdentity(endpoint="scripted", model="scripted")
+        self.characters = 0
+
+    def complete(self, prompt: Prompt, schema: dict[str, JsonValue], *, max_tokens: int) -> Completion:  # noqa: ARG002
+        """Whatever it chooses."""
+        self.characters += len(prompt.system) + len(prompt.user)
+        return Completion(text=json.dumps(self._answer(Digest(prompt.user))))
+
+
+class Digest:
+    """What a chooser can read in a prompt."""
+
+    def __init__(self, text: str) -> None:
+        self.suspects: dict[str, str] = {}
+        self.findings: dict[str, str] = {}
+        self.queries: dict[str, str] = {}
+        for line in text.splitlines():
+            match = _LINE.match(line)
+            if match is None:
+                continue
+            words = match[2].split()
+            if match[1].startswith("S"):
+                self.suspects[match[1]] = words[0]
+            elif match[1].startswith("F"):
+                self.findings[match[1]] = words[0]
+            else:
+                self.queries[match[1]] = words[1]
+
+    def signs(self, suspect: str) -> list[str]:
+        """Findings of a suspect, three at most."""
+        return [name for name, entity in self.findings.items() if entity == self.suspects[suspect]][:3]
+
+    def others(self, suspect: str) -> list[str]:
+        """Findings of others, three at most."""
+        return [name for name, entity in self.findings.items() if entity != self.suspects[suspect]][:3]
+
+
+def oracle(roots: Sequence[Root]) -> Callable[[Digest], dict[str, object]]:
+    """Speaks for the truth, against what ranks before it, and asks about it."""
+    true = {named(name) for root in roots for name in (root.entity, *root.aliases)}
+
+    def answer(digest: Digest) -> dict[str, object]:
+        right = [name for name, entity in digest.suspects.items() if entity in true][:1]
+        wrong = [name for name, entity in digest.suspects.items() if entity not in true][:2]
+        judged: list[dict[str, object]] = [
+            {"suspect": name, "likelier": True, "findings": digest.signs(name)} for name in right
+        ]
+        judged += [{"suspect": name, "likelier": False, "findings": digest.others(name)} for name in wrong]
+        queries = [name for name, entity in digest.queries.items() if entity in true][:4]
+        return {"queries": queries, "judgements": judged, "propose": None}
+
+    return answer
+
+
+def hostile(roots: Sequence[Root]) -> Callable[[Digest], dict[str, object]]:
+    """Speaks for the likeliest wrong suspects, against the truth, asks about neither."""
+    true = {named(name) for root in roots for name in (root.entity, *root.aliases)}
+
+    def answer(digest: Digest) -> dict[str, object]:
+        right = [name for name, entity in digest.suspects.items() if entity in true][:1]
+        wrong = [name for name, entity in digest.suspects.items() if entity not in true][:2]
+        judged: list[dict[str, object]] = [
+            {"suspect": name, "likelier": True, "findings": digest.signs(name)} for name in wrong
+        ]
+        judged += [{"suspect": name, "likelier": False, "findings": digest.others(name)} for name in right]
+        queries = [name for name, entity in digest.queries.items() if entity not in true][:4]
+        return {"queries": queries, "judgements": judged, "propose": None}
+
+    return answer
+
+
+def mixed(roots: Sequence[Root], share: float, seed: str) -> Callable[[Digest], dict[str, object]]:
+    """The oracle in a share of its turns, the hostile one in the others."""
+    drawn = random.Random(seed)  # noqa: S311 - a simulation
+    good, bad = oracle(roots), hostile(roots)
+    return lambda digest: good(digest) if drawn.random() < share else bad(digest)
+
+
+def at_random(seed: str) -> Callable[[Digest], dict[str, object]]:
+    """Anything that the schema allows."""
+    drawn = random.Random(seed)  # noqa: S311 - a simulation
+
+    def some(names: Sequence[str], most: int) -> list[str]:
+        return drawn.sample(list(names), min(len(names), drawn.randint(0, most)))
+
+    def answer(digest: Digest) -> dict[str, object]:
+        judged = [
+            {"suspect": name, "likelier": drawn.random() < 0.5, "findings": some(list(digest.findings), 3)}
+            for name in some(list(digest.suspects), 3)
+        ]
+        return {
+            "queries": some(list(digest.queries), 4),
+            "judgements": judged,
+            "propose": None,
+        }
+
+    return answer
+
+
+def constant(digest: Digest) -> dict[str, object]:
+    """Always the same words: the last suspect, for the first findings."""
+    last = list(digest.suspects)[-1:]
+    judged = [{"suspect": name, "likelier": True, "findings": list(digest.findings)[:3]} for name in last]
+    return {"queries": list(digest.queries)[-1:], "judgements": judged, "propose": None}
+
+
+Choosers = Mapping[str, Callable[[RecordedCase], Callable[[Digest], dict[str, object]] | None]]
+CHOOSERS: Choosers = {
+    ALONE: lambda _: None,
+    "random": lambda case: at_random(case.name),
+    "constant": lambda _: constant,
+    "hostile": lambda case: hostile(case.roots),
+    "right in 50 %": lambda case: mixed(case.roots, 0.5, case.name),
+    "right in 70 %": lambda case: mixed(case.roots, 0.7, case.name),
+    "right in 85 %": lambda case: mixed(case.roots, 0.85, case.name),
+    "oracle": lambda case: oracle(case.roots),
+}
+
+
+def loop(case: RecordedCase, model: Model | None, *, parameters: Parameters = DEFAULT) -> LoopResult:
+    """What the product's loop does with a case, without servers."""
+    evidence = case.evidence
+    answers = {item.probe.key: item for item in evidence.answers}
+    topology = [item for item in evidence.answers if item.probe.tool == "topology"]
+    recorded = {item.probe.tool for item in evidence.answers}
+    ask_now, left = first_look(_plan(evidence), evidence.alerting, absent=MODALITIES - recorded)
+    asked: list[Probe] = []
+    opinions: dict[EntityId, Opinion] = {}
+    tokens = 0
+    for number in range(ROUNDS + 1):
+        asked += ask_now
+        answered = [answers[probe.key] for probe in asked if probe.key in answers]
+        now = replace(evidence, answers=(*topology, *answered))
+        context, findings, hypotheses = _ranked(now, case.planned, tuple(opinions.values()), parameters)
+        done = {probe.key for probe in asked}
+        left = [probe for probe in left if probe.key not in done]
+        if number == ROUNDS:
+            break
+        valued = worth(
+            left,
+            hypotheses,
+            findings,
+            answered={probe: answers[probe.key].rows.height for probe in asked if probe.key in answers},
+            alerting=context.alerting,
+            graph=context.graph,
+            parameters=parameters,
+        )
+        state = State(
+            context=context, hypotheses=hypotheses, findings=findings, valued=valued, round=number, rounds=ROUNDS
+        )
+        said, spent = _said(state, model)
+        tokens += spent
+        chosen = {item.probe_key for item in choose(state, said, planned=len(asked) + len(left))}
+        ask_now = [item.probe for item in valued if item.probe.key in chosen]
+        new = new_opinions(said.opinions, tuple(opinions.values()))
+        opinions |= {item.entity: item for item in said.opinions}
+        if not (ask_now or new):
+            break
+    return LoopResult(hypotheses=tuple(hypotheses), asked=len(asked) + 1, tokens=tokens, rounds=number + 1)
+
+
+def everything(case: RecordedCase) -> LoopResult:
+    """The engine that asks everything at once."""
+    _, _, hypotheses = _ranked(case.evidence, case.planned, (), DEFAULT)
+    return LoopResult(hypotheses=tuple(hypotheses), asked=case.planned, tokens=0, rounds=1)
+
+
+def score_choosers(cases: Sequence[RecordedCase], choosers: Choosers = CHOOSERS) -> list[ChooserScore]:
+    """AC@1, kinds and cost of every system under every chooser."""
+    by_system: dict[str, list[RecordedCase]] = defaultdict(list)
+    for case in cases:
+        by_system[case.system].append(case)
+    found = []
+    for system, listed in sorted(by_system.items()):
+        found.append(_score(system, WHOLE, listed, [everything(case) for case in listed]))
+        for name, chooser in choosers.items():
+            results = []
+            for case in listed:
+                script = chooser(case)
+                results.append(loop(case, None if script is None else Scripted(script)))
+            found.append(_score(system, name, listed, results))
+    return found
+
+
+def _score(system: str, chooser: str, cases: Sequence[RecordedCase], results: Sequence[LoopResult]) -> ChooserScore:
+    rankings = [[_entry(item) for item in result.hypotheses if item.entity is not None] for result in results]
+    pairs = list(zip(cases, rankings, strict=True))
+    return ChooserScore(
+        system=system,
+        chooser=chooser,
+        first=interval([accuracy_at(1, ranks(ranking, case.roots, names_root))] for case, ranking in pairs),
+        kind=interval([accuracy_at(1, ranks(ranking, case.roots, names_root_and_kind))] for case, ranking in pairs),
+        asked=sum(item.asked for item in results) / sum(case.planned for case in cases),
+        tokens=sum(item.tokens for item in results) / len(results),
+    )
+
+
+def _entry(item: Hypothesis) -> Ranked:
+    assert item.entity is not None
+    return Ranked(entity=item.entity, fault_kind=item.fault_kind, probability=item.probability)
+
+
+def _ranked(
+    evidence: Evidence, planned: int, opinions: tuple[Opinion, ...], parameters: Parameters
+) -> tuple[IncidentContext, list[Finding], list[Hypothesis]]:
+    found = find(evidence, parameters)
+    holding = verified(found, claims_of(found, evidence.frames()))
+    context = replace(IncidentContext.of(evidence, probes_planned=planned), opinions=opinions)
+    return context, holding, rank(holding, context, parameters=parameters)
+
+
+def _said(state: State, model: Model | None) -> tuple[Effect, int]:
+    if model is None:
+        return NOTHING, 0
+    asking, ids = question(state)
+    answered = ask(model, asking, allowed=lambda _: True)
+    tokens = sum(len(item.system) + len(item.user) for item in asking.prompts[:1]) // 4 + asking.max_tokens
+    if answered.answer is None:
+        return NOTHING, tokens
+    return effect(answered.answer, ids, state.context.graph, str), tokens
+
+
+def _plan(evidence: Evidence) -> list[Probe]:
+    return plan_probes(
+        sources=everything_from("recorded"),
+        as_of=evidence.as_of,
+        kinds=evidence.graph.kinds,
+        edges=[(caller, callee) for caller, callees in evidence.graph.callees.items() for callee in callees],
+        alerting=sorted(evidence.alerting),
+    )
