@@ -106,6 +106,7 @@ async def main() -> None:
             client,
             installation.store,
             backends={RECORDED: installation.recorded_backend},
+            models=installation.models,
             threads=4,
             interceptors=[_Killing(fault_points)],
         ):

@@ -59,6 +59,7 @@ def quick_ingestion(
         tenant=installation.tenant,
         keys=installation.store.keys,
         quiet_time=quiet_time,
+        models=installation.models,
         task_timeout=timedelta(seconds=2),
     )
 

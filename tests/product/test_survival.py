@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import func, select
@@ -19,13 +20,14 @@ from activities.memory.tables import DELIVERY, METADATA, OBSERVATION, PAST, PROB
 from infra.settings import Settings
 from tests.conftest import PROJECT, own_data_dir, recorded
 from tests.running import finish, start
+from tests.scripted_model import a_model, hostile
 from workers.installation import Installation, open_installation
 from workflows.contracts.identifiers import InvestigationId
 from workflows.contracts.investigation import Budget
 from workflows.contracts.report import Report
 
 STEPS = ["scope", "recall", "collect", "findings", "rank", "deliberate", "conclude", "publish", "remember"]
-LOOKS = Budget(rounds=2)
+LOOKS = Budget(rounds=2, tokens=20_000)
 """The first look and two more: what is killed in the first of them is finished in the next."""
 
 HEARTBEAT = timedelta(seconds=1)
@@ -41,7 +43,15 @@ time.sleep(600)
 
 
 @pytest.fixture
-def own_installation() -> Iterator[Installation]:
+def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
+    """What a model was asked, in this test and in its worker processes."""
+    with a_model(tmp_path, hostile, cleared="T5") as (path, asked):
+        monkeypatch.setenv("INQUEST_MODELS_FILE", str(path))
+        yield asked
+
+
+@pytest.fixture
+def own_installation(asked: list[dict[str, Any]]) -> Iterator[Installation]:
     """An installation of its own: no other test's workers serve its queues, and its servers may be killed."""
     with own_data_dir() as folder, open_installation(Settings(data_dir=folder)) as opened:
         yield opened
@@ -122,8 +132,12 @@ async def undisturbed(installation: Installation) -> Report:
     ],
     ids=["before", "middle", "after"],
 )
-async def test_worker_killed_at_every_step(own_installation: Installation, tmp_path: Path, points: list[str]) -> None:
+async def test_worker_killed_at_every_step(
+    own_installation: Installation, tmp_path: Path, points: list[str], asked: list[dict[str, Any]]
+) -> None:
     expected = await undisturbed(own_installation)
+    turns = len(asked)
+    assert turns == expected.run.models[0].calls > 0
     client = await own_installation.client()
     investigation_id = await start(
         own_installation, client, recorded("exhausted_pool"), budget=LOOKS, heartbeat=HEARTBEAT
@@ -132,6 +146,8 @@ async def test_worker_killed_at_every_step(own_installation: Installation, tmp_p
         report = await asyncio.wait_for(finish(own_installation, client, investigation_id), 240)
         assert deaths == [-signal.SIGKILL] * len(points)
     assert report.findings_sha256 == expected.findings_sha256
+    assert len(asked) == 2 * turns, "what the ledger has of a model is not asked again"
+    assert report.run.models[0].calls == turns
     check_written_once(own_installation, investigation_id)
     check_nothing_queried_again(tmp_path / "queries")
 

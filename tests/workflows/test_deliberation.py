@@ -1,7 +1,7 @@
 """The loop: a look at everything, then what tells the suspects apart; without a model, with one, with a bad one."""
 
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -14,8 +14,9 @@ from activities.memory.ledger import Ledger
 from activities.telemetry.recorded import open_bundle
 from evals.capture import capture_investigation
 from tests.conftest import recorded
-from tests.faulty_server import Call, Reply, faulty_server, json_reply
+from tests.faulty_server import Reply, json_reply
 from tests.running import finish, start
+from tests.scripted_model import Script, a_model, hostile
 from workers.installation import Installation
 from workers.replaying import replay
 from workflows.contracts.identifiers import InvestigationId
@@ -101,32 +102,6 @@ async def test_the_budget_of_queries_holds_over_all_looks(installation: Installa
 
 MODEL = Budget(rounds=2, tokens=20_000)
 WITHOUT = Budget(rounds=2)
-FILE = """
-endpoints: [{{name: scripted, url: "{url}/v1", model: smol, cleared: {cleared}, timeout: PT1S}}]
-workloads: [{{environment: "*", tier: T3}}]
-"""
-Script = Callable[[str], "str | Reply"]
-"""From the digest that a model is shown to what it says, or to what its server does instead."""
-
-
-@contextmanager
-def a_model(folder: Path, script: Script, *, cleared: str = "T3") -> Iterator[tuple[Path, list[dict[str, Any]]]]:
-    """A models file of one endpoint that answers by script, and what it was asked."""
-    asked: list[dict[str, Any]] = []
-
-    def handle(call: Call) -> Reply:
-        asked.append(json.loads(call.body))
-        said = script(asked[-1]["messages"][1]["content"])
-        if isinstance(said, Reply):
-            return said
-        choice = {"message": {"content": said}, "finish_reason": "stop"}
-        usage = {"prompt_tokens": 900, "completion_tokens": 40}
-        return json_reply({"choices": [choice], "usage": usage, "system_fingerprint": "script-1"})
-
-    with faulty_server(handle) as server:
-        path = folder / "models.yaml"
-        path.write_text(FILE.format(url=server.url, cleared=cleared))
-        yield path, asked
 
 
 @contextmanager
@@ -146,21 +121,6 @@ async def with_model(
             opened = await replay(own, client, bundle, scope=str(folder), purpose=Purpose.REPLAY, budget=budget)
             report = await finish(own, client, opened.request.investigation_id)
     return report, asked, installation.ledger(opened.request.investigation_id)
-
-
-def hostile(digest: str) -> str:
-    """Speaks against the first suspect and for the second, with what bears on it."""
-    lines = [line.split() for line in digest.splitlines()]
-    names = {words[0]: words[1] for words in lines if words and words[0] in ("S1", "S2")}
-    signs = {
-        name: [w[0] for w in lines if w and w[0].startswith("F") and w[0][1:].isdigit() and w[1] == entity][:3]
-        for name, entity in names.items()
-    }
-    judged = [
-        {"suspect": "S2", "likelier": True, "findings": signs.get("S2", [])},
-        {"suspect": "S1", "likelier": False, "findings": [f for f in signs.get("S2", []) if f]},
-    ]
-    return json.dumps({"queries": [], "judgements": judged, "propose": None})
 
 
 async def test_a_model_has_a_bounded_say_and_the_report_names_it(installation: Installation, tmp_path: Path) -> None:
