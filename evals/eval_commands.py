@@ -19,6 +19,7 @@ from activities.memory.knowledge.search import Search
 from activities.memory.knowledge.sections import ReadDocument
 from evals.bundles import Root, Truth, write_truth
 from evals.comparison import compare
+from evals.deliberation import CHOOSERS, RecordedCase, recorded_case, score_choosers
 from evals.evaluation import EvaluationEndedError, Running, begin_or_resume
 from evals.memory_effect import RememberedCase, remembered_case, score_memories
 from evals.page import render_evaluation
@@ -30,7 +31,7 @@ from evals.retrieval import fill, meaning_queries, pages, rule_queries, translat
 from evals.retrieval import score as score_retrieval
 from evals.scoring import score as score_cases
 from evals.suites import BUNDLES, LAB, TRUTHS, BundleSuite, Suite, TruthsOnly, open_suite
-from evals.tables import comparison_lines, memory_line, retrieval_line, score_lines
+from evals.tables import chooser_line, comparison_lines, memory_line, retrieval_line, score_lines
 from infra.stack import wait_until_stopped
 from workers.installation import budget_of, open_installation
 from workers.invocation import ERR, OUT, handle_known_errors, read_settings, run
@@ -144,6 +145,32 @@ def memory(
                 found.append(case)
     for row in score_memories(found):
         OUT.print(memory_line(row), soft_wrap=True)
+
+
+@eval_group.command()
+@handle_known_errors
+@explained
+def deliberation(
+    suite: Annotated[str, typer.Argument(help="lab, a corpus, or a folder of bundles.")] = LAB,
+    *,
+    root: Annotated[Path | None, typer.Option(help="The corpus's folder.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Cases at most.")] = MOST_CASES,
+    chooser: Annotated[list[str] | None, typer.Option(help="Only this one; may be given again.")] = None,
+) -> None:
+    """Measure what choosing queries costs, and what a model of known quality can do: from hostile to all-knowing."""
+    unknown = sorted(set(chooser or ()) - set(CHOOSERS))
+    if unknown:
+        raise ValueError(f"there is no chooser {', '.join(unknown)}: there are {', '.join(CHOOSERS)}")
+    opened = open_suite(suite, root, None)
+    found: list[RecordedCase] = []
+    with TemporaryDirectory(prefix="inquest-deliberation-") as folder:
+        for name in opened.names()[:limit]:
+            case = recorded_case(opened, name, Path(folder))
+            if case is not None:
+                found.append(case)
+    chosen = {name: CHOOSERS[name] for name in chooser or CHOOSERS}
+    for row in score_choosers(found, chosen):
+        OUT.print(chooser_line(row), soft_wrap=True)
 
 
 @eval_group.command(name="run")

@@ -6,6 +6,7 @@ from rich.text import Text
 
 from evals.baselines import ALERTED
 from evals.comparison import Comparison
+from evals.deliberation import ChooserScore
 from evals.memory_effect import MemoryScore
 from evals.results import Abstention, EvaluationFile, GroupScores, Interval, RankScores
 from evals.retrieval import RetrievalScore
@@ -48,6 +49,14 @@ def memory_line(row: MemoryScore) -> Text:
     """What one memory does to one system's cases."""
     repeated = f"  where the fault recurs {_shown(row.repeated)}" if row.repeated is not None else ""
     return Text(f"{row.system}, memory {row.memory:<20} AC@1 {_shown(row.all_cases)}{repeated}")
+
+
+def chooser_line(row: ChooserScore) -> Text:
+    """What one chooser makes of one system's cases."""
+    return Text(
+        f"{row.system}, {row.chooser:<20} AC@1 {_shown(row.first)}  entity and kind {_shown(row.kind)}  "
+        f"asked {row.asked:.0%}  tokens {row.tokens:,.0f}"
+    )
 
 
 def _verdicts(abstained: Abstention) -> Iterator[Text]:

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
+from activities.inference.models_file import Workload, read_models
 from activities.telemetry.environment import read_environment
 from activities.telemetry.registry import configs
 from activities.topology.declaration import read_declaration
@@ -35,10 +36,14 @@ def test_every_block_is_of_a_kind_that_is_run() -> None:
 
 
 def test_the_environment_file_is_a_good_one(tmp_path: Path) -> None:
-    environment, alertmanager, declaration = [text for kind, text in BLOCKS if kind == "yaml"]
+    environment, alertmanager, declaration, models = [text for kind, text in BLOCKS if kind == "yaml"]
     (tmp_path / "prod.yaml").write_text(environment)
     (tmp_path / "shop.yaml").write_text(declaration)
     assert len(read_declaration(tmp_path / "shop.yaml").edges) == 5
+    (tmp_path / "models.yaml").write_text(models)
+    asked = read_models(tmp_path / "models.yaml").allowed([Workload(environment="shop-eu", service="payment-api")])
+    assert asked is not None
+    assert asked.name == "own"
     found = read_environment(tmp_path / "prod.yaml", configs())
     assert len(found.sources) >= 5
     pages = set(re.findall(r"\(activities/telemetry/(\w+)/README\.md\)", README))

@@ -16,8 +16,11 @@ from infra.settings import Settings
 from tests.conftest import own_data_dir
 from tests.evals import oracle
 from tests.evals.reports import check_report
-from workers.installation import Installation, open_installation
+from workers.installation import Installation, budget_of, open_installation
 from workflows.contracts.identifiers import InvestigationId
+
+AS_PEOPLE_RUN_IT = budget_of(Settings())
+"""The looks that an investigation takes unless somebody says otherwise: what is measured is what people read."""
 
 
 @pytest.fixture
@@ -29,7 +32,9 @@ def own_installation() -> Iterator[Installation]:
 
 @pytest.mark.timeout(900)
 async def test_no_recording_is_answered_worse_than_before(own_installation: Installation, tmp_path: Path) -> None:
-    plan = Plan(suite=LAB, cases=tuple(open_suite(LAB, None, None).names()), jobs=2, baselines=True)
+    plan = Plan(
+        suite=LAB, cases=tuple(open_suite(LAB, None, None).names()), jobs=2, baselines=True, budget=AS_PEOPLE_RUN_IT
+    )
     async with begin_or_resume(own_installation, plan, fresh=True) as running:
         results = await running
     assert [case.failed for case in results.cases if case.failed] == []

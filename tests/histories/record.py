@@ -9,22 +9,26 @@ import re
 import shutil
 import sys
 import tempfile
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from temporalio.client import WorkflowHistory
 
+from activities.telemetry.recorded import open_bundle
 from evals.evaluation import begin_or_resume
 from evals.plan import Plan
 from infra.settings import Settings
 from tests.conftest import own_data_dir, recorded
 from tests.faulty_server import Call, Reply, faulty_server, json_reply
 from tests.running import an_alert, finish, start
+from tests.scripted_model import a_model, hostile
 from workers.installation import Installation, open_installation
+from workers.replaying import replay
 from workers.upkeep import running_upkeep
 from workflows.contracts.evaluation import EvaluationId, evaluation_workflow_id
 from workflows.contracts.identifiers import workflow_id_of
-from workflows.contracts.investigation import HintRef
+from workflows.contracts.investigation import Budget, HintRef, Purpose
 from workflows.contracts.knowledge import UpkeepInput
 from workflows.investigation import Investigation
 from workflows.steps import UPKEEP
@@ -130,7 +134,23 @@ async def upkeep(installation: Installation, _bundle: Path) -> str:
     return workflow_id
 
 
+async def deliberated(installation: Installation, bundle: Path) -> str:
+    """Several looks, each chosen with a model."""
+    with a_model(installation.settings.data_dir, hostile, cleared="T5") as (path, _):
+        settings = installation.settings.model_copy(update={"models_file": path})
+        own = replace(installation, settings=settings)
+        client = await own.client()
+        budget = Budget(rounds=2, tokens=20_000)
+        async with own.workers(client):
+            opened = await replay(
+                own, client, open_bundle(bundle), scope="history", purpose=Purpose.REPLAY, budget=budget
+            )
+            await finish(own, client, opened.request.investigation_id)
+    return workflow_id_of(opened.request.investigation_id)
+
+
 RECORDINGS = {
+    "deliberated": deliberated,
     "live": live,
     "normal": normal,
     "cancelled": cancelled,

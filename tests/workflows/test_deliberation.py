@@ -18,6 +18,7 @@ from tests.faulty_server import Reply, json_reply
 from tests.running import finish, start
 from tests.scripted_model import Script, a_model, hostile
 from workers.installation import Installation
+from workers.rendering.plain_text import model_lines
 from workers.replaying import replay
 from workflows.contracts.identifiers import InvestigationId
 from workflows.contracts.investigation import Budget, Purpose
@@ -131,6 +132,8 @@ async def test_a_model_has_a_bounded_say_and_the_report_names_it(installation: I
     assert used.calls == len(asked) == len([turn for turn in ledger.turns() if turn.calls])
     assert report.run.tokens == used.tokens == 940 * used.calls
     assert report.run.model_problem == ""
+    [told] = model_lines(report.run)
+    assert told.startswith("model smol at scripted, script-1: ")
     assert report.findings.verdict.entity == "service:cart", "a well-evidenced cause stays"
     opinions = [turn.opinions for turn in ledger.turns()]
     assert any(opinion.weight for turn in opinions for opinion in turn)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from activities.reporting.verdict import kind_in_words
 from workers.rendering.chart import sparkline
-from workers.rendering.plain_text import markdown, percent, queries_line, since_alert, source_lines
+from workers.rendering.plain_text import markdown, model_lines, percent, queries_line, since_alert, source_lines
 from workflows.contracts.finding import Finding
 from workflows.contracts.report import RecalledPassage, Report, ReportedFact
 
@@ -76,7 +76,7 @@ def _lines(report: Report) -> Iterator[str]:
     seconds = (run.finished_at - run.started_at).total_seconds()
     yield f"- {queries_line(run)}, {seconds:.1f} s"
     yield f"- {run.bytes_stored:,} bytes of evidence, {run.tokens} tokens, {run.retries} retries"
-    yield from (f"- {markdown(line)}" for line in source_lines(run))
+    yield from (f"- {markdown(line)}" for line in (*source_lines(run), *model_lines(run)))
     yield f"- engine {findings.engine_version}; {findings.claim_counts.rejected} claims rejected"
 
 

@@ -7,7 +7,7 @@ from markupsafe import Markup
 
 from activities.reporting.verdict import kind_in_words
 from workers.rendering.chart import svg
-from workers.rendering.plain_text import one_line, percent, queries_line, since_alert, source_lines
+from workers.rendering.plain_text import model_lines, one_line, percent, queries_line, since_alert, source_lines
 from workflows.contracts.report import Report
 
 
@@ -25,6 +25,6 @@ def render_page(report: Report) -> str:
         findings=report.findings,
         run=report.run,
         queries=queries_line(report.run),
-        sources=[one_line(line) for line in source_lines(report.run)],
+        sources=[one_line(line) for line in (*source_lines(report.run), *model_lines(report.run))],
         by_key={item.key: item for item in report.findings.findings},
     )

@@ -43,6 +43,21 @@ def queries_line(run: ReportRun) -> str:
     return line
 
 
+def model_lines(run: ReportRun) -> list[str]:
+    """A line for each language model that was asked, and why one had no say."""
+    lines = []
+    for item in run.models:
+        build = f", {item.fingerprint}" if item.fingerprint else ""
+        bad = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in sorted(item.problems.items()))
+        lines.append(
+            f"model {item.model} at {item.endpoint}{build}: {item.calls} {'call' if item.calls == 1 else 'calls'}, "
+            f"{item.tokens:,} tokens, {item.seconds:.1f} s{f' ({bad})' if bad else ''}"
+        )
+    if run.model_problem:
+        lines.append(f"the model had no say: {run.model_problem.replace('_', ' ')}")
+    return lines
+
+
 def source_lines(run: ReportRun) -> list[str]:
     """What the investigation cost each source, one line each."""
     return [

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from activities.reporting.verdict import kind_in_words
 from workers.rendering.chart import sparkline
-from workers.rendering.plain_text import one_line, percent, queries_line, since_alert, source_lines
+from workers.rendering.plain_text import model_lines, one_line, percent, queries_line, since_alert, source_lines
 from workflows.contracts.finding import Finding
 from workflows.contracts.hypothesis import Hypothesis
 from workflows.contracts.observation import ObservationStatus
@@ -206,7 +206,7 @@ def _timeline(findings: ReportFindings) -> Iterator[Text]:
 def _cost(report: Report) -> Text:
     run = report.run
     seconds = (run.finished_at - run.started_at).total_seconds()
-    sources = "".join(f"{one_line(line)} · " for line in source_lines(run))
+    sources = "".join(f"{one_line(line)} · " for line in (*source_lines(run), *model_lines(run)))
     return Text(
         f"{queries_line(run)}, {seconds:.1f} s, "
         f"{run.bytes_stored:,} bytes of evidence, {run.tokens} tokens, {run.retries} retries · "
