@@ -6,6 +6,7 @@ model that is away, slow, wrong or not allowed costs its opinion and nothing els
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -15,15 +16,23 @@ from temporalio import activity
 from activities.analysis.context import IncidentContext
 from activities.analysis.information_gain import Worth, worth, worth_running
 from activities.analysis.verification import verified
+from activities.answers import decode
 from activities.credentials.reference import CredentialError
 from activities.evidence_loading import load_context
+from activities.inference.change_question import (
+    CandidateChange,
+    JudgedChanges,
+    candidate,
+    candidate_findings,
+    judge_changes,
+)
 from activities.inference.client import Model, OpenAIModel
 from activities.inference.exceptions import ModelUnavailableError
 from activities.inference.models_file import Endpoint, Models, ModelsFileError, no_models, workloads_of
 from activities.inference.recorded_calls import RecordedModel
 from activities.inference.structured import ask, prompt_digest
 from activities.inference.turn import NOTHING, Effect, State, effect, question
-from activities.memory.ledger import Ledger
+from activities.memory.ledger import ArtifactLostError, Ledger
 from activities.memory.ledger_batch import LedgerBatch
 from activities.memory.store import Store
 from activities.progress import progressed
@@ -31,7 +40,7 @@ from activities.step import Outcome, StepInterruptedError, run_step
 from workflows.contracts.deliberation import MOST_CHOSEN, ChosenProbe, Turn
 from workflows.contracts.identifiers import EntityId, Name, ProbeKey
 from workflows.contracts.investigation import DeliberateResult, StepInput
-from workflows.contracts.model import ModelCall, ModelProblem, Opinion
+from workflows.contracts.model import ChangeOpinion, ModelCall, ModelProblem, Opinion
 from workflows.contracts.observation import Observation, ObservationStatus
 from workflows.contracts.probe import Probe, entity_of
 from workflows.contracts.version import ENGINE_VERSION
@@ -64,6 +73,7 @@ class _Said:
 
     effect: Effect = NOTHING
     calls: tuple[ModelCall, ...] = ()
+    changes: tuple[ChangeOpinion, ...] = ()
     problem: ModelProblem | None = None
 
 
@@ -110,19 +120,21 @@ class DeliberationActivities:
         room = min(max(0, given.request.budget.probes - len(observations)), MOST_CHOSEN)
         chosen = choose(state, said.effect, planned=len(asked) + len(left))[:room]
         new = new_opinions(said.effect.opinions, context.opinions)
+        moved = [item for item in said.changes if item.weight]
         turn = Turn(
             round=given.round,
             chosen=tuple(chosen),
             left=len(left) - len(chosen),
             calls=said.calls,
             opinions=said.effect.opinions,
+            changes=said.changes,
             problem=said.problem,
         )
         by_key = {probe.key: probe for probe in left}
         probes = [by_key[item.probe_key] for item in chosen]
         sources = tuple(dict.fromkeys(Name(probe.backend) for probe in probes)) if given.request.sources else ()
         return Outcome(
-            DeliberateResult(chosen=len(probes), opinions=len(new), sources=sources),
+            DeliberateResult(chosen=len(probes), opinions=len(new) + len(moved), sources=sources),
             LedgerBatch(in_round=given.round + 1).probes(probes).turn(turn, engine_version=ENGINE_VERSION),
         )
 
@@ -138,10 +150,16 @@ class DeliberationActivities:
         if isinstance(model, ModelProblem):
             return _Said(problem=model)
         asking, ids = question(state)
-        spent = ledger.tokens()
         recorded = RecordedModel(model, ledger, in_round=given.round)
+
+        def allowed(tokens: int) -> bool:
+            return ledger.tokens() + tokens <= given.request.budget.tokens
+
         try:
-            answered = ask(recorded, asking, allowed=lambda tokens: spent + tokens <= given.request.budget.tokens)
+            answered = ask(recorded, asking, allowed=allowed)
+            judged = JudgedChanges()
+            if answered.answer is not None:
+                judged = judge_changes(recorded, state, candidates(ledger, state), allowed=allowed)
         except ModelUnavailableError as error:
             call = ModelCall(
                 identity=model.identity,
@@ -152,13 +170,12 @@ class DeliberationActivities:
             return self._without(ledger, given, call, error)
         finally:
             progressed()
+        calls = _redacted(ledger, (*answered.calls, *judged.calls))
         if answered.answer is None:
             problem = answered.calls[-1].problem if answered.calls else ModelProblem.BUDGET
-            return _Said(calls=_redacted(ledger, answered.calls), problem=problem)
-        return _Said(
-            effect=effect(answered.answer, ids, state.context.graph, ledger.redactor.redact),
-            calls=_redacted(ledger, answered.calls),
-        )
+            return _Said(calls=calls, problem=problem)
+        found = effect(answered.answer, ids, state.context.graph, ledger.redactor.redact)
+        return _Said(effect=found, calls=calls, changes=judged.opinions)
 
     def _usable_model(self, ledger: Ledger, given: StepInput, context: IncidentContext) -> Model | ModelProblem:
         """The model that may be asked now, or why none may."""
@@ -197,6 +214,17 @@ def choose(state: State, said: Effect, *, planned: int) -> list[ChosenProbe]:
         *(ChosenProbe(probe_key=key, gain=gains[key]) for key in own),
         *(ChosenProbe(probe_key=key, gain=gains[key], by="model") for key in added),
     ]
+
+
+def candidates(ledger: Ledger, state: State) -> list[CandidateChange]:
+    """The same with their texts, as the ledger has them; one that a restore lost is not asked about."""
+    judged = {item.change_id for turn in ledger.turns() for item in turn.changes}
+    found = []
+    for item in candidate_findings(state, judged):
+        with suppress(ArtifactLostError):
+            rows = decode(ledger.artifact(item.evidence[0].artifact))
+            found += candidate(item, rows)
+    return found
 
 
 def new_opinions(opinions: Sequence[Opinion], known: Sequence[Opinion]) -> list[Opinion]:

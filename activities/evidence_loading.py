@@ -80,6 +80,9 @@ def load_context(ledger: Ledger, given: StepInput) -> IncidentContext:
             for passage in passages_in(ledger, observation)
         ),
         opinions=_opinions(ledger, given.round % ANEW),
+        change_opinions=tuple(
+            item for turn in ledger.turns() if turn.round < given.round % ANEW for item in turn.changes
+        ),
         stopped_by=given.stopped_by,
     )
 

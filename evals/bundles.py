@@ -211,6 +211,7 @@ def write_captured(
     environment: EnvironmentName | None = None,
     sources: Sequence[SourceRef] = (),
     mappings: Sequence[EntityMapping] = (),
+    rounds: int = 0,
 ) -> BundleManifest:
     """Write a captured investigation into `folder`, which is created and must be empty.
 
@@ -230,7 +231,14 @@ def write_captured(
         files["further_alerts"] = _write_json(folder / "further_alerts.json", alerts[1:], len(alerts) - 1)
     manifest = BundleManifest.model_validate(
         {"schema_version": SCHEMA_VERSION, "bundle_id": bundle_id, "visible": visible, "as_of": as_of, **files}
-    ).model_copy(update={"environment": environment, "sources": tuple(sources), "mappings": tuple(mappings)})
+    ).model_copy(
+        update={
+            "environment": environment,
+            "sources": tuple(sources),
+            "mappings": tuple(mappings),
+            "rounds": rounds,
+        }
+    )
     _write_manifest(folder, manifest)
     return manifest
 

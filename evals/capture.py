@@ -80,9 +80,12 @@ def capture_investigation(
         environment=request.environment if request.sources else None,
         sources=request.sources,
         mappings=installation.mappings_for(request),
+        rounds=request.budget.rounds,
     )
     said = installation.store.feedback(installation.tenant).latest([investigation_id], until=datetime.now(UTC))
     notes = _notes(report.findings.hints, report.run.stopped_by, manifest)
+    if report.run.models:
+        notes.append("a language model was asked: a replay asks it anew, and another one may say something else")
     if investigation_id in said:
         notes.append(_labelled(said[investigation_id], report.findings.verdict, bundle_id, out))
     return out / BUNDLES / bundle_id, notes

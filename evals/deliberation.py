@@ -10,7 +10,7 @@ import json
 import random
 import re
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,6 +24,13 @@ from activities.analysis.parameters import DEFAULT, Parameters
 from activities.analysis.ranking import rank
 from activities.analysis.verification import claims_of, verified
 from activities.deliberation import choose, new_opinions
+from activities.inference.change_question import SCHEMA as CHANGE_SCHEMA
+from activities.inference.change_question import (
+    candidate,
+    candidate_findings,
+    change_question,
+    judge_changes,
+)
 from activities.inference.client import Completion, Model, Prompt
 from activities.inference.structured import ask
 from activities.inference.turn import NOTHING, Effect, State, effect, named, question
@@ -36,11 +43,14 @@ from evals.suites import Suite
 from workflows.contracts.finding import Finding
 from workflows.contracts.hypothesis import Hypothesis
 from workflows.contracts.identifiers import EntityId
-from workflows.contracts.model import ModelIdentity, Opinion
+from workflows.contracts.model import ChangeOpinion, ModelIdentity, Opinion
 from workflows.contracts.probe import Probe
 
 ROUNDS = 3
 MODALITIES = frozenset(("traces", "metrics", "logs"))
+CHARACTERS, ANSWER = 4, 200
+"""Characters of a token, and tokens of an answer, for an estimate."""
+
 WHOLE, ALONE = "everything at once", "information gain"
 _LINE = re.compile(r"^([SFQ]\d+) (.*)$")
 
@@ -82,6 +92,9 @@ class ChooserScore:
     kind: Interval
     """Entity and kind both right."""
 
+    change: Interval | None
+    """The right change named with the first suspect, or rightly none; None where no changes were recorded."""
+
     asked: float
     """Part of the whole plan that was asked."""
 
@@ -105,15 +118,20 @@ def recorded_case(suite: Suite, name: str, scratch: Path) -> RecordedCase | None
 class Scripted:
     """A chooser in a model's place: it reads the digest, and answers in the schema."""
 
-    def __init__(self, answer: Callable[["Digest"], dict[str, object]]) -> None:
-        self._answer = answer
+    def __init__(self, script: "Script") -> None:
+        self._script = script
         self.identity = ModelIdentity(endpoint="scripted", model="scripted")
-        self.characters = 0
 
     def complete(self, prompt: Prompt, schema: dict[str, JsonValue], *, max_tokens: int) -> Completion:  # noqa: ARG002
         """Whatever it chooses."""
-        self.characters += len(prompt.system) + len(prompt.user)
-        return Completion(text=json.dumps(self._answer(Digest(prompt.user))))
+        if schema == CHANGE_SCHEMA:
+            return Completion(text=json.dumps({"explains": self._script.judge(_change_in(prompt)), "kind": "error"}))
+        return Completion(text=json.dumps(self._script.answer(Digest(prompt.user))))
+
+
+def _change_in(prompt: Prompt) -> str:
+    """The name of the change that a prompt is about."""
+    return prompt.user.partition(":")[0].removeprefix("Change ")
 
 
 class Digest:
@@ -144,48 +162,75 @@ class Digest:
         return [name for name, entity in self.findings.items() if entity != self.suspects[suspect]][:3]
 
 
-def oracle(roots: Sequence[Root]) -> Callable[[Digest], dict[str, object]]:
-    """Speaks for the truth, against what ranks before it, and asks about it."""
-    true = {named(name) for root in roots for name in (root.entity, *root.aliases)}
+@dataclass(frozen=True, kw_only=True)
+class Script:
+    """What a chooser says."""
+
+    answer: Callable[[Digest], dict[str, object]]
+    """In a turn."""
+
+    judge: Callable[[str], str]
+    """Of a change: yes, no or unsure."""
+
+
+def _names(roots: Sequence[Root]) -> set[str]:
+    return {named(name) for root in roots for name in (root.entity, *root.aliases)}
+
+
+def _guilty(roots: Sequence[Root]) -> set[str]:
+    return {named(root.change_id) for root in roots if root.change_id is not None}
+
+
+def _speak(digest: Digest, likelier: Sequence[str], less: Sequence[str], queries: Sequence[str]) -> dict[str, object]:
+    judged: list[dict[str, object]] = [
+        {"suspect": name, "likelier": True, "findings": digest.signs(name)} for name in likelier
+    ]
+    judged += [{"suspect": name, "likelier": False, "findings": digest.others(name)} for name in less]
+    return {"queries": list(queries[:4]), "judgements": judged[:3], "propose": None}
+
+
+def oracle(roots: Sequence[Root]) -> Script:
+    """Speaks for the truth, against what else ranks high, and asks about the truth."""
+    true, guilty = _names(roots), _guilty(roots)
 
     def answer(digest: Digest) -> dict[str, object]:
         right = [name for name, entity in digest.suspects.items() if entity in true][:1]
         wrong = [name for name, entity in digest.suspects.items() if entity not in true][:2]
-        judged: list[dict[str, object]] = [
-            {"suspect": name, "likelier": True, "findings": digest.signs(name)} for name in right
-        ]
-        judged += [{"suspect": name, "likelier": False, "findings": digest.others(name)} for name in wrong]
-        queries = [name for name, entity in digest.queries.items() if entity in true][:4]
-        return {"queries": queries, "judgements": judged, "propose": None}
+        return _speak(digest, right, wrong, [name for name, entity in digest.queries.items() if entity in true])
 
-    return answer
+    return Script(answer=answer, judge=lambda change: "yes" if change in guilty else "no")
 
 
-def hostile(roots: Sequence[Root]) -> Callable[[Digest], dict[str, object]]:
-    """Speaks for the likeliest wrong suspects, against the truth, asks about neither."""
-    true = {named(name) for root in roots for name in (root.entity, *root.aliases)}
+def hostile(roots: Sequence[Root]) -> Script:
+    """Speaks for the likeliest wrong suspects, against the truth, and asks about others."""
+    true, guilty = _names(roots), _guilty(roots)
 
     def answer(digest: Digest) -> dict[str, object]:
         right = [name for name, entity in digest.suspects.items() if entity in true][:1]
         wrong = [name for name, entity in digest.suspects.items() if entity not in true][:2]
-        judged: list[dict[str, object]] = [
-            {"suspect": name, "likelier": True, "findings": digest.signs(name)} for name in wrong
-        ]
-        judged += [{"suspect": name, "likelier": False, "findings": digest.others(name)} for name in right]
-        queries = [name for name, entity in digest.queries.items() if entity not in true][:4]
-        return {"queries": queries, "judgements": judged, "propose": None}
+        return _speak(digest, wrong, right, [name for name, entity in digest.queries.items() if entity not in true])
 
-    return answer
+    return Script(answer=answer, judge=lambda change: "no" if change in guilty else "yes")
 
 
-def mixed(roots: Sequence[Root], share: float, seed: str) -> Callable[[Digest], dict[str, object]]:
-    """The oracle in a share of its turns, the hostile one in the others."""
+def mixed(roots: Sequence[Root], share: float, seed: str) -> Script:
+    """The oracle in a share of its answers, the hostile one in the others."""
     drawn = random.Random(seed)  # noqa: S311 - a simulation
     good, bad = oracle(roots), hostile(roots)
-    return lambda digest: good(digest) if drawn.random() < share else bad(digest)
+
+    def either() -> Script:
+        return good if drawn.random() < share else bad
+
+    def answer(digest: Digest) -> dict[str, object]:
+        return either().answer(digest)
+
+    def judge(change: str) -> str:
+        return either().judge(change)
+
+    return Script(answer=answer, judge=judge)
 
 
-def at_random(seed: str) -> Callable[[Digest], dict[str, object]]:
+def at_random(seed: str) -> Script:
     """Anything that the schema allows."""
     drawn = random.Random(seed)  # noqa: S311 - a simulation
 
@@ -197,27 +242,26 @@ def at_random(seed: str) -> Callable[[Digest], dict[str, object]]:
             {"suspect": name, "likelier": drawn.random() < 0.5, "findings": some(list(digest.findings), 3)}
             for name in some(list(digest.suspects), 3)
         ]
-        return {
-            "queries": some(list(digest.queries), 4),
-            "judgements": judged,
-            "propose": None,
-        }
+        return {"queries": some(list(digest.queries), 4), "judgements": judged, "propose": None}
 
-    return answer
+    return Script(answer=answer, judge=lambda _: drawn.choice(("yes", "no", "unsure")))
 
 
-def constant(digest: Digest) -> dict[str, object]:
-    """Always the same words: the last suspect, for the first findings."""
+def _same_words(digest: Digest) -> dict[str, object]:
     last = list(digest.suspects)[-1:]
     judged = [{"suspect": name, "likelier": True, "findings": list(digest.findings)[:3]} for name in last]
     return {"queries": list(digest.queries)[-1:], "judgements": judged, "propose": None}
 
 
-Choosers = Mapping[str, Callable[[RecordedCase], Callable[[Digest], dict[str, object]] | None]]
+CONSTANT = Script(answer=_same_words, judge=lambda _: "yes")
+"""Always the same words: the last suspect, for the first findings, and every change is guilty."""
+
+
+Choosers = Mapping[str, Callable[[RecordedCase], Script | None]]
 CHOOSERS: Choosers = {
     ALONE: lambda _: None,
     "random": lambda case: at_random(case.name),
-    "constant": lambda _: constant,
+    "constant": lambda _: CONSTANT,
     "hostile": lambda case: hostile(case.roots),
     "right in 50 %": lambda case: mixed(case.roots, 0.5, case.name),
     "right in 70 %": lambda case: mixed(case.roots, 0.7, case.name),
@@ -235,12 +279,15 @@ def loop(case: RecordedCase, model: Model | None, *, parameters: Parameters = DE
     ask_now, left = first_look(_plan(evidence), evidence.alerting, absent=MODALITIES - recorded)
     asked: list[Probe] = []
     opinions: dict[EntityId, Opinion] = {}
+    changes: dict[str, ChangeOpinion] = {}
     tokens = 0
     for number in range(ROUNDS + 1):
         asked += ask_now
         answered = [answers[probe.key] for probe in asked if probe.key in answers]
         now = replace(evidence, answers=(*topology, *answered))
-        context, findings, hypotheses = _ranked(now, case.planned, tuple(opinions.values()), parameters)
+        context, findings, hypotheses = _ranked(
+            now, case.planned, parameters, tuple(opinions.values()), tuple(changes.values())
+        )
         done = {probe.key for probe in asked}
         left = [probe for probe in left if probe.key not in done]
         if number == ROUNDS:
@@ -257,20 +304,21 @@ def loop(case: RecordedCase, model: Model | None, *, parameters: Parameters = DE
         state = State(
             context=context, hypotheses=hypotheses, findings=findings, valued=valued, round=number, rounds=ROUNDS
         )
-        said, spent = _said(state, model)
+        said, judged, spent = _said(state, model, now, changes)
         tokens += spent
         chosen = {item.probe_key for item in choose(state, said, planned=len(asked) + len(left))}
         ask_now = [item.probe for item in valued if item.probe.key in chosen]
         new = new_opinions(said.opinions, tuple(opinions.values()))
         opinions |= {item.entity: item for item in said.opinions}
-        if not (ask_now or new):
+        changes |= {item.change_id: item for item in judged}
+        if not (ask_now or new or any(item.weight for item in judged)):
             break
     return LoopResult(hypotheses=tuple(hypotheses), asked=len(asked) + 1, tokens=tokens, rounds=number + 1)
 
 
 def everything(case: RecordedCase) -> LoopResult:
     """The engine that asks everything at once."""
-    _, _, hypotheses = _ranked(case.evidence, case.planned, (), DEFAULT)
+    _, _, hypotheses = _ranked(case.evidence, case.planned, DEFAULT)
     return LoopResult(hypotheses=tuple(hypotheses), asked=case.planned, tokens=0, rounds=1)
 
 
@@ -294,14 +342,24 @@ def score_choosers(cases: Sequence[RecordedCase], choosers: Choosers = CHOOSERS)
 def _score(system: str, chooser: str, cases: Sequence[RecordedCase], results: Sequence[LoopResult]) -> ChooserScore:
     rankings = [[_entry(item) for item in result.hypotheses if item.entity is not None] for result in results]
     pairs = list(zip(cases, rankings, strict=True))
+    named_right = [
+        [float(_change_named(result.hypotheses) in {root.change_id for root in case.roots})]
+        for case, result in zip(cases, results, strict=True)
+        if any(item.rows.height for item in case.evidence.of("changes"))
+    ]
     return ChooserScore(
         system=system,
         chooser=chooser,
         first=interval([accuracy_at(1, ranks(ranking, case.roots, names_root))] for case, ranking in pairs),
         kind=interval([accuracy_at(1, ranks(ranking, case.roots, names_root_and_kind))] for case, ranking in pairs),
+        change=interval(named_right) if named_right else None,
         asked=sum(item.asked for item in results) / sum(case.planned for case in cases),
         tokens=sum(item.tokens for item in results) / len(results),
     )
+
+
+def _change_named(hypotheses: Sequence[Hypothesis]) -> str | None:
+    return next((item.change_id for item in hypotheses if item.entity is not None), None)
 
 
 def _entry(item: Hypothesis) -> Ranked:
@@ -310,23 +368,38 @@ def _entry(item: Hypothesis) -> Ranked:
 
 
 def _ranked(
-    evidence: Evidence, planned: int, opinions: tuple[Opinion, ...], parameters: Parameters
+    evidence: Evidence,
+    planned: int,
+    parameters: Parameters,
+    opinions: tuple[Opinion, ...] = (),
+    changes: tuple[ChangeOpinion, ...] = (),
 ) -> tuple[IncidentContext, list[Finding], list[Hypothesis]]:
     found = find(evidence, parameters)
     holding = verified(found, claims_of(found, evidence.frames()))
-    context = replace(IncidentContext.of(evidence, probes_planned=planned), opinions=opinions)
+    context = IncidentContext.of(evidence, probes_planned=planned)
+    context = replace(context, opinions=opinions, change_opinions=changes)
     return context, holding, rank(holding, context, parameters=parameters)
 
 
-def _said(state: State, model: Model | None) -> tuple[Effect, int]:
+def _said(
+    state: State, model: Model | None, evidence: Evidence, known: Collection[str]
+) -> tuple[Effect, tuple[ChangeOpinion, ...], int]:
+    """The effect of a model's answers, and the tokens that they took."""
     if model is None:
-        return NOTHING, 0
+        return NOTHING, (), 0
     asking, ids = question(state)
     answered = ask(model, asking, allowed=lambda _: True)
-    tokens = sum(len(item.system) + len(item.user) for item in asking.prompts[:1]) // 4 + asking.max_tokens
-    if answered.answer is None:
-        return NOTHING, tokens
-    return effect(answered.answer, ids, state.context.graph, str), tokens
+    assert answered.answer is not None
+    rows = evidence.frames()
+    changes = [
+        change
+        for item in candidate_findings(state, known)
+        for change in candidate(item, rows[item.evidence[0].probe_key])
+    ]
+    judged = judge_changes(model, state, changes, allowed=lambda _: True)
+    prompts = [asking.prompts[0], *(change_question(item, (), state.context.alert_at).prompts[0] for item in changes)]
+    tokens = sum(len(item.system) + len(item.user) for item in prompts) // CHARACTERS + ANSWER * (1 + len(changes))
+    return effect(answered.answer, ids, state.context.graph, str), judged.opinions, tokens
 
 
 def _plan(evidence: Evidence) -> list[Probe]:

@@ -53,8 +53,9 @@ def memory_line(row: MemoryScore) -> Text:
 
 def chooser_line(row: ChooserScore) -> Text:
     """What one chooser makes of one system's cases."""
+    change = f"change {_shown(row.change)}  " if row.change is not None else ""
     return Text(
-        f"{row.system}, {row.chooser:<20} AC@1 {_shown(row.first)}  entity and kind {_shown(row.kind)}  "
+        f"{row.system}, {row.chooser:<20} AC@1 {_shown(row.first)}  entity and kind {_shown(row.kind)}  {change}"
         f"asked {row.asked:.0%}  tokens {row.tokens:,.0f}"
     )
 

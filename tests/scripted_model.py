@@ -17,13 +17,17 @@ Script = Callable[[str], "str | Reply"]
 
 
 @contextmanager
-def a_model(folder: Path, script: Script, *, cleared: str = "T3") -> Iterator[tuple[Path, list[dict[str, Any]]]]:
+def a_model(
+    folder: Path, script: Script, *, cleared: str = "T3", changes: str = "unsure"
+) -> Iterator[tuple[Path, list[dict[str, Any]]]]:
     """A models file of one endpoint that answers by script, and what it was asked."""
     asked: list[dict[str, Any]] = []
 
     def handle(call: Call) -> Reply:
         asked.append(json.loads(call.body))
-        said = script(asked[-1]["messages"][1]["content"])
+        about_a_change = "explains" in asked[-1]["response_format"]["json_schema"]["schema"]["properties"]
+        judged = json.dumps({"explains": changes, "kind": "error"})
+        said = judged if about_a_change else script(asked[-1]["messages"][1]["content"])
         if isinstance(said, Reply):
             return said
         choice = {"message": {"content": said}, "finish_reason": "stop"}

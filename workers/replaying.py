@@ -26,9 +26,13 @@ async def replay(
 ) -> OpenedInvestigation:
     """Open the investigation of a recorded incident in a memory scope of its own; doing it again finds it.
 
+    A captured investigation is replayed in as many looks as it might take: what it did not ask has no answer.
+
     Raises:
         ModelNotAllowedError: the endpoint of the models file that is named in `model` may not see it.
     """
+    if bundle.manifest.answers is not None:
+        budget = budget.model_copy(update={"rounds": bundle.manifest.rounds})
     options = InvestigationOptions(
         backend=RECORDED,
         recording=bundle,

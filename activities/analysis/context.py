@@ -9,7 +9,7 @@ from activities.analysis.facts import FactStanding, facts_in
 from activities.analysis.graph import Graph
 from workflows.contracts.alert import Alert
 from workflows.contracts.identifiers import EntityId
-from workflows.contracts.model import Opinion
+from workflows.contracts.model import ChangeOpinion, Opinion
 from workflows.contracts.probe import Window
 from workflows.contracts.report import DataGap, RecalledPassage
 
@@ -44,6 +44,9 @@ class IncidentContext:
 
     opinions: tuple[Opinion, ...] = ()
     """What a language model thinks of suspects; the last word on each."""
+
+    change_opinions: tuple[ChangeOpinion, ...] = ()
+    """What it thinks of candidate changes."""
 
     stopped_by: str | None = None
     """`budget`, `person`, `cancel` or `outage` when collection ended early."""

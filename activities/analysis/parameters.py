@@ -269,6 +269,9 @@ class Parameters:
     weight_opinion: float = 0.04
     """Most that a language model's opinion adds to a suspect's score, or takes from it."""
 
+    weight_change_opinion: float = 0.25
+    """How much a language model's opinion of a change adds to its strength, or takes from it."""
+
     weight_past: float = 0.25
     """Most that it weighs to be what people confirmed as the root cause of incidents that showed the same."""
 

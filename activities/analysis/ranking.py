@@ -123,7 +123,7 @@ def rank(
     rows: list[tuple[EntityId | None, float]] = [(name, probability[name]) for name in ordered]
     rows.append((None, max(0.0, 1 - sum(value for _, value in rows))))
     rows.sort(key=lambda row: (-rounded(row[1]), row[0] or "~"))
-    change = _change_of(ordered, cases, findings, context.graph, parameters)
+    change = _change_of(ordered, cases, findings, context, parameters)
     found = []
     for number, (name, value) in enumerate(rows, start=1):
         if name is None:
@@ -352,22 +352,30 @@ def _change_of(
     ordered: Sequence[EntityId],
     cases: Mapping[EntityId, _Case],
     findings: Sequence[Finding],
-    graph: Graph,
+    context: IncidentContext,
     parameters: Parameters,
 ) -> Finding | None:
-    """The change that best explains the leading entity: on itself, what it calls or runs on, or without a target."""
+    """The change that best explains the leading entity: on itself, what it calls or runs on, or without a target.
+
+    What a language model thinks of a candidate counts beside its strength, within a bound.
+    """
     if not ordered or cases[ordered[0]].score <= 0:
         return None
     top = ordered[0]
-    near = {top, *graph.downstream(top), EntityId("unknown:")}
-    changes = [item for item in findings if item.family is FindingFamily.CHANGE]
-    likely = [item for item in changes if item.strength > parameters.change_likely]
-    placed = sorted(likely, key=lambda item: (item.entity not in near, -item.strength, item.key))
-    best = max(likely, key=lambda item: (item.strength, item.key), default=None)
-    if best is None:
+    near = {top, *context.graph.downstream(top), EntityId("unknown:")}
+    said = {item.change_id: parameters.weight_change_opinion * item.weight for item in context.change_opinions}
+    changes = {
+        item.key: (item.strength + said.get(item.signal, 0.0), item)
+        for item in findings
+        if item.family is FindingFamily.CHANGE
+    }
+    likely = [(strength, item) for strength, item in changes.values() if strength > parameters.change_likely]
+    if not likely:
         return None
-    local = placed[0]
-    return local if local.entity in near and local.strength >= best.strength - parameters.change_local else best
+    placed = sorted(likely, key=lambda row: (row[1].entity not in near, -row[0], row[1].key))
+    strongest, best = max(likely, key=lambda row: (row[0], row[1].key))
+    strength, local = placed[0]
+    return local if local.entity in near and strength >= strongest - parameters.change_local else best
 
 
 def _contributions(case: _Case, parameters: Parameters) -> list[Contribution]:

@@ -154,7 +154,7 @@ def listed(state: State, *, share: float = 1.0) -> Listed:
         "Calls:",
         *_calls(names, state.context.graph),
         "Findings:",
-        *(f"F{number} {_finding(item, alert_at)}" for number, item in enumerate(shown, start=1)),
+        *(f"F{number} {sign(item, alert_at)}" for number, item in enumerate(shown, start=1)),
         "Queries:",
         *(
             f"Q{number} {item.probe.tool} {named(entity_of(item.probe) or 'all')} {item.gain:.3f}"
@@ -288,7 +288,8 @@ def _calls(names: Sequence[EntityId], graph: Graph) -> list[str]:
     return found or ["not known among these"]
 
 
-def _finding(item: Finding, alert_at: datetime) -> str:
+def sign(item: Finding, alert_at: datetime) -> str:
+    """A finding in words of our own: no text that telemetry holds but names."""
     kinds = "/".join(sorted(kind.value for kind, weight in item.fault_kinds.items() if weight > 0))
     began = "" if item.onset is None else f" at {(item.onset - alert_at).total_seconds():+.0f}s"
     caller = "" if item.caller is None else f" called by {named(item.caller)}"

@@ -25,7 +25,7 @@ from workers.model_commands import GROUP
 from workers.replaying import replay
 from workflows.contracts.investigation import Budget, Purpose
 
-SLOTS = 2
+SLOTS = 1
 FILE = 'endpoints: [{{name: tiny, url: "{url}", model: {model}, cleared: T5, at_once: {slots}, timeout: PT5M}}]'
 SCHEMA: dict[str, JsonValue] = {
     "type": "object",
@@ -114,7 +114,7 @@ async def test_several_investigations_share_its_slots_and_all_end(
         async with own.workers(client):
             opened = [
                 await replay(own, client, bundle, scope=f"tiny-{number}", purpose=Purpose.REPLAY, budget=budget)
-                for number in range(3)
+                for number in range(2)
             ]
             reports = await asyncio.gather(*(finish(own, client, item.request.investigation_id) for item in opened))
     assert max(seen) <= SLOTS

@@ -82,7 +82,7 @@ async def test_the_same_looks_are_taken_again(installation: Installation, client
     investigation_id, report = await looked(installation, client, "exhausted_pool", LOOKS)
     folder, _ = capture_investigation(installation, investigation_id, tmp_path)
     opened = await replay(
-        installation, client, open_bundle(folder), scope="captured", purpose=Purpose.REPLAY, budget=LOOKS
+        installation, client, open_bundle(folder), scope="captured", purpose=Purpose.REPLAY, budget=Budget()
     )
     again = await finish(installation, client, opened.request.investigation_id)
     assert again.findings_sha256 == report.findings_sha256
@@ -112,13 +112,23 @@ def knowing(installation: Installation, path: Path) -> Iterator[Installation]:
 
 
 async def with_model(
-    installation: Installation, folder: Path, script: Script, *, budget: Budget = MODEL, cleared: str = "T3"
+    installation: Installation,
+    folder: Path,
+    script: Script,
+    *,
+    budget: Budget = MODEL,
+    cleared: str = "T3",
+    name: str = "exhausted_pool",
+    changes: str = "unsure",
 ) -> tuple[Report, list[dict[str, Any]], Ledger]:
     """The report of an investigation that may ask this model."""
-    with a_model(folder, script, cleared=cleared) as (path, asked), knowing(installation, path) as own:
+    with (
+        a_model(folder, script, cleared=cleared, changes=changes) as (path, asked),
+        knowing(installation, path) as own,
+    ):
         client = await own.client()
         async with own.workers(client):
-            bundle = open_bundle(recorded("exhausted_pool"))
+            bundle = open_bundle(recorded(name))
             opened = await replay(own, client, bundle, scope=str(folder), purpose=Purpose.REPLAY, budget=budget)
             report = await finish(own, client, opened.request.investigation_id)
     return report, asked, installation.ledger(opened.request.investigation_id)
@@ -200,3 +210,17 @@ async def test_tokens_are_a_budget(installation: Installation, tmp_path: Path) -
     assert asked == []
     assert report.run.model_problem == "budget"
     assert report.run.tokens == 0
+
+
+async def test_changes_are_asked_about_once_each_and_their_text_goes_nowhere_else(
+    installation: Installation, tmp_path: Path
+) -> None:
+    report, asked, ledger = await with_model(installation, tmp_path, hostile, name="bad_deploy", changes="yes")
+    about = [body["messages"][1]["content"] for body in asked if "Text of the change" in str(body["messages"])]
+    judged = [item for turn in ledger.turns() for item in turn.changes]
+    assert judged
+    assert len(about) == len(judged) == len({item.change_id for item in judged})
+    assert report.findings.verdict.change_id in {item.change_id for item in judged}
+    quoted = [json.loads(text.rpartition("Text of the change: ")[2]) for text in about]
+    others = " ".join(str(body["messages"]) for body in asked if "Text of the change" not in str(body["messages"]))
+    assert all(text.split("\n")[0] not in others for text in quoted if len(text.split("\n")[0]) > 10)

@@ -7,6 +7,7 @@ from pydantic import Field, StringConstraints, model_validator
 from workflows.contracts.contract import Contract, Instant
 from workflows.contracts.environment import MOST_SOURCES, EntityMapping, EnvironmentName, SourceRef
 from workflows.contracts.identifiers import Digest
+from workflows.contracts.investigation import MOST_ROUNDS
 
 BundleId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
 FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
@@ -68,6 +69,10 @@ class BundleManifest(Contract):
 
     mappings: tuple[EntityMapping, ...] = ()
     """Of a captured live investigation: what people had said about who is who."""
+
+    rounds: Annotated[int, Field(ge=0, le=MOST_ROUNDS)] = 0
+    """Of a captured investigation: how many looks it might take after the first. A replay may take as many, so that it
+    asks what was answered."""
 
     counters: tuple[str, ...] = ()
     """Metrics that are cumulative counters; a reader turns them into rates per second."""

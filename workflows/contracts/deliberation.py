@@ -6,7 +6,7 @@ from pydantic import Field
 
 from workflows.contracts.contract import Contract
 from workflows.contracts.identifiers import ProbeKey
-from workflows.contracts.model import ModelCall, ModelProblem, Opinion
+from workflows.contracts.model import ChangeOpinion, ModelCall, ModelProblem, Opinion
 
 MOST_CHOSEN = 5_000
 MOST_CALLS, MOST_OPINIONS = 50, 50
@@ -40,6 +40,9 @@ class Turn(Contract):
 
     opinions: Annotated[tuple[Opinion, ...], Field(max_length=MOST_OPINIONS)] = ()
     """What it thinks of suspects."""
+
+    changes: Annotated[tuple[ChangeOpinion, ...], Field(max_length=MOST_OPINIONS)] = ()
+    """What it thinks of candidate changes, those that it could not tell included."""
 
     problem: ModelProblem | None = None
     """Why it had no say in this turn."""

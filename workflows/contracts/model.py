@@ -78,3 +78,13 @@ class Opinion(Contract):
 
     reason: Annotated[str, Field(max_length=300)] = ""
     """Why it has the effect that it has."""
+
+
+class ChangeOpinion(Contract):
+    """What a model thinks of one candidate change: guilty, innocent, or that it cannot tell."""
+
+    change_id: str
+    weight: Annotated[float, Field(ge=-1, le=1)]
+    """Part of the bound by which the change's strength moves."""
+
+    fault_kind: FaultKind = FaultKind.UNKNOWN
