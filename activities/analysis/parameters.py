@@ -269,7 +269,7 @@ class Parameters:
     weight_opinion: float = 0.04
     """Most that a language model's opinion adds to a suspect's score, or takes from it."""
 
-    weight_change_opinion: float = 0.25
+    weight_change_opinion: float = 0.06
     """How much a language model's opinion of a change adds to its strength, or takes from it."""
 
     weight_past: float = 0.25

@@ -118,12 +118,12 @@ def named_change(strength: float, weight: float) -> str | None:
 @pytest.mark.parametrize(
     ("strength", "weight", "named"),
     [
-        (0.6, 0, "deploy-1"),
-        (0.6, -1, None),
-        (0.4, 0, None),
-        (0.4, 1, "deploy-1"),
-        (0.9, -1, "deploy-1"),
-        (0.2, 1, None),
+        (0.55, 0, "deploy-1"),
+        (0.55, -1, None),
+        (0.46, 0, None),
+        (0.46, 1, "deploy-1"),
+        (0.6, -1, "deploy-1"),
+        (0.4, 1, None),
     ],
 )
 def test_an_opinion_of_a_change_moves_it_within_the_bound(strength: float, weight: float, named: str | None) -> None:
