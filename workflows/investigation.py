@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from temporalio import workflow
 from temporalio.common import SearchAttributeKey
-from temporalio.exceptions import ActivityError, ApplicationError, TimeoutError
+from temporalio.exceptions import ActivityError, ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from workflows import steps
@@ -138,25 +138,30 @@ class Investigation:
             self._answered += await self._collect(planned)
 
     async def _next_look(self) -> DeliberateResult:
-        """What the ranking so far leaves open; nothing where a step of it fails: the conclusion meets that again."""
+        """What the ranking so far leaves open; nothing where a step of it fails.
+
+        The conclusion meets a defect of findings or ranking again; one of choosing is named here.
+        """
         given = self._input()
         try:
             findings = await self._step(steps.FINDINGS, f"what {self._answered} answers say", given)
             self._rank = await self._step(steps.RANK, f"which root cause explains {findings.verified} findings", given)
             self._ranked = given
+        except ActivityError:
+            return DeliberateResult(chosen=0)
+        try:
             return await self._deliberate(given)
         except ActivityError:
+            self._failed_steps.append(steps.DELIBERATE.name)
             return DeliberateResult(chosen=0)
 
     async def _deliberate(self, given: StepInput) -> DeliberateResult:
-        """Choose what to look at next, with the model if it has time for us soon enough."""
+        """Choose what to look at next, with the model unless it keeps us waiting or a defect stands in the way."""
         if self._request.model and not self._without_model:
             summary = f"what to look at next, with the model {self._request.model}"
             try:
                 return await self._step(steps.DELIBERATE, summary, given, patience=steps.MODEL_PATIENCE)
-            except ActivityError as error:
-                if not isinstance(error.cause, TimeoutError):
-                    raise
+            except ActivityError:
                 self._without_model = True
         return await self._step(
             steps.DELIBERATE, "what to look at next", given.model_copy(update={"without_model": self._without_model})

@@ -96,13 +96,12 @@ def change_opinion(change: CandidateChange, judged: ChangeJudgement) -> ChangeOp
 def _told(change: CandidateChange, symptoms: Sequence[Finding], alert_at: datetime, characters: int) -> str:
     onset = change.finding.onset
     when = "" if onset is None else f", {(alert_at - onset).total_seconds():.0f} seconds before the alert"
-    text = " ".join(change.text.split("\r"))[:characters]
     return "\n".join(
         [
             f"Change {named(change.finding.signal)}: a {named(change.kind)} of {named(change.finding.entity)}{when}.",
             "Symptoms, the strongest first:",
             *(f"- {sign(item, alert_at)}" for item in symptoms[:MOST_SYMPTOMS]),
-            f"Text of the change: {json.dumps(text)}",
+            f"Text of the change: {json.dumps(change.text[:characters])}",
         ]
     )
 

@@ -52,9 +52,6 @@ class Completion:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     fingerprint: str = ""
-    model: str = ""
-    """As the server calls the one that answered."""
-
     seconds: float = 0.0
 
 
@@ -92,7 +89,6 @@ class _Completed(BaseModel):
     choices: list[_Choice]
     usage: _Usage | None = None
     system_fingerprint: str | None = None
-    model: str | None = None
 
 
 class _Error(BaseModel):
@@ -231,7 +227,6 @@ class OpenAIModel:
             prompt_tokens=max(0, usage.prompt_tokens),
             completion_tokens=max(0, usage.completion_tokens),
             fingerprint=storable(answer.system_fingerprint or "")[:200],
-            model=storable(answer.model or "")[:200],
             seconds=seconds,
         )
 

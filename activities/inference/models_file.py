@@ -88,7 +88,7 @@ class Endpoint(_Part):
     at_once: Annotated[int, Field(ge=1, le=1_024)] = 4
     """Questions under way at the same time in one worker process: as many as the server has sequences."""
 
-    timeout: Annotated[timedelta, Field(gt=timedelta(0), le=timedelta(minutes=10))] = timedelta(seconds=60)
+    timeout: Annotated[timedelta, Field(gt=timedelta(0), le=timedelta(minutes=5))] = timedelta(seconds=60)
     """After which an answer is given up."""
 
     @model_validator(mode="after")

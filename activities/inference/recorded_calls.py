@@ -8,6 +8,7 @@ from pydantic import JsonValue
 from activities.inference.client import SEED, Completion, Model, Prompt
 from activities.inference.structured import prompt_digest
 from activities.memory.ledger import Ledger
+from activities.progress import progressed
 from workflows.contracts.canonical import canonical_json, digest_of
 from workflows.contracts.model import ModelCall, ModelIdentity
 
@@ -43,6 +44,7 @@ class RecordedModel:
                 seconds=call.seconds,
             )
         found = self._model.complete(prompt, schema, max_tokens=max_tokens)
+        progressed()
         found = replace(found, text=self._ledger.redactor.redact(found.text))
         self._ledger.record_model_answer(
             key,

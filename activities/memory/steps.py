@@ -91,7 +91,7 @@ class MemoryActivities:
         body = ledger.conclusion(ledger.concluded_round(given.round))
         if body is None:
             body = _incomplete(ledger, given)
-        elif given.failed_steps:  # only publishing itself came after the conclusion: what was concluded stands
+        elif given.failed_steps:  # publishing itself, or choosing a look: what was concluded stands
             gaps = (*_failures(ledger, given.failed_steps), *body.data_gaps)
             body = body.model_copy(update={"data_gaps": gaps})
         run = self._run(ledger, given) if PUBLISH.name not in given.failed_steps else _least_run(ledger, given)

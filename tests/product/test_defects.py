@@ -12,6 +12,7 @@ from sqlalchemy.exc import OperationalError
 from temporalio.client import Client
 
 import activities.analysis.findings
+import activities.deliberation
 import activities.diagnosis
 import activities.evidence_loading
 import activities.memory.steps
@@ -26,6 +27,7 @@ from tests.conftest import recorded
 from tests.running import finish, start
 from workers.installation import Installation
 from workflows.contracts.finding import Finding
+from workflows.contracts.investigation import Budget
 from workflows.contracts.report import Outcome, Report
 from workflows.contracts.version import ENGINE_VERSION
 
@@ -34,10 +36,11 @@ def broken(*_args: Any, **_kwargs: Any) -> Any:
     raise RuntimeError("no such luck")
 
 
-async def investigated(installation: Installation, case: str = "row_lock") -> Report:
+async def investigated(installation: Installation, case: str = "row_lock", rounds: int = 0) -> Report:
     client = await installation.client()
     async with installation.workers(client):
-        return await finish(installation, client, await start(installation, client, recorded(case)))
+        begun = await start(installation, client, recorded(case), budget=Budget(rounds=rounds))
+        return await finish(installation, client, begun)
 
 
 Breaking = Callable[[pytest.MonkeyPatch], None]
@@ -56,6 +59,16 @@ DEFECTS: dict[str, tuple[str, Breaking]] = {
         lambda patch: patch.setattr(activities.memory.steps.MemoryActivities, "_run", broken),
     ),
 }
+
+
+async def test_a_defect_in_choosing_a_look_costs_the_look(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(activities.deliberation, "worth", broken)
+    report = await investigated(installation, "bad_deploy", rounds=2)
+    assert report.findings.verdict.entity == "service:payment", "what the first look found stands"
+    assert report.run.rounds == 1
+    assert [item.tool for item in report.findings.data_gaps if "RuntimeError" in item.reason] == ["deliberate"]
 
 
 @pytest.mark.parametrize("name", DEFECTS)

@@ -4,12 +4,14 @@ import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from temporalio.client import Client
 
+import activities.deliberation
 from activities.memory.ledger import Ledger
 from activities.telemetry.recorded import open_bundle
 from evals.capture import capture_investigation
@@ -20,6 +22,7 @@ from tests.scripted_model import Script, a_model, hostile
 from workers.installation import Installation
 from workers.rendering.plain_text import model_lines
 from workers.replaying import replay
+from workflows import steps
 from workflows.contracts.identifiers import InvestigationId
 from workflows.contracts.investigation import Budget, Purpose
 from workflows.contracts.report import Report
@@ -203,6 +206,28 @@ async def test_a_workload_that_a_model_may_not_see_is_not_shown_to_it(
     report, asked, _ = await with_model(installation, tmp_path, hostile, cleared="T2")
     assert asked == []
     assert report.run.models == ()
+
+
+@pytest.mark.parametrize("defect", [False, True], ids=["nobody works for it", "a defect in asking it"])
+async def test_what_keeps_a_model_from_answering_costs_its_say_alone(
+    installation: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, defect: bool
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("no such luck")
+
+    monkeypatch.setattr(steps, "MODEL_PATIENCE", timedelta(seconds=60 if defect else 2))
+    if defect:
+        monkeypatch.setattr(activities.deliberation, "question", broken)
+    with a_model(tmp_path, hostile) as (path, asked), knowing(installation, path) as own:
+        client = await own.client()
+        bundle = open_bundle(recorded("exhausted_pool"))
+        opened = await replay(own, client, bundle, scope=str(tmp_path), purpose=Purpose.REPLAY, budget=MODEL)
+        async with (own if defect else installation).workers(client):
+            report = await finish(own, client, opened.request.investigation_id)
+            _, without = await looked(installation, client, "exhausted_pool", WITHOUT)
+    assert asked == []
+    assert report.run.model_problem == "unreachable"
+    assert report.findings_sha256 == without.findings_sha256
 
 
 async def test_tokens_are_a_budget(installation: Installation, tmp_path: Path) -> None:
