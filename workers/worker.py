@@ -26,6 +26,10 @@ from workflows.investigation import Investigation
 from workflows.steps import ANALYSIS, INVESTIGATIONS, MEMORY, inference_queue, telemetry_queue
 
 GRACE = timedelta(seconds=5)
+STICKY_WAIT = timedelta(seconds=2)
+"""How long an investigation waits for the worker that ran it last before any other takes it (Temporal's own: 10 s):
+reading its history again costs milliseconds, and a worker that was killed costs that wait at each step."""
+
 DEPLOYMENT = "inquest"
 HELD_PER_THREAD = 4
 """Tasks that line up for a turn in this process, per thread: if none waits elsewhere, none is overtaken there."""
@@ -126,6 +130,7 @@ async def running_workers(
                         task_queue=INVESTIGATIONS,
                         workflows=[Investigation],
                         workflow_runner=SandboxedWorkflowRunner(restrictions=restrictions),
+                        sticky_queue_schedule_to_start_timeout=STICKY_WAIT,
                         interceptors=interceptors,
                         graceful_shutdown_timeout=GRACE,
                         deployment_config=deployment,

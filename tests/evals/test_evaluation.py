@@ -29,7 +29,7 @@ from infra.settings import Settings
 from tests.conftest import PROJECT, own_data_dir, recorded
 from tests.evals import oracle
 from tests.running import finish, options_for, quick_ingestion, start
-from workers.installation import Installation, open_installation
+from workers.installation import Installation, budget_of, open_installation
 from workers.replaying import replay
 from workflows.contracts.alert import Alert
 from workflows.contracts.identifiers import InvestigationId
@@ -259,32 +259,33 @@ def command(folder: Path, data_dir: Path, out: Path) -> list[str]:
     return [sys.executable, "-c", script, "eval", "run", f"{folder}/", "--json", str(out)]
 
 
+def figures(results: EvaluationFile) -> tuple[object, ...]:
+    assert results.scores is not None
+    system = results.scores.systems[0]
+    return rankings(results), system.entity, system.abstention, system.changes, system.calibration
+
+
 @pytest.mark.timeout(600)
-def test_killed_five_times_it_ends_with_the_same_scores(tmp_path: Path) -> None:
+async def test_killed_five_times_it_ends_with_the_same_scores(own_installation: Installation, tmp_path: Path) -> None:
     """SIGKILL to the whole command at drawn moments; finished cases are not replayed again."""
     suite = a_suite(tmp_path / "suite", ("bad_deploy", "row_lock", "false_alert", "stopped_process", "bad_flag"))
-    rng = random.Random(5)
-    figures = []
-    for kills in (0, 5):
-        out = tmp_path / f"{kills}.json"
-        with own_data_dir() as data_dir:
-            environment = {**os.environ, "INQUEST_DATA_DIR": str(data_dir)}
-            for _ in range(kills):
+    undisturbed = await run(own_installation, plan_of(suite, budget=budget_of(Settings())))
+    rng, out = random.Random(5), tmp_path / "results.json"
+    with own_data_dir() as data_dir:
+        environment = {**os.environ, "INQUEST_DATA_DIR": str(data_dir)}
+        with open_installation(Settings(data_dir=data_dir)) as opened:  # its servers outlive the command
+            for _ in range(5):
                 process = subprocess.Popen(command(suite, data_dir, out), cwd=PROJECT, env=environment)
                 with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(rng.uniform(4, 12))
+                    process.wait(rng.uniform(4, 10))
                 if process.poll() == 0:
                     break  # it ended before its next kill; running it again would be a second evaluation
                 process.kill()
                 process.wait()
             else:
                 subprocess.run(command(suite, data_dir, out), cwd=PROJECT, env=environment, check=True, timeout=300)
-            with open_installation(Settings(data_dir=data_dir)) as opened, opened.engine.connect() as connection:
+            with opened.engine.connect() as connection:
                 assert connection.scalar(select(func.count()).select_from(OUTCOME)) == 5
                 assert connection.scalar(select(func.count()).select_from(INVESTIGATION)) == 5
                 assert connection.scalar(select(func.count()).select_from(EVALUATION)) == 1
-        results = read_results(out)
-        assert results.scores is not None
-        system = results.scores.systems[0]
-        figures.append((rankings(results), system.entity, system.abstention, system.changes, system.calibration))
-    assert figures[0] == figures[1]
+    assert figures(read_results(out)) == figures(undisturbed)

@@ -110,7 +110,7 @@ def window() -> Window:
     return Window(start=now - timedelta(hours=24), end=now)
 
 
-@pytest.mark.parametrize(("services", "queries", "settle_s"), [(100, 60, 25), (1_000, 150, 35)])
+@pytest.mark.parametrize(("services", "queries", "settle_s"), [(100, 60, 25), (400, 100, 30)])
 def test_metrics(need: Callable[..., None], folder: Path, services: int, queries: int, settle_s: float) -> None:
     need("prometheus")
     home = folder / f"metrics-{services}"

@@ -5,8 +5,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,11 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from infra.settings import Settings
 from tests.conftest import own_data_dir
 from tests.faulty_server import Call, Reply, faulty_server, json_reply
 from tests.running import an_alert, finish
 from workers.environment_commands import GROUP
-from workers.installation import Installation, open_installation
+from workers.installation import Installation
 from workflows.contracts.identifiers import EntityId
 from workflows.contracts.observation import ObservationStatus
 from workflows.contracts.probe import MetricProbe, entity_of
@@ -85,29 +84,41 @@ FAULTS: dict[str, tuple[Callable[[Call], Reply | None], set[ObservationStatus]]]
 }
 
 
-@contextmanager
-def watched(bad: str, good: str) -> Iterator[Installation]:
-    with own_data_dir() as folder:
-        files = folder / "environments"
-        files.mkdir()
-        (files / "prod.yaml").write_text(SOURCES.format(bad=bad, good=good))
-        with open_installation(Settings(data_dir=folder, environments_dir=files)) as opened:
-            yield opened
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """The file of an environment that no other test has."""
+    return tmp_path / f"{tmp_path.name.replace('_', '-')}.yaml"
+
+
+@pytest.fixture
+def watched(installation: Installation, file: Path) -> Callable[[str, str], Installation]:
+    """The shared servers, with an environment of this test's own."""
+
+    def environment(bad: str, good: str) -> Installation:
+        file.write_text(SOURCES.format(bad=bad, good=good))
+        return replace(
+            installation, settings=installation.settings.model_copy(update={"environments_dir": file.parent})
+        )
+
+    return environment
 
 
 async def investigated(installation: Installation) -> Report:
     client = await installation.client()
+    [environment] = (path.stem for path in installation.settings.environments_dir.glob("*.yaml"))
     async with installation.workers(client):
-        alert = an_alert(labels={"app": "checkout", "alertname": "A"}, starts_at=datetime.now(UTC))
-        opened = await installation.alert_ingestion(client).receive(alert, installation.live_options("prod"))
+        alert = an_alert(environment, labels={"app": "checkout", "alertname": "A"}, starts_at=datetime.now(UTC))
+        opened = await installation.alert_ingestion(client).receive(alert, installation.live_options(environment))
         return await finish(installation, client, opened.request.investigation_id)
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-async def test_a_report_comes_in_time_and_names_the_gap(fault: str) -> None:
+async def test_a_report_comes_in_time_and_names_the_gap(
+    fault: str, watched: Callable[[str, str], Installation]
+) -> None:
     worse, statuses = FAULTS[fault]
-    with faulty_server(worse) as bad, faulty_server(well) as good, watched(bad.url, good.url) as installation:
-        report = await investigated(installation)
+    with faulty_server(worse) as bad, faulty_server(well) as good:
+        report = await investigated(watched(bad.url, good.url))
     assert report.run.finished_at - report.run.started_at < BUDGET
     gaps = {gap.status for gap in report.findings.data_gaps}
     assert gaps & statuses, [gap.model_dump(mode="json") for gap in report.findings.data_gaps]
@@ -116,22 +127,23 @@ async def test_a_report_comes_in_time_and_names_the_gap(fault: str) -> None:
     assert all(use.queries > 0 for use in report.run.sources)
 
 
-async def test_who_is_who_stays_what_it_was_when_the_plan_was_made() -> None:
+async def test_who_is_who_stays_what_it_was_when_the_plan_was_made(
+    watched: Callable[[str, str], Installation], file: Path
+) -> None:
     """A mapping that is removed while a source is queried again changes no name of this investigation."""
-    files: list[Path] = []
 
     def handle(call: Call) -> Reply | None:
-        if call.path.endswith("/query_range") and "mappings" in files[0].read_text():
-            files[0].write_text(files[0].read_text().partition("mappings")[0])
+        if call.path.endswith("/query_range") and "mappings" in file.read_text():
+            file.write_text(file.read_text().partition("mappings")[0])
             return None
         return well(call)
 
-    with faulty_server(handle) as bad, faulty_server(well) as good, watched(bad.url, good.url) as installation:
-        files.append(installation.settings.environments_dir / "prod.yaml")
+    with faulty_server(handle) as bad, faulty_server(well) as good:
+        installation = watched(bad.url, good.url)
         mapping = "mappings: [{entity: 'service:till', labels: {app: checkout}}]"
-        files[0].write_text(f"{files[0].read_text()}\n{mapping}\n")
+        file.write_text(f"{file.read_text()}\n{mapping}\n")
         report = await investigated(installation)
-        assert "mappings" not in files[0].read_text()
+        assert "mappings" not in file.read_text()
         ledger = installation.ledger(report.run.investigation_id)
         rows = {
             (probe.backend, entity_of(probe)): ledger.observations()[probe.key].row_count
@@ -182,13 +194,13 @@ def test_the_commands_of_a_running_system(tmp_path: Path) -> None:
         assert CliRunner().invoke(GROUP, ["check", "prod"], env=environment).exit_code == 1, "the server is gone"
 
 
-async def test_a_slow_source_is_waited_for() -> None:
+async def test_a_slow_source_is_waited_for(watched: Callable[[str, str], Installation]) -> None:
     def slow(call: Call) -> Reply:
         reply = well(call)
         reply.wait_s = 0.3
         return reply
 
-    with faulty_server(slow) as bad, faulty_server(well) as good, watched(bad.url, good.url) as installation:
-        report = await investigated(installation)
+    with faulty_server(slow) as bad, faulty_server(well) as good:
+        report = await investigated(watched(bad.url, good.url))
     assert not report.findings.data_gaps, json.dumps([gap.model_dump(mode="json") for gap in report.findings.data_gaps])
     assert report.run.finished_at - report.run.started_at < BUDGET

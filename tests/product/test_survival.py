@@ -123,18 +123,11 @@ async def undisturbed(installation: Installation) -> Report:
         )
 
 
-@pytest.mark.parametrize(
-    "points",
-    [
-        [f"before:{step}" for step in STEPS],
-        [f"middle:{step}" for step in STEPS] + ["middle:querying"],
-        [f"after:{step}" for step in STEPS],
-    ],
-    ids=["before", "middle", "after"],
-)
-async def test_worker_killed_at_every_step(
-    own_installation: Installation, tmp_path: Path, points: list[str], asked: list[dict[str, Any]]
+@pytest.mark.timeout(600)
+async def test_worker_killed_before_within_and_after_every_step(
+    own_installation: Installation, tmp_path: Path, asked: list[dict[str, Any]]
 ) -> None:
+    points = [f"{when}:{step}" for step in STEPS for when in ("before", "middle", "after")] + ["middle:querying"]
     expected = await undisturbed(own_installation)
     turns = len(asked)
     assert turns == expected.run.models[0].calls > 0
@@ -143,7 +136,7 @@ async def test_worker_killed_at_every_step(
         own_installation, client, recorded("exhausted_pool"), budget=LOOKS, heartbeat=HEARTBEAT
     )
     async with workers_that_die(own_installation, tmp_path, points) as deaths:
-        report = await asyncio.wait_for(finish(own_installation, client, investigation_id), 240)
+        report = await asyncio.wait_for(finish(own_installation, client, investigation_id), 540)
         assert deaths == [-signal.SIGKILL] * len(points)
     assert report.findings_sha256 == expected.findings_sha256
     assert len(asked) == 2 * turns, "what the ledger has of a model is not asked again"

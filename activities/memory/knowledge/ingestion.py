@@ -17,7 +17,7 @@ from activities.memory.knowledge.library import (
     Subject,
     content_digest,
 )
-from activities.memory.knowledge.reading import LARGEST, READERS, read_document
+from activities.memory.knowledge.sections import LARGEST, SUFFIXES
 
 MOST_FILES = 200_000
 AHEAD = 4
@@ -59,7 +59,7 @@ def ingest(
     root = source.resolve()
     files = list(_files(root))
     if not files:
-        raise DocumentError(str(source), "holds no document", f"Readable are {', '.join(sorted(READERS))}.")
+        raise DocumentError(str(source), "holds no document", f"Readable are {', '.join(SUFFIXES)}.")
     done = Ingested()
 
     def documents() -> Iterator[NewDocument]:
@@ -119,7 +119,7 @@ def _files(root: Path) -> Iterator[Path]:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             path = Path(folder) / name
-            if name.startswith(".") or path.suffix.lower() not in READERS or path.is_symlink():
+            if name.startswith(".") or path.suffix.lower() not in SUFFIXES or path.is_symlink():
                 continue
             found += 1
             if found > MOST_FILES:
@@ -128,6 +128,8 @@ def _files(root: Path) -> Iterator[Path]:
 
 
 def _read(root: Path, path: Path, subject: Subject) -> NewDocument:
+    from activities.memory.knowledge.reading import read_document  # noqa: PLC0415 - its libraries take half a second
+
     location = str(path)
     if not location.isprintable():
         shown = location.encode("ascii", errors="backslashreplace").decode()

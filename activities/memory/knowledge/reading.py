@@ -15,10 +15,7 @@ from pypdf import PdfReader
 from pypdf.errors import PyPdfError
 
 from activities.memory.knowledge.exceptions import DocumentError
-from activities.memory.knowledge.sections import ReadDocument, Section
-
-LARGEST = 20_000_000
-"""Bytes of a document."""
+from activities.memory.knowledge.sections import LARGEST, SUFFIXES, ReadDocument, Section
 
 LONGEST = 5_000_000
 """Characters of its text."""
@@ -54,7 +51,7 @@ def read_document(location: str, content: bytes) -> ReadDocument:
         raise DocumentError(location, f"has {len(content):,} bytes, at most {LARGEST:,} are read", "Split it.")
     reader = READERS.get(suffix)
     if reader is None:
-        raise DocumentError(location, f"is no {', '.join(sorted(READERS))}", "Convert it to Markdown or text.")
+        raise DocumentError(location, f"is no {', '.join(SUFFIXES)}", "Convert it to Markdown or text.")
     fallback = PurePosixPath(location).stem
     title, sections = reader(location, content)
     kept = [

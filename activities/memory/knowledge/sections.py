@@ -2,6 +2,12 @@
 
 from dataclasses import dataclass
 
+LARGEST = 20_000_000
+"""Bytes of a document."""
+
+SUFFIXES = (".adoc", ".htm", ".html", ".markdown", ".md", ".pdf", ".rst", ".txt")
+"""What is read, by the ending of its name."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
