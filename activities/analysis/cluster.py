@@ -7,12 +7,16 @@ from typing import Any
 import polars as pl
 
 from activities.analysis.catalogue import kind_of_text
+from activities.analysis.catalogue.endings import endings_of
 from activities.analysis.family import AnalysisInput, evidence_family
 from activities.analysis.parameters import Parameters
 from workflows.contracts.finding import Direction, Finding, FindingFamily, Mechanism
 from workflows.contracts.hypothesis import FaultKind
 from workflows.contracts.identifiers import EntityId
 from workflows.contracts.predicate import Occurred
+
+EVENTS = frozenset(("Warning", "Normal", "Event"))
+"""Types of rows that tell of something that happened; every other type is a condition of an object."""
 
 _MEMORY = re.compile(r"oom|memory", re.I)
 _DISK = re.compile(r"disk|inode|evict|filesystem|volume|mount", re.I)
@@ -54,7 +58,7 @@ def find_in_cluster(given: AnalysisInput) -> list[Finding]:
                     ),
                     note="since recovered" if recovered else "",
                     direction=Direction.APPEARED,
-                    strength=strength * old * (parameters.cluster_recovered if recovered else 1.0),
+                    strength=strength * old * (parameters.recovered if recovered else 1.0),
                     fault_kinds={kind: 1.0},
                     onset=row["ts"],
                     points=[(moment, float(count)) for moment, count in rows.select("ts", "count").iter_rows()],
@@ -90,11 +94,27 @@ def _of_reason(reason: str, parameters: Parameters) -> tuple[FaultKind, float]:
 
 
 def _recovered(rows: pl.DataFrame, bad: Mapping[str, Any]) -> bool:
-    """Whether the same object states the same condition as healthy later."""
-    later = rows.filter(
-        pl.col("object_kind") == bad["object_kind"],
-        pl.col("object_name") == bad["object_name"],
-        pl.col("type") == bad["type"],
-        pl.col("ts") > bad["ts"],
-    ).sort("ts")
-    return later.height > 0 and bool(later["healthy"][-1])
+    """Whether it is over: the object states the same condition as healthy later, an event says so, or it is well now.
+
+    What an object is counts before what happened to it: a warning about an object all of whose conditions are healthy
+    in a state that is not older is history. Events and states often bear the same second.
+    """
+    about = rows.filter(pl.col("object_kind") == bad["object_kind"], pl.col("object_name") == bad["object_name"])
+    same = about.filter(pl.col("type") == bad["type"], pl.col("ts") > bad["ts"]).sort("ts")
+    if same.height and not _is_event(bad["type"]):
+        return bool(same["healthy"][-1])
+    since = about.filter(pl.col("ts") >= bad["ts"])
+    ended = since.filter(pl.col("healthy"), pl.col("reason").is_in(list(endings_of(str(bad["reason"])))))
+    if ended.height:
+        return not since.filter(
+            ~pl.col("healthy"), pl.col("reason") == bad["reason"], pl.col("ts") > ended["ts"].max()
+        ).height
+    if same.height and bool(same["healthy"][-1]):
+        return True
+    states = since.filter(~pl.col("type").map_elements(_is_event, return_dtype=pl.Boolean))
+    return _is_event(bad["type"]) and states.height > 0 and bool(states["healthy"].all())
+
+
+def _is_event(type_: str) -> bool:
+    """Whether a row tells of something that happened, rather than of what an object is."""
+    return type_.partition(" ")[0] in EVENTS

@@ -20,6 +20,9 @@ class Graph:
     """The instances of a workload: the pods of a service. What runs on a node is no instance of it: neighbours share a
     fate only when the node itself shows it."""
 
+    hosts: Mapping[EntityId, frozenset[EntityId]] = field(default_factory=dict)
+    """What something runs on; a workload runs on what its instances run on."""
+
     owners: Mapping[EntityId, frozenset[EntityId]] = field(default_factory=dict)
     """Who owns what."""
 
@@ -37,6 +40,7 @@ class Graph:
         kinds: dict[EntityId, str] = {}
         pairs: list[tuple[EntityId, EntityId]] = []
         instances: list[tuple[EntityId, EntityId]] = []
+        hosts: list[tuple[EntityId, EntityId]] = []
         owners: list[tuple[EntityId, EntityId]] = []
         for row in rows.iter_rows(named=True):
             source, target = EntityId(row["source"]), EntityId(row["target"])
@@ -50,17 +54,26 @@ class Graph:
                 owners.append((source, target))
             if target and row["kind"] == "part_of":
                 instances.append((target, source))
+            if target and row["kind"] == "runs_on":
+                hosts.append((source, target))
+        on = _grouped(hosts)
+        hosts += [(whole, host) for whole, one in instances for host in on.get(one, ())]
         return cls(
             kinds=kinds,
             callees=_grouped(pairs),
             callers=_grouped((b, a) for a, b in pairs),
             instances=_grouped(instances),
+            hosts=_grouped(hosts),
             owners=_grouped(owners),
         )
 
     def owners_of(self, entity: EntityId) -> frozenset[EntityId]:
         """Who owns an entity, else who owns the workload that it is an instance of."""
         return self.owners.get(entity) or self.owners.get(self.workload_of(entity), frozenset())
+
+    def beneath(self, entity: EntityId) -> frozenset[EntityId]:
+        """Everything that `entity` runs on, directly or through others; never itself."""
+        return _reachable(self.hosts, entity)
 
     def downstream(self, entity: EntityId) -> frozenset[EntityId]:
         """Everything `entity` calls, directly or through others; never itself."""

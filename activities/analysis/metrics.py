@@ -10,14 +10,16 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from activities.analysis.catalogue import meaning_of
+from activities.analysis.catalogue import Signal, meaning_of
 from activities.analysis.change_points import ChangePoint, median_of, micros, moment_of
 from activities.analysis.evidence import Matrix, Numbers
 from activities.analysis.family import AnalysisInput, evidence_family
 from activities.analysis.finding_factory import FindingFactory
 from activities.analysis.metric_weights import floor_of, weight_of
 from activities.analysis.parameters import Parameters
+from activities.analysis.peers import with_peers
 from activities.analysis.series import Block, Series, thinned
+from activities.analysis.shares import floor_of_share, wholes_of
 from activities.analysis.wording import measured, name_of, readable, times
 from workflows.contracts.canonical import SIGNIFICANT_DIGITS
 from workflows.contracts.finding import Direction, Finding, FindingFamily, Mechanism
@@ -34,7 +36,10 @@ def find_in_metrics(given: AnalysisInput) -> Iterator[Finding]:
     possibly contaminated, history goes as far, and not at all where it is of no practical importance.
     """
     series, change_points, parameters = given.series, given.change_points, given.parameters
-    names = _with_meaning(series.names, parameters)
+    workload_of = given.evidence.graph.workload_of
+    names = with_peers(_with_meaning(series, parameters), given.evidence.graph)
+    workloads = pl.Series([workload_of(EntityId(name)) for name in names["entity"]], dtype=pl.String)
+    names = names.with_columns(workload=workloads)
     compared = [_deviations(names, measured, parameters) for measured in _measured(series, change_points, parameters)]
     strengths = np.stack([frame["strength"].to_numpy() for frame in compared])
     example = _examples(strengths, parameters)
@@ -65,18 +70,28 @@ class _Firing:
     change_point: ChangePoint
 
 
-def _with_meaning(names: pl.DataFrame, parameters: Parameters) -> pl.DataFrame:
-    """The series that can be a sign of something, with what each means: (..., kind, weight, floor, rise, fall)."""
-    metrics = names["metric"].unique().sort().to_list()
+def _with_meaning(series: Series, parameters: Parameters) -> pl.DataFrame:
+    """The series that can be a sign of something, with what each means: (..., kind, weight, floor, ..., whole)."""
+    metrics = series.names["metric"].unique().sort().to_list()
     meanings = [meaning_of(metric) for metric in metrics]
+    wholes = wholes_of(series, parameters)
+    floors = [
+        floor_of_share(meaning, wholes[metric], parameters) if metric in wholes else floor_of(meaning, parameters)
+        for metric, meaning in zip(metrics, meanings, strict=True)
+    ]
     table = pl.DataFrame(
         {
             "metric": metrics,
             "kind": [meaning.kind.value for meaning in meanings],
             "weight": [weight_of(meaning, parameters) for meaning in meanings],
-            "floor": [floor_of(meaning, parameters) for meaning in meanings],
+            "floor": floors,
             "rise_is_bad": [meaning.rise_is_bad for meaning in meanings],
             "fall_is_bad": [meaning.fall_is_bad for meaning in meanings],
+            "whole": [wholes.get(metric) for metric in metrics],
+            "is_state": [
+                meaning.signal is Signal.STATE and metric in wholes
+                for metric, meaning in zip(metrics, meanings, strict=True)
+            ],
         },
         schema={
             "metric": pl.String,
@@ -85,15 +100,17 @@ def _with_meaning(names: pl.DataFrame, parameters: Parameters) -> pl.DataFrame:
             "floor": pl.Float64,
             "rise_is_bad": pl.Boolean,
             "fall_is_bad": pl.Boolean,
+            "whole": pl.Float64,
+            "is_state": pl.Boolean,
         },
     )
-    return names.join(table, on="metric", maintain_order="left")
+    return series.names.join(table, on="metric", maintain_order="left")
 
 
 def _measured(series: Series, change_points: list[ChangePoint], parameters: Parameters) -> list[pl.DataFrame]:
     """Per change point: what each series shows by itself; null where there is too little of it."""
     episodes = _episodes(series.moments(), parameters)
-    figures = ("usual", "spread", "wide", "level", "value", "rarity")
+    figures = ("usual", "spread", "wide", "level", "value", "rarity", "lasting")
     tables = [{name: np.full(series.names.height, np.nan) for name in figures} for _ in change_points]
     for block in series.blocks(range(series.names.height)):
         for change_point, table in zip(change_points, tables, strict=True):
@@ -123,7 +140,16 @@ def _own(block: Block, change_point: ChangePoint, episodes: Numbers, parameters:
         "level": np.abs(before).mean(axis=1),
         "value": after[row, farthest],
         "rarity": np.clip(rare, 0, 1) * (1 - np.maximum(often, lately)),
+        "lasting": _lasting(later, moved),
     }
+
+
+def _lasting(later: Matrix, moved: Matrix) -> Matrix:
+    """The part of the time since it first went that way in which a series went at least half as far."""
+    there = later * np.sign(moved)[:, None] >= np.abs(moved)[:, None] / 2
+    since = later.shape[1] - np.argmax(there, axis=1)
+    lasting: Matrix = there.sum(axis=1) / since
+    return lasting
 
 
 def _often(reached: NDArray[np.bool_], window: Numbers, parameters: Parameters) -> tuple[Matrix, Matrix]:
@@ -154,22 +180,31 @@ def _windows(at: Numbers, episodes: Numbers, change_point: ChangePoint, paramete
 
 
 def _deviations(names: pl.DataFrame, measured: pl.DataFrame, parameters: Parameters) -> pl.DataFrame:
-    """Per series: (metric, usual, value, deviation, strength) at one change point; zero where little is known."""
-    peers = pl.col("level").fill_nan(None).median().over("metric")
-    scale = pl.max_horizontal(
-        "spread",
-        "wide",
-        parameters.noise_floor * pl.col("usual").abs(),
-        parameters.noise_floor * peers,
-        pl.lit(1e-9),
+    """Per series: (metric, usual, value, deviation, strength) at one change point; zero where little is known.
+
+    Of a share of which less is worse, the level is what is missing to the whole. Of any other amount of which only less
+    is worse, a fall to a half is as far as a rise to the double is elsewhere.
+    """
+    is_share, falling = pl.col("whole").is_not_null(), pl.col("fall_is_bad") & ~pl.col("rise_is_bad")
+    missing = pl.when(is_share).then(pl.col("whole") - pl.col("level")).otherwise(pl.col("level"))
+    usual = pl.when(is_share).then(pl.col("whole") - pl.col("usual")).otherwise(pl.col("usual")).abs()
+    peers = missing.fill_nan(None).median().over("metric")
+    fallen = ~is_share & falling & (pl.col("value") < pl.col("usual"))
+    level = (
+        pl.when(fallen).then(pl.min_horizontal(usual, pl.col("value").abs())).otherwise(pl.max_horizontal(usual, peers))
     )
+    scale = pl.max_horizontal("spread", "wide", parameters.noise_floor * level, pl.lit(1e-9))
     bad = pl.when(pl.col("deviation") < 0).then(pl.col("fall_is_bad")).otherwise(pl.col("rise_is_bad"))
     direction = pl.when(bad).then(1.0).otherwise(parameters.metric_symptom)
     # Of no practical importance up to the floor, in full from twice of it.
     moved = (pl.col("value") - pl.col("usual")).abs()
     important = (moved / pl.col("floor").clip(1e-12) - 1).clip(0, 1)
-    strength = pl.col("rarity") * _graded(pl.col("deviation").abs(), parameters) * direction * important
-    known = names.select("entity", "metric", "probe", "floor", "rise_is_bad", "fall_is_bad")
+    # A state is what it is now: one that was left again is past.
+    present = pl.when("is_state").then(pl.col("lasting").clip(parameters.recovered, 1)).otherwise(1.0)
+    strength = pl.col("rarity") * _graded(pl.col("deviation").abs(), parameters) * direction * important * present
+    known = names.select(
+        "entity", "reporter", "metric", "probe", "floor", "rise_is_bad", "fall_is_bad", "whole", "is_state"
+    )
     return (
         pl.concat([known, measured], how="horizontal")
         .with_columns(deviation=(pl.col("value") - pl.col("usual")) / scale)
@@ -187,10 +222,16 @@ def _examples(strengths: Matrix, parameters: Parameters) -> Numbers:
 
 
 def _discounted(names: pl.DataFrame, total: Matrix, shown: NDArray[np.bool_], parameters: Parameters) -> pl.DataFrame:
-    """(number, entity, metric, kind, total): what most entities of a sort show at once is shown by none of them."""
+    """(number, entity, metric, kind, total): what most entities of a sort show at once is shown by none of them.
+
+    Instances of one workload are no others to each other: what they show alike, their workload shows.
+    """
     sort = pl.col("entity").str.split(":").list.first()
-    others = pl.col("entity").n_unique().over("sort").cast(pl.Float64) - 1
-    common = ((pl.col("total").sum().over("sort", "metric") - pl.col("total")) / others).clip(upper_bound=1)
+    others = (pl.col("entity").n_unique().over("sort") - pl.col("entity").n_unique().over("sort", "workload")).cast(
+        pl.Float64
+    )
+    apart = pl.col("total").sum().over("sort", "metric") - pl.col("total").sum().over("sort", "workload", "metric")
+    common = (apart / others).clip(upper_bound=1)
     less = pl.when(others > 1).then(1 - parameters.explained * common).otherwise(1.0)
     return (
         names.with_columns(total=pl.lit(pl.Series(total)), shown=pl.lit(pl.Series(shown)), sort=sort)
@@ -239,12 +280,13 @@ def _finding(
         entity=entity,
         signal=metric,
         summary=(
-            f"{readable(metric)} of {name_of(entity)} {'rose' if up else 'fell'} to {measured(value, meaning)} "
-            f"(usually {measured(usual, meaning)}){when}"
+            f"{readable(metric)} of {name_of(entity)}{_seen_by(row)} {'rose' if up else 'fell'} to "
+            f"{measured(value, meaning)} (usually {measured(usual, meaning)}){when}"
         ),
         direction=Direction.UP if up else Direction.DOWN,
         strength=strength,
         fault_kinds={meaning.kind: 1.0},
+        caller=None if row["reporter"] is None else EntityId(row["reporter"]),
         onset=onset,
         points=thinned(*course),
         unit=meaning.unit,
@@ -260,6 +302,10 @@ def _finding(
             reference=usual,
         ),
     )
+
+
+def _seen_by(row: dict[str, Any]) -> str:
+    return "" if row["reporter"] is None else f", as {name_of(EntityId(row['reporter']))} sees it,"
 
 
 def _firing_finding(factory: FindingFactory, firing: _Firing, row: dict[str, Any], *, strength: float) -> Finding:

@@ -218,8 +218,8 @@ class Parameters:
     cluster_repeated: float = 0.5
     """Part that remains when the object gave the same reason before the earliest candidate onset."""
 
-    cluster_recovered: float = 0.3
-    """Part that remains when the object has recovered."""
+    recovered: float = 0.3
+    """Part that remains of a condition or a state that was left again."""
 
     template_least_start: int = 16
     """Characters that a log statement must begin with to be recognised by them."""

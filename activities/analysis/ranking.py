@@ -10,7 +10,7 @@ from activities.analysis.graph import Graph
 from activities.analysis.parameters import DEFAULT, LIMITS, Parameters
 from activities.analysis.subjects import fits
 from workflows.contracts.canonical import rounded
-from workflows.contracts.finding import Finding, FindingFamily, Mechanism
+from workflows.contracts.finding import Direction, Finding, FindingFamily, Mechanism
 from workflows.contracts.hypothesis import Contribution, ContributionTerm, FaultKind, Hypothesis
 from workflows.contracts.identifiers import EntityId
 from workflows.contracts.observation import ObservationStatus
@@ -151,14 +151,27 @@ def _cases(findings: Sequence[Finding], context: IncidentContext, parameters: Pa
         if item.family is not FindingFamily.MEMORY:
             by_entity[item.entity].append(item)
     own = {name: _own_evidence(items) for name, items in by_entity.items()}
+    failed = {
+        name: max((item.strength for item in items if _is_down(item)), default=0.0) for name, items in by_entity.items()
+    }
     graph = context.graph
     known = {name for name in (*graph.kinds, *by_entity) if not name.startswith(("team:", "unknown:"))}
     alike: dict[tuple[EntityId, str], float] = defaultdict(float)
     for item in findings:
         if item.family is FindingFamily.METRIC and _may_be_inherited(item):
             alike[item.entity, _symptom(item)] = max(alike[item.entity, _symptom(item)], item.strength)
+    rarity = _rarity(by_entity, graph)
     cases = {
-        name: _case(name, by_entity.get(name, []), own, alike=alike, graph=graph, parameters=parameters)
+        name: _case(
+            name,
+            by_entity.get(name, []),
+            own,
+            alike=alike,
+            rarity=rarity,
+            beneath=max((failed.get(host, 0.0) for host in graph.beneath(name)), default=0.0),
+            graph=graph,
+            parameters=parameters,
+        )
         for name in sorted(known)
     }
     for case in cases.values():
@@ -193,10 +206,14 @@ def _case(
     own: Mapping[EntityId, float],
     *,
     alike: Mapping[tuple[EntityId, str], float],
+    rarity: Mapping[tuple[EntityId, str], float],
+    beneath: float,
     graph: Graph,
     parameters: Parameters,
 ) -> _Case:
-    """The terms of one entity's score; what may be inherited counts less where a callee has evidence of its own."""
+    """The terms of one entity's score; what may be inherited counts less where a callee has evidence of its own, and
+    being down where that on which it runs is down.
+    """
     behind = max((own.get(other, 0.0) for other in graph.downstream(name)), default=0.0)
     kept = 1 - parameters.explained * behind**2
     case = _Case()
@@ -206,7 +223,10 @@ def _case(
     weights = {METRIC: parameters.weight_metric, CHANGE: 0.0}
     for group, members in sorted(groups.items()):
         strengths = {
-            item.key: item.strength * _kept(item, name, kept, alike=alike, graph=graph, parameters=parameters)
+            item.key: item.strength
+            * rarity.get((name, item.key), 1.0)
+            * (1 - parameters.explained * beneath**2 if _is_down(item) else 1.0)
+            * _kept(item, name, kept, alike=alike, graph=graph, parameters=parameters)
             for item in members
         }
         total = weights.get(group, 1.0) * (
@@ -223,6 +243,33 @@ def _case(
     if best is not None and gained > 0:
         case.terms.append((best, parameters.weight_change * (2 * best.strength - 1) * min(1.0, gained), ""))
     return case
+
+
+def _rarity(by_entity: Mapping[EntityId, Sequence[Finding]], graph: Graph) -> dict[tuple[EntityId, str], float]:
+    """How far each finding tells its entity from others: in full where nobody else shows it, hardly where all do.
+
+    That is the inverse document frequency (Spärck Jones 1972) over workloads: log((1 + N) / n) / log(1 + N), N those
+    with any finding and n those that show the same. What calls the entity may show it for that very reason and is not
+    counted; parts of one excess add up to one anyway.
+    """
+    showing: dict[tuple[str, ...], set[EntityId]] = defaultdict(set)
+    for name, items in by_entity.items():
+        for item in items:
+            showing[_shown(item)].add(name)
+    workloads = {graph.workload_of(name) for name, items in by_entity.items() if items}
+    whole = math.log(1 + len(workloads))
+    found: dict[tuple[EntityId, str], float] = {}
+    for name, items in by_entity.items():
+        calling = graph.upstream(name)
+        for item in items:
+            if _group_of(item) in (METRIC, STRUCTURE, CLUSTER):
+                others = {graph.workload_of(other) for other in showing[_shown(item)] - calling}
+                found[name, item.key] = math.log((1 + len(workloads)) / max(1, len(others))) / whole
+    return found
+
+
+def _shown(item: Finding) -> tuple[str, ...]:
+    return item.mechanism.value, item.direction.value, item.signal
 
 
 def _expect(case: _Case, remembered: Sequence[Finding]) -> None:
@@ -259,25 +306,30 @@ def _by_strength(item: Finding) -> tuple[float, str]:
 
 
 def _share_with_workloads(cases: Mapping[EntityId, _Case], graph: Graph, parameters: Parameters) -> None:
-    """What every instance of a workload shows speaks for the workload; what one shows speaks for that instance."""
+    """What the instances of a workload show alike speaks for the workload; what one shows speaks for that instance.
+
+    An instance is alike that shows a sign of the strongest one, by its score; they are as alike as the mean of the
+    others against that one: where one of two shows nothing, or something else, they are not alike at all.
+    """
     own = {name: max(0.0, case.score) for name, case in cases.items()}
-    gained: dict[EntityId, float] = {}
-    explained: dict[EntityId, float] = defaultdict(float)
+    signs = {name: _signs_of(case) for name, case in cases.items()}
     for workload, instances in graph.instances.items():
-        shown = sorted((own.get(name, 0.0) for name in instances if name in cases), reverse=True)
-        if workload not in cases or len(shown) < 2 or shown[0] <= 0:
+        members = sorted((name for name in instances if name in cases), key=lambda name: (-own[name], name))
+        if workload not in cases or len(members) < 2 or own[members[0]] <= 0:
             continue
-        alike = sum(shown) / len(shown) / shown[0]
-        gained[workload] = alike * shown[0]
-        for name in instances:
-            explained[name] = max(explained[name], alike)
-    for workload, value in gained.items():
-        cases[workload].instances = value
-        members = [cases[name] for name in graph.instances[workload] if name in cases]
-        cases[workload].kinds_of_instances = [_kinds(member, parameters) for member in members]
-    for name, alike in explained.items():
-        if name in cases:
-            cases[name].workload = -parameters.explained * alike * own[name]
+        first, *others = members
+        alike = {name: own[name] for name in others if signs[name] & signs[first]}
+        share = sum(alike.values()) / len(others) / own[first]
+        cases[workload].instances = share * own[first]
+        cases[workload].kinds_of_instances = [_kinds(cases[name], parameters) for name in members]
+        for name in (first, *alike):
+            cases[name].workload = min(cases[name].workload, -parameters.explained * share * own[name])
+
+
+def _signs_of(case: _Case) -> set[tuple[Mechanism, Direction, str]]:
+    """What an entity shows, by mechanism, direction and symptom."""
+    terms = [item for item, value, _ in case.terms if value > 0 and item.fault_kinds]
+    return {(item.mechanism, item.direction, _symptom(item)) for item in terms}
 
 
 def _kept(
@@ -319,6 +371,11 @@ def _either(strengths: Iterable[float], parameters: Parameters) -> float:
     for strength in strengths:
         missing *= 1 - parameters.sign_certainty * strength
     return 1 - missing
+
+
+def _is_down(item: Finding) -> bool:
+    """Whether it says that something is down or unhealthy, as everything is that runs on what is."""
+    return _group_of(item) == CLUSTER or (_group_of(item) == METRIC and FaultKind.CRASH in item.fault_kinds)
 
 
 def _may_be_inherited(item: Finding) -> bool:

@@ -22,7 +22,9 @@ from activities.analysis.finding_factory import FindingFactory
 from activities.analysis.metric_weights import floor_of
 from activities.analysis.metrics import onset_of
 from activities.analysis.parameters import Parameters
+from activities.analysis.peers import with_peers
 from activities.analysis.series import Series, thinned
+from activities.analysis.shares import failing
 from activities.analysis.wording import measured, name_of, readable
 from workflows.contracts.canonical import rounded
 from workflows.contracts.finding import Direction, Finding, FindingFamily, Mechanism
@@ -43,10 +45,11 @@ def find_request_weighted(given: AnalysisInput) -> Iterator[Finding]:
     series, evidence = given.series, given.evidence
     traced = [entity_of(item.probe) for item in evidence.of("traces") if item.rows.height]
     about = [metric for metric in series.names["metric"].unique() if _mechanism_of(metric) or _is_request_count(metric)]
-    listed = series.names.filter(pl.col("metric").is_in(about), ~pl.col("entity").is_in(traced))
+    known = with_peers(series.names.filter(pl.col("metric").is_in(about)), evidence.graph)
+    listed = known.filter(~pl.col("entity").is_in(traced))
     courses = [
         course
-        for (entity,), names in listed.sort("entity").group_by("entity", maintain_order=True)
+        for (entity, _), names in listed.sort("entity").group_by("entity", "reporter", maintain_order=True)
         for course in _courses(EntityId(str(entity)), names, series, given.parameters)
     ]
     averages: Averages[tuple[EntityId, str], _Loss] = Averages(given.parameters)
@@ -96,7 +99,7 @@ def _courses(entity: EntityId, names: pl.DataFrame, series: Series, parameters: 
             continue
         level = answered[1][mine]
         if mechanism == Mechanism.ORIGINATING_ERRORS:
-            level = _failing(row["metric"], level, parameters)
+            level = failing(level, meaning_of(row["metric"]), parameters)
         found.append(
             _Course(
                 entity=entity,
@@ -138,12 +141,6 @@ def _request_count_of(metric: str, counts: Mapping[str, int]) -> str | None:
     same = sorted(name for name in counts if _labels(name) == _labels(metric))
     plain = sorted(name for name in counts if not _labels(name))
     return next(iter(same or plain), None)
-
-
-def _failing(metric: str, values: Vector, parameters: Parameters) -> Vector:
-    meaning = meaning_of(metric)
-    share = values / 100 if meaning.unit == "%" or float(np.median(values)) > parameters.requests_percent else values
-    return np.clip(1 - share if meaning.fall_is_bad else share, 0, 1)
 
 
 def _seconds(count: str, at: Numbers) -> float:

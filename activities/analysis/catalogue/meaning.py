@@ -89,6 +89,9 @@ class Meaning:
     is_mean: bool = False
     """Whether it is a mean of single durations, rather than a quantile or a sum."""
 
+    is_share: bool = False
+    """Whether its name or its unit says that it is a part of a whole."""
+
     @property
     def kind(self) -> FaultKind:
         """The kind of fault that a bad value speaks for."""
@@ -172,6 +175,7 @@ _KINDS_OF_RESOURCES: dict[Resource, FaultKind] = {
 MEAN, ERROR_RATIO = "_mean", "_error_ratio"
 """What a backend appends to the base name of the ratios it makes of counters."""
 
+_SHARES = ("ratio", "%")
 _RATE = re.compile(r"^(?:rate|irate|increase|deriv)\((.*)\)$")
 _PARTS = ("_bucket", "_sum", "_count")
 _UNIT_SUFFIXES = ("_total", "_seconds", "_milliseconds", "_bytes", "_ratio", "_percent")
@@ -234,7 +238,7 @@ def _catalogue() -> dict[str, Meaning]:
                 bad=Bad(entry["bad"]),
                 capacity=entry.get("capacity"),
                 source=document["source"],
-                is_mean=False,
+                is_share=entry["unit"] in _SHARES or (entry["unit"] == "1" and entry["signal"] == "utilisation"),
             )
             found[name] = meaning
             if "." in name:

@@ -14,7 +14,11 @@ _STOCKS = frozenset((Resource.CPU, Resource.MEMORY, Resource.DISK, Resource.CONN
 """Resources whose plain amount is how much of them is used."""
 
 _SIZED = frozenset((Resource.DISK, Resource.MEMORY, Resource.CONNECTION, Resource.FILE_DESCRIPTOR, Resource.THREAD))
-_FAILED = frozenset(("error", "errors", "5xx", "500", "failed"))
+_FAILED = frozenset(("error", "errors", "failed", "failure", "exception"))
+_SERVER_ERROR = re.compile(r"^5(?:\d\d|xx)$")
+_STATUS_CODE = re.compile(r"^[1-5](?:\d\d|xx)$")
+_LABEL = re.compile(r'([A-Za-z_][\w.]*)\s*=\s*"?([^",}]*)')
+_NO = frozenset(("false", "no", "none", "0"))
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,10 @@ class _Words:
     falling: frozenset[str]
     limits: frozenset[str]
     parts: frozenset[str]
+    shares: frozenset[str]
+    succeeding: frozenset[str]
+    hits: frozenset[str]
+    peers: frozenset[str]
     stop: frozenset[str]
 
 
@@ -41,6 +49,10 @@ def _words() -> _Words:
         falling=frozenset(others["falling"]),
         limits=frozenset(others["limits"]),
         parts=frozenset(others["parts"]),
+        shares=frozenset(others["shares"]),
+        succeeding=frozenset(others["succeeding"]),
+        hits=frozenset(others["hits"]),
+        peers=frozenset(others["peers"]),
         stop=frozenset(document["stop"]["words"]),
     )
 
@@ -48,6 +60,16 @@ def _words() -> _Words:
 def stop_words() -> frozenset[str]:
     """Words that tell nothing about a change or a symptom."""
     return _words().stop
+
+
+def peer_labels() -> frozenset[str]:
+    """Labels that carry the name of what is called; their words in lower case, joined by underscores."""
+    return _words().peers
+
+
+def labels_of(metric: str) -> list[tuple[str, str]]:
+    """The labels of a series, by its name as answered."""
+    return _LABEL.findall(metric.partition("{")[2])
 
 
 def words_of(name: str) -> list[str]:
@@ -62,17 +84,40 @@ def meaning_by_tokens(metric: str) -> Meaning:
     present = frozenset(words)
     resource = next((item for item, listed in known.resources if listed & present), Resource.UNKNOWN)
     signal = _kind_of_number(words, resource) or _signal(present, words, resource)
-    if signal is Signal.TRAFFIC and _FAILED & frozenset(words_of(labels)):
+    if signal is Signal.TRAFFIC and _says_failed(labels):
         signal = Signal.ERRORS
-    if resource is Resource.UNKNOWN and signal in (Signal.DURATION, Signal.STATE) and "success" in present:
+    if resource is Resource.UNKNOWN and any(_STATUS_CODE.match(word) for word in words):
         resource = Resource.REQUEST
+    if resource is Resource.UNKNOWN and signal in (Signal.DURATION, Signal.STATE) and present & known.succeeding:
+        resource = Resource.REQUEST
+    unit = "{request}" if words[-1:] == ["count"] else _unit(present)
+    is_share = unit in ("ratio", "%") or bool(present & known.shares)
+    if is_share and present & known.hits:
+        signal = Signal.STATE
     return Meaning(
         signal=signal,
         resource=resource,
-        unit="{request}" if words[-1:] == ["count"] else _unit(present),
+        unit=unit,
         bad=_bad(signal, present, resource),
+        is_share=is_share and signal in (Signal.ERRORS, Signal.STATE, Signal.UTILISATION),
         is_mean=signal is Signal.DURATION and bool(present & {"avg", "average", "mean"}),
     )
+
+
+def _says_failed(labels: str) -> bool:
+    """Whether a label says how a request ended, and that it failed; a route or an operation may be named anything."""
+    return any(
+        _is_failure(frozenset(words_of(key)), frozenset(words_of(value))) for key, value in _LABEL.findall(labels)
+    )
+
+
+def _is_failure(label: frozenset[str], value: frozenset[str]) -> bool:
+    if "success" in label:
+        return bool(value & _NO)
+    if label & {"error", "exception"}:
+        return bool(value) and not value & _NO
+    told = label & {"status", "code", "outcome", "result"}
+    return bool(told) and (bool(_FAILED & value) or any(_SERVER_ERROR.match(word) for word in value))
 
 
 def _unit(present: frozenset[str]) -> str:

@@ -28,6 +28,7 @@ DEFINITIONS = {
     "change_points.EARLIER": "another one",
     "wording._SECONDS": "units",
     "recurrence.LARGEST_INTERVAL": "what a rule may say",
+    "shares.PERCENT": "a unit",
     "verification.TOLERANCE": "the digits that a number of a claim is rounded to",
 }
 
