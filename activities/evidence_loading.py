@@ -68,6 +68,15 @@ def load_context(ledger: Ledger, given: StepInput) -> IncidentContext:
             observation is not None and observation.artifact is not None and probe.tool in TELEMETRY
             for probe, observation in answered
         ),
+        measured=frozenset(
+            EntityId(entity)
+            for probe, observation in answered
+            if observation is not None
+            and observation.artifact is not None
+            and observation.row_count
+            and probe.tool in TELEMETRY
+            and (entity := entity_of(probe))
+        ),
         data_gaps=tuple(grouped([*gaps, *lost.values()])),
         probes_planned=len(answered),
         hints=tuple(ledger.hints(given.hints)),

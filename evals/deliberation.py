@@ -12,7 +12,6 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from pydantic import JsonValue
 
@@ -36,10 +35,9 @@ from activities.inference.structured import ask
 from activities.inference.turn import NOTHING, Effect, State, effect, named, question
 from activities.telemetry.plan import everything_from, plan_probes
 from evals.bundles import Root
-from evals.offline import evidence_of
-from evals.results import Interval, Ranked
+from evals.recorded_case import RecordedCase, ranking_of
+from evals.results import Interval
 from evals.scoring import accuracy_at, interval, names_root, names_root_and_kind, ranks
-from evals.suites import Suite
 from workflows.contracts.finding import Finding
 from workflows.contracts.hypothesis import Hypothesis
 from workflows.contracts.identifiers import EntityId
@@ -53,17 +51,6 @@ CHARACTERS, ANSWER = 4, 200
 
 WHOLE, ALONE = "everything at once", "information gain"
 _LINE = re.compile(r"^([SFQ]\d+) (.*)$")
-
-
-@dataclass(frozen=True, kw_only=True)
-class RecordedCase:
-    """A case with everything that can be asked."""
-
-    name: str
-    system: str
-    roots: tuple[Root, ...]
-    evidence: Evidence
-    planned: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,19 +87,6 @@ class ChooserScore:
 
     tokens: float
     """Of a case, on average."""
-
-
-def recorded_case(suite: Suite, name: str, scratch: Path) -> RecordedCase | None:
-    """A case of a suite; None where nobody says which entity was at fault.
-
-    Raises:
-        CorpusError: it cannot be read.
-    """
-    truth = suite.truth(name)
-    if not truth.roots:
-        return None
-    evidence, planned = evidence_of(suite.bundle(name, scratch))
-    return RecordedCase(name=name, system=suite.system(name), roots=truth.roots, evidence=evidence, planned=planned)
 
 
 class Scripted:
@@ -340,7 +314,7 @@ def score_choosers(cases: Sequence[RecordedCase], choosers: Choosers = CHOOSERS)
 
 
 def _score(system: str, chooser: str, cases: Sequence[RecordedCase], results: Sequence[LoopResult]) -> ChooserScore:
-    rankings = [[_entry(item) for item in result.hypotheses if item.entity is not None] for result in results]
+    rankings = [ranking_of(result.hypotheses) for result in results]
     pairs = list(zip(cases, rankings, strict=True))
     named_right = [
         [float(_change_named(result.hypotheses) in {root.change_id for root in case.roots})]
@@ -360,11 +334,6 @@ def _score(system: str, chooser: str, cases: Sequence[RecordedCase], results: Se
 
 def _change_named(hypotheses: Sequence[Hypothesis]) -> str | None:
     return next((item.change_id for item in hypotheses if item.entity is not None), None)
-
-
-def _entry(item: Hypothesis) -> Ranked:
-    assert item.entity is not None
-    return Ranked(entity=item.entity, fault_kind=item.fault_kind, probability=item.probability)
 
 
 def _ranked(

@@ -1,7 +1,7 @@
 """`inquest eval`: replay suites, score, compare, look."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import timedelta
 from functools import wraps
@@ -13,25 +13,37 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
 
+from activities.analysis.evidence import TELEMETRY
 from activities.memory.knowledge.embedding import Embedder, embedded
 from activities.memory.knowledge.library import Library
 from activities.memory.knowledge.search import Search
 from activities.memory.knowledge.sections import ReadDocument
 from evals.bundles import Root, Truth, write_truth
 from evals.comparison import compare
-from evals.deliberation import CHOOSERS, RecordedCase, recorded_case, score_choosers
+from evals.deliberation import CHOOSERS, score_choosers
 from evals.evaluation import EvaluationEndedError, Running, begin_or_resume
 from evals.memory_effect import RememberedCase, remembered_case, score_memories
+from evals.metamorphic import TRANSFORMATIONS, score_transformations
+from evals.no_fault import periods_without_fault, score_no_fault
 from evals.page import render_evaluation
 from evals.plan import Plan
 from evals.readers import READERS, CorpusError
+from evals.recorded_case import RecordedCase, only, recorded_case
 from evals.replay import truth_of, with_truth
 from evals.results import EvaluationFile, ResultsError, check_writable, read_results, write_results
 from evals.retrieval import fill, meaning_queries, pages, rule_queries, translations
 from evals.retrieval import score as score_retrieval
 from evals.scoring import score as score_cases
 from evals.suites import BUNDLES, LAB, TRUTHS, BundleSuite, Suite, TruthsOnly, open_suite
-from evals.tables import chooser_line, comparison_lines, memory_line, retrieval_line, score_lines
+from evals.tables import (
+    chooser_line,
+    comparison_lines,
+    memory_line,
+    no_fault_line,
+    retrieval_line,
+    score_lines,
+    transformation_line,
+)
 from infra.stack import wait_until_stopped
 from workers.installation import budget_of, open_installation
 from workers.invocation import ERR, OUT, handle_known_errors, read_settings, run
@@ -161,16 +173,65 @@ def deliberation(
     unknown = sorted(set(chooser or ()) - set(CHOOSERS))
     if unknown:
         raise ValueError(f"there is no chooser {', '.join(unknown)}: there are {', '.join(CHOOSERS)}")
-    opened = open_suite(suite, root, None)
-    found: list[RecordedCase] = []
-    with TemporaryDirectory(prefix="inquest-deliberation-") as folder:
-        for name in opened.names()[:limit]:
-            case = recorded_case(opened, name, Path(folder))
-            if case is not None:
-                found.append(case)
+    found = [case for case in _recorded_cases(open_suite(suite, root, None), limit) if case.roots]
     chosen = {name: CHOOSERS[name] for name in chooser or CHOOSERS}
     for row in score_choosers(found, chosen):
         OUT.print(chooser_line(row), soft_wrap=True)
+
+
+@eval_group.command()
+@handle_known_errors
+@explained
+def metamorphic(
+    suite: Annotated[str, typer.Argument(help="lab, a corpus, or a folder of bundles.")] = LAB,
+    *,
+    root: Annotated[Path | None, typer.Option(help="The corpus's folder.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Cases at most.")] = MOST_CASES,
+    transformation: Annotated[list[str] | None, typer.Option(help="Only this one; may be given again.")] = None,
+    telemetry: Annotated[str, typer.Option("--only", help="Of metrics, logs and traces only this.")] = "",
+) -> None:
+    """Tell the same incidents otherwise (spelling, units, names, replicas, clocks): the answer must not change."""
+    unknown = sorted(set(transformation or ()) - set(TRANSFORMATIONS))
+    if unknown:
+        raise ValueError(f"there is no transformation {', '.join(unknown)}: there are {', '.join(TRANSFORMATIONS)}")
+    cases = (case for case in _recorded_cases(open_suite(suite, root, None), limit, telemetry) if case.roots)
+    for row in score_transformations(cases, transformation or tuple(TRANSFORMATIONS)):
+        OUT.print(transformation_line(row), soft_wrap=True)
+
+
+@eval_group.command(name="no-fault")
+@handle_known_errors
+@explained
+def no_fault(
+    suite: Annotated[str, typer.Argument(help="lab, a corpus, or a folder of bundles.")] = LAB,
+    *,
+    root: Annotated[Path | None, typer.Option(help="The corpus's folder.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Cases at most.")] = MOST_CASES,
+    telemetry: Annotated[str, typer.Option("--only", help="Of metrics, logs and traces only this.")] = "",
+) -> None:
+    """Investigate false alerts in ordinary periods, before anything was wrong: who is accused all the same?"""
+    opened = open_suite(suite, root, None)
+    truths = [opened.truth(name) for name in opened.names()]
+    injections = [item.injected_at for item in truths if item.injected_at is not None]
+    periods = (
+        period
+        for case in _recorded_cases(opened, limit, telemetry)
+        # Bundles are recordings of their own; cases of a corpus are cut from one.
+        for period in periods_without_fault(case, () if isinstance(opened, BundleSuite) else injections)
+    )
+    for row in score_no_fault(periods):
+        OUT.print(no_fault_line(row), soft_wrap=True)
+
+
+def _recorded_cases(suite: Suite, limit: int, telemetry: str = "") -> Iterator[RecordedCase]:
+    """Cases one after the other, each in a folder that is gone afterwards."""
+    modality = next((item for item in TELEMETRY if item == telemetry), None)
+    if telemetry and modality is None:
+        raise ValueError(f"there is no telemetry {telemetry}: there are {', '.join(sorted(TELEMETRY))}")
+    for name in suite.names()[:limit]:
+        with TemporaryDirectory(prefix="inquest-case-") as folder:
+            case = recorded_case(suite, name, Path(folder))
+        yield case if modality is None else only(case, modality)
 
 
 @eval_group.command(name="run")

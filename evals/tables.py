@@ -8,6 +8,8 @@ from evals.baselines import ALERTED
 from evals.comparison import Comparison
 from evals.deliberation import ChooserScore
 from evals.memory_effect import MemoryScore
+from evals.metamorphic import TransformationScore
+from evals.no_fault import NoFaultScore
 from evals.results import Abstention, EvaluationFile, GroupScores, Interval, RankScores
 from evals.retrieval import RetrievalScore
 
@@ -58,6 +60,19 @@ def chooser_line(row: ChooserScore) -> Text:
         f"{row.system}, {row.chooser:<20} AC@1 {_shown(row.first)}  entity and kind {_shown(row.kind)}  {change}"
         f"asked {row.asked:.0%}  tokens {row.tokens:,.0f}"
     )
+
+
+def transformation_line(row: TransformationScore) -> Text:
+    """What one transformation does to one system's cases."""
+    return Text(
+        f"{row.system}, {row.transformation:<24} "
+        f"AC@1 {_shown(row.plain)} as recorded, {_shown(row.transformed)} told otherwise"
+    )
+
+
+def no_fault_line(row: NoFaultScore) -> Text:
+    """How often one system's ordinary periods accuse somebody."""
+    return Text(f"{row.system}, no fault: accused {_shown(row.accused)}  named at all {_shown(row.suspected)}")
 
 
 def _verdicts(abstained: Abstention) -> Iterator[Text]:

@@ -136,6 +136,27 @@ class PrePostSums:
         return (slice(begin, begin + LIMITS.rows_at_once) for begin in range(0, len(self._bucket), LIMITS.rows_at_once))
 
 
+def ended_of(at: Numbers, values: Matrix, change_point: datetime, parameters: Parameters) -> datetime | None:
+    """Since when a series has been back near what it was before a change point; None where it is not.
+
+    Args:
+        at: microseconds since 1970, ascending.
+        values: the series at those moments.
+        change_point: where the history ends with which it is compared.
+        parameters: numbers of the engine.
+    """
+    past = int(np.searchsorted(at, micros(change_point)))
+    if not past or past == len(at):
+        return None
+    apart = np.abs(values - np.median(values[:past]))
+    away = np.flatnonzero(apart > parameters.ended_part * apart[past:].max())
+    first = int(away[-1]) + 1 if len(away) else len(at)
+    if len(at) - first < parameters.ended_points:
+        return None
+    lasted = timedelta(microseconds=int(at[-1] - at[first]))
+    return moment_of(at[first]) if lasted >= parameters.ended_for else None
+
+
 @dataclass
 class _Average(Generic[Detail]):
     total: float

@@ -10,7 +10,7 @@ from activities.analysis.graph import Graph
 from workflows.contracts.alert import Alert
 from workflows.contracts.identifiers import EntityId
 from workflows.contracts.model import ChangeOpinion, Opinion
-from workflows.contracts.probe import Window
+from workflows.contracts.probe import Window, entity_of
 from workflows.contracts.report import DataGap, RecalledPassage
 
 
@@ -26,6 +26,9 @@ class IncidentContext:
 
     has_telemetry: bool
     """Whether any metric, line or span was answered at all."""
+
+    measured: frozenset[EntityId] = frozenset()
+    """Of which any metric, line or span was answered."""
 
     data_gaps: tuple[DataGap, ...] = ()
     probes_planned: int = 0
@@ -78,6 +81,11 @@ class IncidentContext:
             graph=evidence.graph,
             window=evidence.window,
             has_telemetry=any(item.probe.tool in TELEMETRY for item in evidence.answers),
+            measured=frozenset(
+                EntityId(entity)
+                for item in evidence.answers
+                if item.probe.tool in TELEMETRY and item.rows.height and (entity := entity_of(item.probe))
+            ),
             data_gaps=tuple(data_gaps),
             probes_planned=probes_planned,
             hints=tuple(hints),

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+import numpy as np
 import polars as pl
 
-from activities.analysis.change_points import ChangePoint, chart
+from activities.analysis.change_points import ChangePoint, chart, ended_of, micros
 from activities.analysis.evidence import Evidence
 from activities.analysis.parameters import Parameters
 from activities.analysis.wording import quantity
@@ -55,6 +56,7 @@ class FindingFactory:
         before, after = self._mean(shift, later=False), self._mean(shift, later=True)
         if before is None or after is None or after <= before:
             return None
+        course = [(row[0], row[1] / row[2]) for row in self._points(shift.rows, shift.column, shift.per)]
         return self.stated(
             family=family,
             mechanism=mechanism,
@@ -66,14 +68,9 @@ class FindingFactory:
             fault_kinds=fault_kinds,
             caller=caller,
             unit="ms",
-            onset=_onset(
-                [(row[0], row[1] / row[2]) for row in self._points(shift.rows, shift.column, shift.per)],
-                before,
-                after,
-                shift.change_point,
-                self.parameters,
-            ),
-            points=[(row[0], row[1] / row[2] / 1e3) for row in self._points(shift.rows, shift.column, shift.per)],
+            onset=_onset(course, before, after, shift.change_point, self.parameters),
+            ended=_ended(course, shift.change_point.at, self.parameters),
+            points=[(at, value / 1e3) for at, value in course],
             predicate=SeriesShift(
                 probe_key=shift.rows["probe"][0],
                 select=shift.select,
@@ -127,6 +124,7 @@ class FindingFactory:
             fault_kinds=fault_kinds,
             predicate=predicate,
             onset=onset,
+            ended=_ended(occurred, since, self.parameters),
             points=occurred,
             caller=caller,
             note=note,
@@ -145,6 +143,7 @@ class FindingFactory:
         fault_kinds: dict[FaultKind, float],
         predicate: Predicate,
         onset: datetime | None = None,
+        ended: datetime | None = None,
         points: list[tuple[datetime, float]] | None = None,
         unit: str = "",
         caller: EntityId | None = None,
@@ -165,6 +164,7 @@ class FindingFactory:
             direction=direction,
             strength=rounded(min(1.0, max(0.0, strength))),
             onset=onset,
+            ended=ended,
             fault_kinds={kind: rounded(weight) for kind, weight in fault_kinds.items()},
             caller=caller,
             about=about,
@@ -185,6 +185,11 @@ class FindingFactory:
     def _points(rows: pl.DataFrame, column: str, per: str) -> list[tuple[datetime, float, float]]:
         summed = rows.group_by("ts").agg(pl.col(column).sum(), pl.col(per).sum()).sort("ts")
         return [row for row in summed.iter_rows() if row[2] > 0]
+
+
+def _ended(points: list[tuple[datetime, float]], since: datetime, parameters: Parameters) -> datetime | None:
+    at = np.array([micros(moment) for moment, _ in points], dtype=np.int64)
+    return ended_of(at, np.array([value for _, value in points]), since, parameters)
 
 
 def _onset(

@@ -11,7 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from activities.analysis.catalogue import Signal, meaning_of
-from activities.analysis.change_points import ChangePoint, median_of, micros, moment_of
+from activities.analysis.change_points import ChangePoint, ended_of, median_of, micros, moment_of
 from activities.analysis.evidence import Matrix, Numbers
 from activities.analysis.family import AnalysisInput, evidence_family
 from activities.analysis.finding_factory import FindingFactory
@@ -288,6 +288,7 @@ def _finding(
         fault_kinds={meaning.kind: 1.0},
         caller=None if row["reporter"] is None else EntityId(row["reporter"]),
         onset=onset,
+        ended=ended_of(*course, change_point.at, factory.parameters),
         points=thinned(*course),
         unit=meaning.unit,
         predicate=SeriesShift(

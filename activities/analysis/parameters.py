@@ -218,6 +218,15 @@ class Parameters:
     cluster_repeated: float = 0.5
     """Part that remains when the object gave the same reason before the earliest candidate onset."""
 
+    ended_part: float = 0.25
+    """Part of its farthest move up to which a symptom is over ..."""
+
+    ended_points: int = 3
+    """... for so many points ..."""
+
+    ended_for: timedelta = timedelta(seconds=60)
+    """... and so long."""
+
     recovered: float = 0.3
     """Part that remains of a condition or a state that was left again."""
 

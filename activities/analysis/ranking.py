@@ -219,7 +219,7 @@ def _case(
     case = _Case()
     groups: dict[str, list[Finding]] = defaultdict(list)
     for item in items:
-        groups[_group_of(item)].append(item)
+        groups[group_of(item)].append(item)
     weights = {METRIC: parameters.weight_metric, CHANGE: 0.0}
     for group, members in sorted(groups.items()):
         strengths = {
@@ -262,7 +262,7 @@ def _rarity(by_entity: Mapping[EntityId, Sequence[Finding]], graph: Graph) -> di
     for name, items in by_entity.items():
         calling = graph.upstream(name)
         for item in items:
-            if _group_of(item) in (METRIC, STRUCTURE, CLUSTER):
+            if group_of(item) in (METRIC, STRUCTURE, CLUSTER):
                 others = {graph.workload_of(other) for other in showing[_shown(item)] - calling}
                 found[name, item.key] = math.log((1 + len(workloads)) / max(1, len(others))) / whole
     return found
@@ -355,13 +355,14 @@ def _symptom(item: Finding) -> str:
     return max(sorted(item.fault_kinds), key=lambda kind: item.fault_kinds[kind]).value
 
 
-def _group_of(item: Finding) -> str:
+def group_of(item: Finding) -> str:
+    """The group of signs that a finding belongs to."""
     return GROUPS.get(item.mechanism, item.family.value)
 
 
 def _slowness(items: Iterable[Finding]) -> float:
     """Self time and network time are parts of one excess: their strengths are roots of shares."""
-    parts = [item.strength for item in items if _group_of(item) == SLOW]
+    parts = [item.strength for item in items if group_of(item) == SLOW]
     return min(1.0, math.sqrt(sum(value**2 for value in parts)))
 
 
@@ -375,20 +376,20 @@ def _either(strengths: Iterable[float], parameters: Parameters) -> float:
 
 def _is_down(item: Finding) -> bool:
     """Whether it says that something is down or unhealthy, as everything is that runs on what is."""
-    return _group_of(item) == CLUSTER or (_group_of(item) == METRIC and FaultKind.CRASH in item.fault_kinds)
+    return group_of(item) == CLUSTER or (group_of(item) == METRIC and FaultKind.CRASH in item.fault_kinds)
 
 
 def _may_be_inherited(item: Finding) -> bool:
     """Whether a caller would show this for no other reason than that something it calls is at fault."""
-    if _group_of(item) == STRUCTURE:
+    if group_of(item) == STRUCTURE:
         return True
-    return _group_of(item) == METRIC and INHERITED_KINDS.issuperset(item.fault_kinds)
+    return group_of(item) == METRIC and INHERITED_KINDS.issuperset(item.fault_kinds)
 
 
 def _own_evidence(items: Iterable[Finding]) -> float:
     """How strongly an entity shows something that it cannot have inherited."""
     listed = list(items)
-    rest = [item.strength for item in listed if _group_of(item) not in (SLOW, CHANGE) and not _may_be_inherited(item)]
+    rest = [item.strength for item in listed if group_of(item) not in (SLOW, CHANGE) and not _may_be_inherited(item)]
     return max([_slowness(listed), *rest], default=0.0)
 
 

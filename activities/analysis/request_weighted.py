@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from activities.analysis.catalogue import Resource, Signal, meaning_of
 from activities.analysis.catalogue.tokens import words_of
-from activities.analysis.change_points import Averaged, Averages, ChangePoint, micros
+from activities.analysis.change_points import Averaged, Averages, ChangePoint, ended_of, micros
 from activities.analysis.evidence import Evidence, Numbers
 from activities.analysis.family import AnalysisInput, evidence_family
 from activities.analysis.finding_factory import FindingFactory
@@ -259,6 +259,7 @@ def _finding(factory: FindingFactory, item: Averaged[tuple[EntityId, str], _Loss
         strength=item.strength,
         fault_kinds={FaultKind.LATENCY if is_slow else FaultKind.ERROR: 1.0},
         onset=onset_of(*course.answered, change_point.at, factory.parameters),
+        ended=ended_of(*course.answered, change_point.at, factory.parameters),
         points=thinned(*course.answered),
         unit=meaning.unit,
         predicate=SeriesShift(

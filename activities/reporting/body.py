@@ -70,7 +70,7 @@ def conclude(findings: Sequence[Finding], hypotheses: Sequence[Hypothesis], cont
         context: alerts, topology, hints and data gaps of the incident.
     """
     return Conclusion(
-        context=context, findings=findings, hypotheses=hypotheses, verdict=verdict_of(hypotheses, context)
+        context=context, findings=findings, hypotheses=hypotheses, verdict=verdict_of(hypotheses, context, findings)
     )
 
 

@@ -45,6 +45,8 @@ def next_steps(conclusion: Conclusion) -> tuple[str, ...]:
         steps += [sentence.format(entity=verdict.entity)] if sentence else []
     elif verdict.entity is not None:
         steps.append(f"the kind of fault is unclear: look at the metrics, lines and events of {verdict.entity}")
+    elif verdict.outcome is Outcome.NO_FAULT_FOUND:
+        steps.append("look at the alert itself: its threshold, how long it must hold, and whom it is about")
     else:
         steps.append("look at what was not recorded or does not belong to the topology: clients, DNS, providers")
     gaps = [item for item in conclusion.context.data_gaps if item.status is not ObservationStatus.NOT_RECORDED]

@@ -4,28 +4,40 @@ from collections.abc import Sequence
 
 from activities.analysis.context import IncidentContext
 from activities.analysis.parameters import DEFAULT, LIMITS
+from activities.analysis.symptoms import ended_at, felt
 from activities.reporting.memory import expectation
+from workflows.contracts.finding import Finding, FindingFamily
 from workflows.contracts.hypothesis import FaultKind, Hypothesis
 from workflows.contracts.observation import ObservationStatus
 from workflows.contracts.report import Outcome, Verdict
 
 
-def verdict_of(hypotheses: Sequence[Hypothesis], context: IncidentContext) -> Verdict:
+def verdict_of(hypotheses: Sequence[Hypothesis], context: IncidentContext, findings: Sequence[Finding] = ()) -> Verdict:
     """The verdict that a ranking allows.
 
     Args:
         hypotheses: the ranking, best first.
         context: alerts and data gaps of the incident.
+        findings: verified ones; without them nobody can say whether there is an incident at all.
     """
     entities = [item for item in hypotheses if item.entity is not None]
     known = expectation(hypotheses)
     expected = f"; {known}" if known else ""
+    symptoms = felt(findings, DEFAULT)
+    ended = ended_at(symptoms, context.alerting)
+    over = f"; the symptom ended at {ended:%H:%M:%S}" if ended is not None else ""
     top = entities[0] if entities and entities[0].rank == 1 else None
     if top is None or top.probability < DEFAULT.candidate_from:
+        outcome = _without_suspect(findings, symptoms, context, ended=ended is not None)
+        said = {
+            Outcome.NO_FAULT_FOUND: "No fault found: nothing that people feel is out of its usual range,",
+            Outcome.RECOVERED: "Recovered; no root cause identified",
+        }
         return Verdict(
-            outcome=Outcome.INCONCLUSIVE,
+            outcome=outcome,
             probability=hypotheses[0].probability,
-            sentence=f"No root cause identified for: {_alert(context)}{expected}",
+            sentence=f"{said.get(outcome, 'No root cause identified')} for: {_alert(context)}{over}{expected}",
+            recovered_at=ended,
             partial=_is_partial(context),
         )
     second = entities[1].probability if len(entities) > 1 else 0.0
@@ -37,9 +49,25 @@ def verdict_of(hypotheses: Sequence[Hypothesis], context: IncidentContext) -> Ve
         fault_kind_probability=top.fault_kind_probability,
         probability=top.probability,
         change_id=top.change_id,
-        sentence=f"{_found(top) if found else _candidates(entities)}{expected}",
+        sentence=f"{_found(top) if found else _candidates(entities)}{over}{expected}",
+        recovered_at=ended,
         partial=_is_partial(context),
     )
+
+
+def _without_suspect(
+    findings: Sequence[Finding], symptoms: Sequence[Finding], context: IncidentContext, *, ended: bool
+) -> Outcome:
+    """Why nobody is suspected: it is over, there was nothing, or nobody can say."""
+    if ended:
+        return Outcome.RECOVERED
+    looked_at = bool(context.alerting & context.measured) and not _is_partial(context)
+    quiet = not symptoms and all(item.strength < DEFAULT.reported_from for item in findings if not _is_memory(item))
+    return Outcome.NO_FAULT_FOUND if looked_at and quiet else Outcome.INCONCLUSIVE
+
+
+def _is_memory(item: Finding) -> bool:
+    return item.family in (FindingFamily.MEMORY, FindingFamily.CHANGE)
 
 
 def kind_in_words(kind: FaultKind, probability: float) -> str:

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from evals.deliberation import CHOOSERS, RecordedCase, Scripted, everything, loop, recorded_case, score_choosers
+from evals.deliberation import CHOOSERS, Scripted, everything, loop, score_choosers
 from evals.eval_commands import eval_group
+from evals.recorded_case import RecordedCase, recorded_case
 from evals.suites import LAB, open_suite
 from tests.conftest import recorded
 from workflows.contracts.identifiers import EntityId
@@ -16,9 +17,7 @@ NAMES = ("information gain", "hostile", "oracle")
 
 @pytest.fixture(scope="module")
 def case(tmp_path_factory: pytest.TempPathFactory) -> RecordedCase:
-    found = recorded_case(open_suite(LAB, None, None), recorded("bad_deploy").name, tmp_path_factory.mktemp("case"))
-    assert found is not None
-    return found
+    return recorded_case(open_suite(LAB, None, None), recorded("bad_deploy").name, tmp_path_factory.mktemp("case"))
 
 
 @pytest.mark.parametrize("name", ["hostile", "random", "constant", "oracle"])

@@ -120,6 +120,9 @@ class Finding(Contract):
     onset: Instant | None = None
     """When it began; None when the answer does not say."""
 
+    ended: Instant | None = None
+    """Since when what moved has been back near what it was; None where it is not, or where that cannot be seen."""
+
     fault_kinds: dict[FaultKind, float] = Field(default_factory=dict)
     """Which kinds of fault this speaks for, as weights that sum to at most one."""
 

@@ -26,6 +26,12 @@ class Outcome(OpenEnum):
     INCONCLUSIVE = "inconclusive"
     """Nothing rises above the noise, or too little could be looked at."""
 
+    NO_FAULT_FOUND = "no_fault_found"
+    """What alerts was looked at, and nothing that people feel is out of its usual range."""
+
+    RECOVERED = "recovered"
+    """The symptom has ended, and no root cause was identified."""
+
     UNKNOWN = "unknown"
 
 
@@ -56,6 +62,9 @@ class Verdict(Contract):
 
     change_id: str | None = None
     sentence: str
+    recovered_at: Instant | None = None
+    """When the symptom ended, where that can be seen; whatever the outcome."""
+
     partial: bool = False
     """True when a budget, a person or an outage kept something from being looked at."""
 

@@ -14,7 +14,8 @@ from tests.activities.analysis.test_families import AS_OF, DAY, NOON, answered, 
 from tests.running import an_alert
 from workflows.contracts.finding import Finding
 from workflows.contracts.identifiers import EntityId
-from workflows.contracts.probe import ClusterProbe
+from workflows.contracts.probe import ClusterProbe, MetricProbe
+from workflows.contracts.report import Outcome, Verdict
 
 SERVICES = tuple(EntityId(f"service:{name}") for name in ("front", "cart", "stock", "mail", "search", "pay"))
 TOPOLOGY = ["source", "target", "kind", "origin", "confidence"]
@@ -214,3 +215,42 @@ def test_a_label_that_names_nobody_known_changes_nothing() -> None:
     )
     assert plain.strength == labelled.strength
     assert labelled.caller is None
+
+
+def verdict_of_front(*answers: AnsweredProbe) -> Verdict:
+    evidence = an_incident(*answers, entity=SERVICES[0])
+    return diagnose(evidence, probes_planned=len(answers)).verdict
+
+
+ERRORS = "http_requests_error_ratio"
+OVER_S = -60
+"""Seconds after the alert at which a passing symptom ends."""
+
+
+def test_where_nothing_is_out_of_its_range_no_fault_is_found() -> None:
+    quiet = [level(name, ERRORS, 0.001, 0.001) for name in SERVICES]
+    found = verdict_of_front(*quiet)
+    assert found.outcome is Outcome.NO_FAULT_FOUND
+    assert found.sentence.startswith("No fault found")
+
+
+def test_of_what_was_not_looked_at_nobody_says_that_it_is_well() -> None:
+    others = [level(name, ERRORS, 0.001, 0.001) for name in SERVICES[1:]]
+    assert verdict_of_front(*others).outcome is Outcome.INCONCLUSIVE
+
+
+def test_a_symptom_that_is_over_has_an_end() -> None:
+    def passing(entity: EntityId) -> AnsweredProbe:
+        rows = level(entity, ERRORS, 0.001, 0.6).rows
+        ended = NOON + timedelta(seconds=OVER_S)
+        value = pl.when(pl.col("ts") >= ended).then(0.001).otherwise(pl.col("value"))
+        return answered(MetricProbe(backend="b", window=DAY, entity=entity), rows.with_columns(value=value).to_dicts())
+
+    others = [level(name, ERRORS, 0.001, 0.001) for name in SERVICES[1:]]
+    lasting = verdict_of_front(level(SERVICES[0], ERRORS, 0.001, 0.6), *others)
+    assert lasting.recovered_at is None
+    assert lasting.entity == SERVICES[0]
+    over = verdict_of_front(passing(SERVICES[0]), *others)
+    assert over.recovered_at is not None
+    assert over.recovered_at == NOON + timedelta(seconds=OVER_S)
+    assert f"the symptom ended at {over.recovered_at:%H:%M:%S}" in over.sentence
