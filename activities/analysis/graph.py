@@ -75,9 +75,17 @@ class Graph:
         """Everything that `entity` runs on, directly or through others; never itself."""
         return _reachable(self.hosts, entity)
 
+    def called_by(self, entity: EntityId) -> frozenset[EntityId]:
+        """What `entity` calls directly; an instance calls what its workload calls."""
+        workload = self.workload_of(entity)
+        if workload == entity:
+            return self.callees.get(entity, frozenset())
+        shared = self.callees.get(workload, frozenset()) - self.instances[workload]
+        return (self.callees.get(entity, frozenset()) | shared) - {workload, entity}
+
     def downstream(self, entity: EntityId) -> frozenset[EntityId]:
         """Everything `entity` calls, directly or through others; never itself."""
-        return _reachable(self.callees, entity)
+        return _reachable(self.callees, entity, self.called_by(entity))
 
     def upstream(self, entity: EntityId) -> frozenset[EntityId]:
         """Everything that calls `entity`, directly or through others; never itself."""
@@ -92,9 +100,11 @@ def _grouped(pairs: Iterable[tuple[EntityId, EntityId]]) -> dict[EntityId, froze
     return {name: frozenset(others) for name, others in groups.items()}
 
 
-def _reachable(edges: Mapping[EntityId, frozenset[EntityId]], start: EntityId) -> frozenset[EntityId]:
+def _reachable(
+    edges: Mapping[EntityId, frozenset[EntityId]], start: EntityId, first: Iterable[EntityId] | None = None
+) -> frozenset[EntityId]:
     seen: set[EntityId] = set()
-    queue = list(edges.get(start, ()))
+    queue = list(edges.get(start, ()) if first is None else first)
     while queue:
         here = queue.pop()
         if here not in seen and here != start:

@@ -26,6 +26,9 @@ INHERITED_KINDS = frozenset(
 )
 """Kinds that a caller shows when something it calls is at fault."""
 
+UNSURE = frozenset((Mechanism.SLOW_REQUESTS, Mechanism.FAILED_REQUESTS))
+"""Losses that may as well be those of a callee: of one that has evidence of its own, they are."""
+
 PASSED_ON = frozenset((FaultKind.LATENCY, FaultKind.ERROR))
 """Symptoms that a caller shows in the same metric terms as what it calls: slow when that is slow, failing when it
 fails."""
@@ -43,6 +46,8 @@ GROUPS: Mapping[Mechanism, str] = {
     Mechanism.SELF_TIME_RISE: SLOW,
     Mechanism.NETWORK_TIME_RISE: SLOW,
     Mechanism.ORIGINATING_ERRORS: FAILURE,
+    Mechanism.SLOW_REQUESTS: SLOW,
+    Mechanism.FAILED_REQUESTS: FAILURE,
     Mechanism.LOAD_SURGE: SURGE,
     Mechanism.MISSING_CALL: STRUCTURE,
     Mechanism.EXTRA_CALL: STRUCTURE,
@@ -224,14 +229,14 @@ def _case(
     for group, members in sorted(groups.items()):
         strengths = {
             item.key: item.strength
+            * ((1 - behind**2) if item.mechanism in UNSURE else 1.0)
             * rarity.get((name, item.key), 1.0)
             * (1 - parameters.explained * beneath**2 if _is_down(item) else 1.0)
             * _kept(item, name, kept, alike=alike, graph=graph, parameters=parameters)
             for item in members
         }
-        total = weights.get(group, 1.0) * (
-            _slowness(members) if group == SLOW else _either((strengths[item.key] for item in members), parameters)
-        )
+        shown = [strengths[item.key] for item in members]
+        total = weights.get(group, 1.0) * (_slowness(shown) if group == SLOW else _either(shown, parameters))
         whole = sum(strengths.values())
         for item in members:
             inherited = _may_be_inherited(item) and behind > parameters.explained_from
@@ -260,10 +265,10 @@ def _rarity(by_entity: Mapping[EntityId, Sequence[Finding]], graph: Graph) -> di
     whole = math.log(1 + len(workloads))
     found: dict[tuple[EntityId, str], float] = {}
     for name, items in by_entity.items():
-        calling = graph.upstream(name)
+        calling = graph.upstream(graph.workload_of(name))
         for item in items:
             if group_of(item) in (METRIC, STRUCTURE, CLUSTER):
-                others = {graph.workload_of(other) for other in showing[_shown(item)] - calling}
+                others = {graph.workload_of(other) for other in showing[_shown(item)]} - calling
                 found[name, item.key] = math.log((1 + len(workloads)) / max(1, len(others))) / whole
     return found
 
@@ -360,10 +365,9 @@ def group_of(item: Finding) -> str:
     return GROUPS.get(item.mechanism, item.family.value)
 
 
-def _slowness(items: Iterable[Finding]) -> float:
+def _slowness(strengths: Iterable[float]) -> float:
     """Self time and network time are parts of one excess: their strengths are roots of shares."""
-    parts = [item.strength for item in items if group_of(item) == SLOW]
-    return min(1.0, math.sqrt(sum(value**2 for value in parts)))
+    return min(1.0, math.sqrt(sum(value**2 for value in strengths)))
 
 
 def _either(strengths: Iterable[float], parameters: Parameters) -> float:
@@ -390,7 +394,7 @@ def _own_evidence(items: Iterable[Finding]) -> float:
     """How strongly an entity shows something that it cannot have inherited."""
     listed = list(items)
     rest = [item.strength for item in listed if group_of(item) not in (SLOW, CHANGE) and not _may_be_inherited(item)]
-    return max([_slowness(listed), *rest], default=0.0)
+    return max([_slowness(item.strength for item in listed if group_of(item) == SLOW), *rest], default=0.0)
 
 
 def _data_gap_share(data_gaps: Sequence[DataGap], planned: int) -> float:

@@ -19,9 +19,10 @@ from activities.analysis.change_points import Averaged, Averages, ChangePoint, e
 from activities.analysis.evidence import Evidence, Numbers
 from activities.analysis.family import AnalysisInput, evidence_family
 from activities.analysis.finding_factory import FindingFactory
+from activities.analysis.graph import Graph
 from activities.analysis.metric_weights import floor_of
 from activities.analysis.metrics import onset_of
-from activities.analysis.parameters import Parameters
+from activities.analysis.parameters import LIMITS, Parameters
 from activities.analysis.peers import with_peers
 from activities.analysis.series import Series, thinned
 from activities.analysis.shares import failing
@@ -34,6 +35,11 @@ from workflows.contracts.predicate import SeriesShift
 from workflows.contracts.probe import entity_of
 
 Vector = NDArray[np.float64]
+_UNSURE = {
+    Mechanism.SELF_TIME_RISE: Mechanism.SLOW_REQUESTS,
+    Mechanism.ORIGINATING_ERRORS: Mechanism.FAILED_REQUESTS,
+}
+"""What is said where the loss of a callee is not known."""
 
 
 @evidence_family(needs={"metrics": ["metric", "ts", "value"]})
@@ -53,6 +59,7 @@ def find_request_weighted(given: AnalysisInput) -> Iterator[Finding]:
         for course in _courses(EntityId(str(entity)), names, series, given.parameters)
     ]
     averages: Averages[tuple[EntityId, str], _Loss] = Averages(given.parameters)
+    unmeasured = _unmeasured_callees(courses, evidence, given.change_points[0])
     for change_point in given.change_points:
         for mechanism in (Mechanism.SELF_TIME_RISE, Mechanism.ORIGINATING_ERRORS):
             lost = [
@@ -60,7 +67,8 @@ def find_request_weighted(given: AnalysisInput) -> Iterator[Finding]:
             ]
             _share([item for item in lost if item is not None], evidence, change_point, given.parameters, averages)
     for item in averages.over(given.change_points, least=given.parameters.metric_least_strength):
-        finding = _finding(given.factory, item)
+        callees = unmeasured[item.key[1]].get(item.key[0], ())
+        finding = _finding(given.factory, item, callees)
         if finding is not None:
             yield finding
 
@@ -83,6 +91,26 @@ class _Course:
     """Mean duration, or share of requests that failed."""
 
     requests: Vector
+
+
+def _unmeasured_callees(
+    courses: list[_Course], evidence: Evidence, change_point: ChangePoint
+) -> dict[str, dict[EntityId, tuple[EntityId, ...]]]:
+    """By mechanism, the callees of each entity whose own loss nobody knows: no series tells it, or nothing since.
+
+    What takes messages from a queue is not waited for.
+    """
+    moment, graph = micros(change_point.at), evidence.graph
+    found: dict[str, dict[EntityId, tuple[EntityId, ...]]] = {}
+    for mechanism in _UNSURE:
+        of_kind = [item for item in courses if item.mechanism is mechanism]
+        known = {item.entity for item in of_kind if float(item.requests[item.at >= moment].sum()) > 0}
+        known |= {graph.workload_of(name) for name in known}
+        found[mechanism.value] = {
+            name: tuple(sorted(other for other in graph.called_by(name) - known if graph.kinds.get(other) != "queue"))
+            for name in {item.entity for item in of_kind}
+        }
+    return found
 
 
 def _courses(entity: EntityId, names: pl.DataFrame, series: Series, parameters: Parameters) -> list[_Course]:
@@ -217,10 +245,7 @@ def _share(
         requests[name] += item.requests
         if name not in worst or item.excess > worst[name].excess:
             worst[name] = item
-    own = {
-        name: max(0.0, value - sum(excess.get(other, 0.0) for other in evidence.graph.callees.get(name, ())))
-        for name, value in excess.items()
-    }
+    own = {name: max(0.0, value - _passed_on(name, excess, evidence.graph)) for name, value in excess.items()}
     total = sum(own.values())
     busiest = max(requests.values(), default=0.0)
     for name, value in sorted(own.items()):
@@ -236,7 +261,26 @@ def _share(
         averages.add((name, mechanism.value), strength, change_point, worst[name])
 
 
-def _finding(factory: FindingFactory, item: Averaged[tuple[EntityId, str], _Loss]) -> Finding | None:
+def _passed_on(name: EntityId, excess: Mapping[EntityId, float], graph: Graph) -> float:
+    """What an entity loses because its callees lose it; instances share in it by what they lose themselves.
+
+    Of a workload and its instances that both are measured, the larger loss is its loss.
+    """
+    workload = graph.workload_of(name)
+    instances = graph.instances.get(workload, frozenset())
+    whole = sum(excess.get(one, 0.0) for one in instances)
+    share = excess[name] / whole if name in instances and whole > 0 else 1.0
+    callees = {graph.workload_of(other) for other in graph.called_by(name)} - {workload}
+    lost = sum(
+        max(excess.get(other, 0.0), sum(excess.get(one, 0.0) for one in graph.instances.get(other, ())))
+        for other in callees
+    )
+    return share * lost + (whole if name == workload else 0.0)
+
+
+def _finding(
+    factory: FindingFactory, item: Averaged[tuple[EntityId, str], _Loss], unmeasured: tuple[EntityId, ...]
+) -> Finding | None:
     entity, course, change_point = item.key[0], item.detail.course, item.change_point
     at, values = course.answered
     usual = float(np.median(values[at < micros(change_point.at)]))
@@ -247,14 +291,19 @@ def _finding(factory: FindingFactory, item: Averaged[tuple[EntityId, str], _Loss
     is_slow = course.mechanism is Mechanism.SELF_TIME_RISE
     return factory.stated(
         family=FindingFamily.METRIC,
-        mechanism=course.mechanism,
+        mechanism=_UNSURE[course.mechanism] if unmeasured else course.mechanism,
         entity=entity,
         signal=course.metric,
         summary=(
             f"{readable(course.metric)} of {name_of(entity)} averages {measured(now, meaning)} "
             f"since {change_point.at:%H:%M:%S} (usually {measured(usual, meaning)})"
         ),
-        note="weighted by its requests, and more than what it calls accounts for",
+        note=(
+            f"weighted by its requests; what {', '.join(name_of(name) for name in unmeasured[: LIMITS.labels])} "
+            "takes of it is not measured"
+            if unmeasured
+            else "weighted by its requests, and more than what it calls accounts for"
+        ),
         direction=Direction.UP if up else Direction.DOWN,
         strength=item.strength,
         fault_kinds={FaultKind.LATENCY if is_slow else FaultKind.ERROR: 1.0},

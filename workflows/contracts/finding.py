@@ -32,6 +32,12 @@ class Mechanism(OpenEnum):
     ORIGINATING_ERRORS = "originating_errors"
     """Requests fail with an error originating there, not in anything that is called."""
 
+    SLOW_REQUESTS = "slow_requests"
+    """Requests take longer, and what one of its callees takes is not measured: whose time it is cannot be told."""
+
+    FAILED_REQUESTS = "failed_requests"
+    """Requests fail, and what one of its callees does is not measured: where the error originates cannot be told."""
+
     MISSING_CALL = "missing_call"
     """An operation calls something less often than it did."""
 
