@@ -219,12 +219,11 @@ def measured_by_callers(case: RecordedCase) -> RecordedCase | None:
         )
         edge = item.rows.filter(of_edge) if callers else item.rows.clear()
         if edge.height:
-            plain = name.partition(":")[2]
-            base = pl.col("metric").cast(pl.String).str.strip_suffix("}")
-            separator = pl.when(base.str.contains("{", literal=True)).then(pl.lit(",")).otherwise(pl.lit("{"))
-            gained[callers[0]].append(
-                edge.with_columns(metric=base + separator + pl.lit(f'peer_service="{plain}"}}')).cast(edge.schema)
-            )
+            known = edge["metric"].cast(pl.String)
+            spelled = {
+                metric: _labelled(metric, f'peer_service="{name.partition(":")[2]}"') for metric in known.unique()
+            }
+            gained[callers[0]].append(edge.with_columns(metric=known.replace(spelled).cast(edge.schema["metric"])))
             kept[item.probe.key] = item.rows.filter(~of_edge)
     if not gained:
         return None
@@ -362,6 +361,12 @@ def _condition(name: EntityId, at: datetime, type_: str, reason: str, *, healthy
         "message": "",
         "count": 1,
     }
+
+
+def _labelled(metric: str, label: str) -> str:
+    """A series with one label more; `rate(...)` stays around it."""
+    inner, end = (metric[:-1], ")") if metric.endswith(")") else (metric, "")
+    return f"{inner[:-1]},{label}}}{end}" if inner.endswith("}") else f"{inner}{{{label}}}{end}"
 
 
 def _is_of_requests(metric: str) -> bool:

@@ -1,12 +1,14 @@
 """What averages and request counts say together: how much time and how many requests an entity loses by itself.
 
 A mean is multiplied by the requests it is the mean of, so that a rare call that became ten times slower does not
-outweigh a common one that became twice as slow; what the entity's callees lose is taken off its own loss.
+outweigh a common one that became twice as slow; what the entity's callees lose is taken off its own loss. What is left
+of an entity that waits for others is not certainly its own: the way to a callee, the wait for a connection and a call
+that is never answered are in no series of the callee.
 """
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +24,7 @@ from activities.analysis.finding_factory import FindingFactory
 from activities.analysis.graph import Graph
 from activities.analysis.metric_weights import floor_of
 from activities.analysis.metrics import onset_of
-from activities.analysis.parameters import LIMITS, Parameters
+from activities.analysis.parameters import Parameters
 from activities.analysis.peers import with_peers
 from activities.analysis.series import Series, thinned
 from activities.analysis.shares import failing
@@ -39,7 +41,7 @@ _UNSURE = {
     Mechanism.SELF_TIME_RISE: Mechanism.SLOW_REQUESTS,
     Mechanism.ORIGINATING_ERRORS: Mechanism.FAILED_REQUESTS,
 }
-"""What is said where the loss of a callee is not known."""
+"""What is said of an entity that waits for others."""
 
 
 @evidence_family(needs={"metrics": ["metric", "ts", "value"]})
@@ -59,7 +61,6 @@ def find_request_weighted(given: AnalysisInput) -> Iterator[Finding]:
         for course in _courses(EntityId(str(entity)), names, series, given.parameters)
     ]
     averages: Averages[tuple[EntityId, str], _Loss] = Averages(given.parameters)
-    unmeasured = _unmeasured_callees(courses, evidence, given.change_points[0])
     for change_point in given.change_points:
         for mechanism in (Mechanism.SELF_TIME_RISE, Mechanism.ORIGINATING_ERRORS):
             lost = [
@@ -67,8 +68,7 @@ def find_request_weighted(given: AnalysisInput) -> Iterator[Finding]:
             ]
             _share([item for item in lost if item is not None], evidence, change_point, given.parameters, averages)
     for item in averages.over(given.change_points, least=given.parameters.metric_least_strength):
-        callees = unmeasured[item.key[1]].get(item.key[0], ())
-        finding = _finding(given.factory, item, callees)
+        finding = _finding(given.factory, item, _waited_for(item.key[0], evidence.graph))
         if finding is not None:
             yield finding
 
@@ -93,24 +93,9 @@ class _Course:
     requests: Vector
 
 
-def _unmeasured_callees(
-    courses: list[_Course], evidence: Evidence, change_point: ChangePoint
-) -> dict[str, dict[EntityId, tuple[EntityId, ...]]]:
-    """By mechanism, the callees of each entity whose own loss nobody knows: no series tells it, or nothing since.
-
-    What takes messages from a queue is not waited for.
-    """
-    moment, graph = micros(change_point.at), evidence.graph
-    found: dict[str, dict[EntityId, tuple[EntityId, ...]]] = {}
-    for mechanism in _UNSURE:
-        of_kind = [item for item in courses if item.mechanism is mechanism]
-        known = {item.entity for item in of_kind if float(item.requests[item.at >= moment].sum()) > 0}
-        known |= {graph.workload_of(name) for name in known}
-        found[mechanism.value] = {
-            name: tuple(sorted(other for other in graph.called_by(name) - known if graph.kinds.get(other) != "queue"))
-            for name in {item.entity for item in of_kind}
-        }
-    return found
+def _waited_for(entity: EntityId, graph: Graph) -> list[EntityId]:
+    """The callees that an entity waits for: what takes messages from a queue is not."""
+    return sorted(name for name in graph.called_by(entity) if graph.kinds.get(name) != "queue")
 
 
 def _courses(entity: EntityId, names: pl.DataFrame, series: Series, parameters: Parameters) -> list[_Course]:
@@ -279,7 +264,7 @@ def _passed_on(name: EntityId, excess: Mapping[EntityId, float], graph: Graph) -
 
 
 def _finding(
-    factory: FindingFactory, item: Averaged[tuple[EntityId, str], _Loss], unmeasured: tuple[EntityId, ...]
+    factory: FindingFactory, item: Averaged[tuple[EntityId, str], _Loss], callees: Sequence[EntityId]
 ) -> Finding | None:
     entity, course, change_point = item.key[0], item.detail.course, item.change_point
     at, values = course.answered
@@ -291,19 +276,14 @@ def _finding(
     is_slow = course.mechanism is Mechanism.SELF_TIME_RISE
     return factory.stated(
         family=FindingFamily.METRIC,
-        mechanism=_UNSURE[course.mechanism] if unmeasured else course.mechanism,
+        mechanism=_UNSURE[course.mechanism] if callees else course.mechanism,
         entity=entity,
         signal=course.metric,
         summary=(
             f"{readable(course.metric)} of {name_of(entity)} averages {measured(now, meaning)} "
             f"since {change_point.at:%H:%M:%S} (usually {measured(usual, meaning)})"
         ),
-        note=(
-            f"weighted by its requests; what {', '.join(name_of(name) for name in unmeasured[: LIMITS.labels])} "
-            "takes of it is not measured"
-            if unmeasured
-            else "weighted by its requests, and more than what it calls accounts for"
-        ),
+        note="weighted by its requests, and more than what it calls accounts for",
         direction=Direction.UP if up else Direction.DOWN,
         strength=item.strength,
         fault_kinds={FaultKind.LATENCY if is_slow else FaultKind.ERROR: 1.0},

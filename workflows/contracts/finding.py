@@ -33,10 +33,10 @@ class Mechanism(OpenEnum):
     """Requests fail with an error originating there, not in anything that is called."""
 
     SLOW_REQUESTS = "slow_requests"
-    """Requests take longer, and what one of its callees takes is not measured: whose time it is cannot be told."""
+    """Requests take longer by metrics, beyond what its callees' metrics say: its own time, or the way to a callee."""
 
     FAILED_REQUESTS = "failed_requests"
-    """Requests fail, and what one of its callees does is not measured: where the error originates cannot be told."""
+    """Requests fail by metrics, beyond what fails in its callees: there, or in calls that no callee counts."""
 
     MISSING_CALL = "missing_call"
     """An operation calls something less often than it did."""

@@ -37,7 +37,7 @@ def course(
         {
             "metric": name,
             "ts": moment,
-            "value": (faulty if moment >= NOON - since else usual) * (1 + 0.02 * (number % 3)),
+            "value": (faulty if moment >= NOON - since else usual) * (1 if name == "up" else 1 + 0.02 * (number % 3)),
         }
         for number in range(BEFORE + 10)
         for name, (usual, faulty) in series.items()
@@ -125,3 +125,22 @@ def test_an_hour_without_any_recording_is_no_onset() -> None:
         for item in answers
     ]
     assert hypotheses(calls((FRONT, BACK), (FRONT, RARE)), *torn)[0].entity == BACK
+
+
+def test_what_a_dead_callee_makes_its_caller_wait_for_is_not_the_callers_own() -> None:
+    """No series of the callee counts the calls that it never answered."""
+    found = hypotheses(
+        calls((FRONT, BACK)),
+        course(FRONT, latency_avg=(0.05, 2.0), requests=(500.0, 400.0)),
+        course(BACK, latency_avg=(0.01, 0.01), requests=(510.0, 0.0), up=(1.0, 0.0)),
+    )
+    assert (found[0].entity, found[0].fault_kind) == (BACK, FaultKind.CRASH)
+
+
+def test_without_a_better_reason_the_time_is_the_callers_own() -> None:
+    found = hypotheses(
+        calls((FRONT, BACK)),
+        course(FRONT, latency_avg=(0.05, 2.0), requests=(500.0, 400.0)),
+        course(BACK, latency_avg=(0.01, 0.01), requests=(510.0, 400.0), up=(1.0, 1.0)),
+    )
+    assert (found[0].entity, found[0].fault_kind) == (FRONT, FaultKind.LATENCY)
