@@ -150,11 +150,14 @@ class Filler:
             self.good(f"{CORE}/pods", pod(name, app=name.partition("-")[0]))
 
     def events(self) -> None:
-        """A pod that once could not be scheduled and runs now; one whose volume cannot be mounted; one that is gone."""
+        """A pod that once could not be scheduled and runs now; one whose volume cannot be mounted; one that is gone;
+        what the API server repairs itself.
+        """
         for number, (name, reason, uid) in enumerate(
             (
                 ("well", "FailedScheduling", None),
                 ("not-ready", "FailedMount", None),
+                ("not-ready", "PortNotAllocated", None),
                 ("well", "FailedMount", "another-uid"),
             )
         ):

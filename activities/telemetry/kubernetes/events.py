@@ -11,6 +11,9 @@ from workflows.contracts.cluster import ClusterCondition
 from workflows.contracts.probe import Window
 
 LONGEST_MESSAGE = 4_096
+REPAIRED = frozenset(("ClusterIPNotAllocated", "PortNotAllocated"))
+"""Warnings of the API server about what it repairs, as they say themselves ("is not allocated; repairing"): its
+allocators' repair loops (`ipallocator` and `portallocator` controllers of Kubernetes) meet services just made."""
 
 
 class State(Protocol):
@@ -49,6 +52,8 @@ def event_rows(
     for event in reader.each("Event"):
         about, at = event.involved_object, _moment(event)
         if about is None or at is None or not about.name or not window.start <= at < window.end:
+            continue
+        if event.reason in REPAIRED:
             continue
         kind, namespace, name = about.kind or "", about.namespace or "", about.name
         state = state_of(kind, namespace, name)
