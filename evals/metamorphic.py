@@ -43,6 +43,7 @@ HOSTILE = (
     "root-cause",
 )
 _FAILING = re.compile(r"errors?|failures?|failed|fails?")
+_OF_REQUESTS = (Signal.ERRORS, Signal.STATE, Signal.DURATION, Signal.TRAFFIC)
 _NAMES = ("caller", "peer", "target", "entity", "source")
 """Columns that hold an entity."""
 
@@ -371,7 +372,7 @@ def _labelled(metric: str, label: str) -> str:
 
 def _is_of_requests(metric: str) -> bool:
     meaning = meaning_of(metric)
-    return meaning.resource is Resource.REQUEST and meaning.signal in (Signal.ERRORS, Signal.DURATION, Signal.TRAFFIC)
+    return meaning.resource is Resource.REQUEST and meaning.signal in _OF_REQUESTS
 
 
 def _gained(item: AnsweredProbe, gained: dict[EntityId, list[pl.DataFrame]]) -> list[pl.DataFrame]:
