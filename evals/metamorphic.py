@@ -308,7 +308,7 @@ def _with(case: RecordedCase, rows_of: Callable[[AnsweredProbe], pl.DataFrame]) 
 
 def _rebuilt(evidence: Evidence) -> Evidence:
     """With the graph that its topology answer says."""
-    topology = next(iter(replace(evidence).of("topology")), None)
+    topology = next(iter(evidence.of("topology")), None)
     return evidence if topology is None else replace(evidence, graph=Graph.from_answer(topology.rows))
 
 

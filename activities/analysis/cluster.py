@@ -109,7 +109,7 @@ def _recovered(rows: pl.DataFrame, bad: Mapping[str, Any]) -> bool:
         return not since.filter(
             ~pl.col("healthy"), pl.col("reason") == bad["reason"], pl.col("ts") > ended["ts"].max()
         ).height
-    if same.height and bool(same["healthy"][-1]):
+    if same.height and bad["type"] not in EVENTS and bool(same["healthy"][-1]):
         return True
     states = since.filter(~pl.col("type").map_elements(_is_event, return_dtype=pl.Boolean))
     return _is_event(bad["type"]) and states.height > 0 and bool(states["healthy"].all())

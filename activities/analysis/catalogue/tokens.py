@@ -93,7 +93,7 @@ def meaning_by_tokens(metric: str) -> Meaning:
     unit = "{request}" if words[-1:] == ["count"] else _unit(present)
     is_share = unit in ("ratio", "%") or bool(present & known.shares)
     if is_share and present & known.hits:
-        signal = Signal.STATE
+        signal, resource = Signal.STATE, Resource.CACHE
     return Meaning(
         signal=signal,
         resource=resource,

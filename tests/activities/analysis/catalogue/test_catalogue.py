@@ -47,7 +47,7 @@ def test_every_entry_is_of_the_stated_vocabulary_and_names_its_source() -> None:
         ('http_requests{operation="/memory/disk"}', Signal.TRAFFIC, Resource.REQUEST, FaultKind.TRAFFIC),
         ("500", Signal.ERRORS, Resource.REQUEST, FaultKind.ERROR),
         ("http.5xx", Signal.ERRORS, Resource.REQUEST, FaultKind.ERROR),
-        ("cache_hit_ratio", Signal.STATE, Resource.UNKNOWN, FaultKind.CRASH),
+        ("cache_hit_ratio", Signal.STATE, Resource.CACHE, FaultKind.UNKNOWN),
         ("tls_certificate_seconds_left", Signal.COUNTDOWN, Resource.CERTIFICATE, FaultKind.EXPIRY),
         ("app_lock_waiting", Signal.SATURATION, Resource.LOCK, FaultKind.LOCK),
         ('ALERTS{alertname="HighCpuUsage"}', Signal.UTILISATION, Resource.CPU, FaultKind.CPU),
