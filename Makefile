@@ -5,17 +5,34 @@ BIN := $(VENV)/bin
 BUNDLE ?= evals/recordings/bundles/$(shell cat evals/recordings/DEFAULT)
 JOBS ?= 3
 
+# What is installed without its compiled form is compiled when it is first used, once: not by every process anew.
+unexport PYTHONDONTWRITEBYTECODE
+
+# uv installs six times as fast as pip. It does not read pip's settings, so it is told of an index that they name;
+# where uv fails all the same (a certificate or a password that only pip was given), pip does it.
+LOCKED := --only-binary :all: --no-deps --require-hashes -r
+PIP_INSTALL := install --quiet --disable-pip-version-check $(LOCKED)
+PIP_INDEX = $$($(BIN)/python -m pip config list | sed -n "s/^[^=]*\.index-url='\(.*\)'$$/\1/p" | head -n 1)
+define install
+	export UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$(PIP_INDEX)}"; test -n "$$UV_DEFAULT_INDEX" || unset UV_DEFAULT_INDEX; \
+	$(BIN)/uv pip install --quiet --python $(BIN)/python $(LOCKED) $(1) || $(BIN)/python -m pip $(PIP_INSTALL) $(1)
+endef
+
 .PHONY: investigate test check bench demo lab baselines lock
 .DELETE_ON_ERROR:
 
-$(VENV)/.run: requirements.lock pyproject.toml
+$(BIN)/uv: requirements-setup.lock
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --no-deps --require-hashes -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m pip $(PIP_INSTALL) requirements-setup.lock
+	touch $@
+
+$(VENV)/.run: requirements.lock pyproject.toml $(BIN)/uv
+	$(call install,requirements.lock)
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --offline --editable .
 	touch $@
 
 $(VENV)/.dev: requirements-dev.lock $(VENV)/.run
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --no-deps --require-hashes -r requirements-dev.lock
+	$(call install,requirements-dev.lock)
 	touch $@
 
 investigate: $(VENV)/.run ## investigate the shipped default incident (BUNDLE=folder for another)
@@ -40,9 +57,10 @@ lab: $(VENV)/.dev ## record the shipped incidents anew
 	$(BIN)/python -m evals.lab evals/recordings
 
 baselines: $(VENV)/.dev ## install other people's methods, for `inquest eval run --baselines`
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --no-deps --require-hashes -r requirements-baselines.lock
+	$(call install,requirements-baselines.lock)
 
-lock: ## resolve the declared ranges anew (needs uv)
-	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header pyproject.toml .ci/build.in -o requirements.lock
-	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --group dev pyproject.toml .ci/build.in -o requirements-dev.lock
-	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --group baselines -c requirements-dev.lock -o requirements-baselines.lock
+lock: $(BIN)/uv ## resolve the declared ranges anew
+	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header .ci/setup.in -o requirements-setup.lock
+	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header pyproject.toml .ci/build.in -o requirements.lock
+	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --group dev pyproject.toml .ci/build.in -o requirements-dev.lock
+	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --group baselines -c requirements-dev.lock -o requirements-baselines.lock
