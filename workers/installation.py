@@ -14,7 +14,7 @@ from sqlalchemy import Engine
 from temporalio.client import Client
 from temporalio.service import RPCError
 
-from activities.inference.models_file import Models, ModelsFileError, read_models
+from activities.inference.models_file import Models, ModelsFileError
 from activities.memory.incidents import Incidents
 from activities.memory.knowledge.endpoint import EndpointEmbedder
 from activities.memory.ledger import Ledger
@@ -41,6 +41,7 @@ from infra.settings import Settings
 from infra.stack import Stack, StackError, hold_stack
 from workers.alert_ingestion import AlertIngestion, InvestigationOptions
 from workers.connect import TemporalUnreachableError, connect, require_setup, set_retention
+from workers.known_models import known_models
 from workers.processes import worker_processes
 from workers.sweeper import Sweeper
 from workers.upkeep import keep_schedule, running_upkeep
@@ -202,7 +203,7 @@ class Installation:
     def models(self) -> Models:
         """Which language models there are now; none while the file cannot be used: an investigation needs none."""
         try:
-            return read_models(self.settings.models_file)
+            return known_models(self.settings)
         except ModelsFileError as error:
             LOG.warning("models.not_usable", reason=str(error))
             return Models()

@@ -19,12 +19,15 @@ from rich.text import Text
 from sqlalchemy.exc import DBAPIError
 
 from activities.inference.models_file import ModelsFileError
+from activities.inference.served import UnreadableWeightsError
+from activities.memory.admissions import UnknownAdmissionError
 from activities.memory.knowledge.exceptions import DocumentError, EmbedderError
 from activities.memory.listing import list_investigations
 from activities.telemetry.environment import EnvironmentFileError
 from activities.telemetry.recorded import BundleError
 from activities.topology.exceptions import GraphServerError
 from infra.database import DatabaseError
+from infra.embedded_model import EmbeddedModelError
 from infra.keys import KeyFileError
 from infra.settings import Settings
 from infra.stack import StackError
@@ -44,6 +47,7 @@ _KNOWN_ERRORS = (
     BundleError,
     DatabaseError,
     DocumentError,
+    EmbeddedModelError,
     EmbedderError,
     EnvironmentFileError,
     GraphServerError,
@@ -53,6 +57,8 @@ _KNOWN_ERRORS = (
     StackError,
     TemporalSetupError,
     TemporalUnreachableError,
+    UnknownAdmissionError,
+    UnreadableWeightsError,
     WorkerProcessError,
 )
 

@@ -25,7 +25,7 @@ from activities.memory.incidents import Incidents
 from activities.memory.store import Store
 from workers.alert_ingestion import AlertIngestion
 from workflows.contracts.identifiers import InvestigationId, Tenant, workflow_id_of
-from workflows.steps import ANALYSIS, INVESTIGATIONS, MEMORY, telemetry_queue
+from workflows.steps import ANALYSIS, INVESTIGATIONS, MEMORY, inference_queue, telemetry_queue
 
 LOG = structlog.stdlib.get_logger(__name__)
 EVERY_S = 30.0
@@ -141,13 +141,20 @@ async def unattended(client: Client, backends: Sequence[str]) -> list[str]:
     return found
 
 
-async def backlogs(client: Client, backends: Sequence[str]) -> dict[str, int]:
+async def backlogs(client: Client, backends: Sequence[str], endpoints: Sequence[str] = ()) -> dict[str, int]:
     """Tasks that wait on each queue of investigations, as Temporal approximates them.
+
+    Args:
+        client: connected to Temporal.
+        backends: sources that have a queue.
+        endpoints: of language models; each has a queue as well.
 
     Raises:
         RPCError: Temporal does not answer.
     """
-    answers = {queue: await _described(client, queue, kind) for queue, kind in _queues(backends)}
+    models = [(inference_queue(name), TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY) for name in endpoints]
+    queues = [*_queues(backends), *models]
+    answers = {queue: await _described(client, queue, kind) for queue, kind in queues}
     return {queue: answer.stats.approximate_backlog_count for queue, answer in answers.items()}
 
 

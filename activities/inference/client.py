@@ -30,6 +30,9 @@ SHORT_WAIT_S = 10.0
 CAN_BE_TRIED_AGAIN = frozenset((408, 409, 425, 429))
 """Statuses of a request that may be answered another time; so may all from 500 on."""
 
+EVENT_STREAM = "text/event-stream"
+EVENT_DATA, LAST_EVENT = b"data:", b"[DONE]"
+
 OVERFLOWS = ("maximum context length", "exceeds the available context size", "exceed_context_size", "context window")
 """How servers say that a prompt is too long: vLLM, llama.cpp (message and type), others."""
 
@@ -53,6 +56,8 @@ class Completion:
     completion_tokens: int = 0
     fingerprint: str = ""
     seconds: float = 0.0
+    first_token_seconds: float = 0.0
+    """Until the first words came; 0 where the server sends all at once."""
 
 
 class Model(Protocol):
@@ -91,6 +96,23 @@ class _Completed(BaseModel):
     system_fingerprint: str | None = None
 
 
+class _Delta(BaseModel):
+    content: str | None = None
+
+
+class _StreamedChoice(BaseModel):
+    delta: _Delta
+    finish_reason: str | None = None
+
+
+class _Streamed(BaseModel):
+    """One event of an answer that comes bit by bit; the last one has the counts."""
+
+    choices: list[_StreamedChoice]
+    usage: _Usage | None = None
+    system_fingerprint: str | None = None
+
+
 class _Error(BaseModel):
     message: str = ""
     type: str | None = None
@@ -100,13 +122,19 @@ class _Failed(BaseModel):
     error: _Error
 
 
-class _Listed(BaseModel):
+class ListedModel(BaseModel):
+    """A model that a server has."""
+
     id: str
     max_model_len: int | None = None
+    """Tokens that it reads, where the server says so."""
+
+    root: str | None = None
+    """The folder or name that it was loaded from, where the server says so."""
 
 
 class _Models(BaseModel):
-    data: list[_Listed]
+    data: list[ListedModel]
 
 
 class OpenAIModel:
@@ -154,6 +182,8 @@ class OpenAIModel:
             "temperature": 0,
             "seed": SEED,
             "max_tokens": max_tokens,
+            "stream": True,
+            "stream_options": {"include_usage": True},
             "response_format": {
                 "type": "json_schema",
                 "json_schema": {"name": "answer", "strict": True, "schema": schema},
@@ -168,8 +198,8 @@ class OpenAIModel:
             raise self._failure(reply)
         return self._read(reply, time.monotonic() - begun)
 
-    def listed(self) -> dict[str, int | None]:
-        """The models that the server has, each with the tokens that it can read, where the server says so.
+    def listed(self) -> dict[str, ListedModel]:
+        """The models that the server has, by name.
 
         Raises:
             ModelUnavailableError: no answer, or not now.
@@ -182,7 +212,7 @@ class OpenAIModel:
         if reply.status != HTTPStatus.OK:
             raise self._failure(reply)
         try:
-            return {item.id: item.max_model_len for item in _Models.model_validate_json(reply.content).data}
+            return {item.id: item for item in _Models.model_validate_json(reply.content).data}
         except ValidationError as error:
             raise ModelRefusedError(self._say("answered something else than a list of models")) from error
 
@@ -209,8 +239,9 @@ class OpenAIModel:
 
     def _read(self, reply: Reply, seconds: float) -> Completion:
         try:
-            answer = _Completed.model_validate_json(reply.content)
-        except ValidationError as error:
+            streamed = reply.media_type == EVENT_STREAM
+            answer, first = _joined(reply) if streamed else (_Completed.model_validate_json(reply.content), 0.0)
+        except ValueError as error:
             raise InvalidAnswerError(self._say("answered something else than a completion")) from error
         if not answer.choices:
             raise InvalidAnswerError(self._say("answered with no choice"))
@@ -228,10 +259,44 @@ class OpenAIModel:
             completion_tokens=max(0, usage.completion_tokens),
             fingerprint=storable(answer.system_fingerprint or "")[:200],
             seconds=seconds,
+            first_token_seconds=first,
         )
 
     def _say(self, problem: str) -> str:
         return f"the model {self._model} of the endpoint {self._name} {problem}"
+
+
+def _joined(reply: Reply) -> tuple[_Completed, float]:
+    """An answer that came bit by bit, as if it had come at once, and the seconds until its first words.
+
+    The format is that of server-sent events (WHATWG HTML, 9.2): lines `data: ...`, the last one `[DONE]`.
+
+    Raises:
+        ValueError: it is no such answer, or it broke off before its end.
+    """
+    text: list[str] = []
+    first, position, ended = 0.0, 0, False
+    finish: str | None = None
+    usage, fingerprint = _Usage(), ""
+    for line in reply.content.splitlines(keepends=True):
+        position += len(line)
+        if not line.startswith(EVENT_DATA):
+            continue
+        data = line.removeprefix(EVENT_DATA).strip()
+        if data == LAST_EVENT:
+            ended = True
+            break
+        event = _Streamed.model_validate_json(data)
+        usage, fingerprint = event.usage or usage, event.system_fingerprint or fingerprint
+        for choice in event.choices[:1]:
+            finish = choice.finish_reason or finish
+            if choice.delta.content:
+                first = first or reply.seconds_until(position - 1)
+                text.append(choice.delta.content)
+    if not ended:
+        raise ValueError("the answer broke off")
+    whole = _Choice(message=_Message(content="".join(text)), finish_reason=finish)
+    return _Completed(choices=[whole], usage=usage, system_fingerprint=fingerprint), first
 
 
 class _Version(BaseModel):

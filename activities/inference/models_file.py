@@ -85,6 +85,9 @@ class Endpoint(_Part):
     trusted: Path | None = None
     """PEM file of the authorities that may sign its certificate. Not set: the system's."""
 
+    weights: Path | None = None
+    """Folder of its weights, where this machine can read it: what is served is then known by their digests."""
+
     at_once: Annotated[int, Field(ge=1, le=1_024)] = 4
     """Questions under way at the same time in one worker process: as many as the server has sequences."""
 
@@ -140,6 +143,9 @@ class Models(_Part):
     otherwise: ReadTier = Tier.T5
     """Tier of workloads that no rule is about."""
 
+    admitted_from: ReadTier | None = None
+    """Workloads of this tier and above are shown only to models that were admitted (`inquest model admit`)."""
+
     @model_validator(mode="after")
     def _has_no_twins(self) -> "Models":
         names = [item.name for item in self.endpoints]
@@ -155,6 +161,10 @@ class Models(_Part):
             for workload in workloads
         ]
         return max(found, default=Tier.T5)
+
+    def demands_admission(self, workloads: Iterable[Workload]) -> bool:
+        """Whether only an admitted model may see these workloads."""
+        return self.admitted_from is not None and self.tier(workloads) >= self.admitted_from
 
     def allowed(self, workloads: Iterable[Workload]) -> Endpoint | None:
         """The first endpoint that may see all of these workloads; None when there is none."""

@@ -42,6 +42,7 @@ class RecordedModel:
                 completion_tokens=call.completion_tokens,
                 fingerprint=call.identity.fingerprint,
                 seconds=call.seconds,
+                first_token_seconds=call.first_token_seconds,
             )
         found = self._model.complete(prompt, schema, max_tokens=max_tokens)
         progressed()
@@ -59,6 +60,7 @@ class RecordedModel:
                 prompt_tokens=found.prompt_tokens,
                 completion_tokens=found.completion_tokens,
                 seconds=found.seconds,
+                first_token_seconds=found.first_token_seconds,
             ),
             at=datetime.now(UTC),
         )

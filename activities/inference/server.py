@@ -1,6 +1,7 @@
 """The HTTP of OpenAI-compatible servers, for language models and embedding models alike."""
 
 import json
+import time
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -10,6 +11,9 @@ from activities.safety.egress import CONNECTION_ERRORS, EgressPolicy
 
 EXCERPT = 300
 """Bytes of an error's body that are told."""
+
+PIECE = 64 * 1024
+"""Bytes that are read at once, at most; what has come is not waited with."""
 
 LONGEST_WAIT = timedelta(hours=1)
 
@@ -21,6 +25,15 @@ class Reply:
     status: int
     content: bytes
     retry_after: timedelta | None = None
+    media_type: str = ""
+    """As the server names it, without parameters."""
+
+    arrivals: tuple[tuple[int, float], ...] = ()
+    """How many bytes had come after how many seconds, piece by piece."""
+
+    def seconds_until(self, position: int) -> float:
+        """When the byte at this position had come."""
+        return next((seconds for size, seconds in self.arrivals if size > position), 0.0)
 
     @property
     def excerpt(self) -> str:
@@ -54,11 +67,11 @@ class ModelServer:
         Args:
             path: below `/v1`.
             body: sent as JSON.
-            wait: seconds for connecting, and for each read.
+            wait: seconds for connecting, and for the whole answer.
             largest: bytes of an answer that are read.
 
         Raises:
-            ReplyError: there is no answer, or one that is too large.
+            ReplyError: there is no answer, it is not whole in time, or it is too large.
         """
         return self._request("POST", f"{self.url}/{path}", json.dumps(body).encode(), wait, largest)
 
@@ -72,19 +85,33 @@ class ModelServer:
         return self._request("GET", f"{base}{path}", None, wait, largest)
 
     def _request(self, method: str, address: str, body: bytes | None, wait: float, largest: int) -> Reply:
+        begun = time.monotonic()
+        content = bytearray()
+        arrivals: list[tuple[int, float]] = []
         try:
             answer = self._pool.request(
                 method, address, body=body, headers=self._headers, timeout=wait, preload_content=False
             )
             try:
-                content = answer.read(largest + 1, decode_content=True)
+                while len(content) <= largest and (piece := answer.read1(PIECE, decode_content=True)):
+                    content += piece
+                    arrivals.append((len(content), time.monotonic() - begun))
+                    if time.monotonic() - begun > wait:
+                        answer.close()
+                        raise ReplyError(f"had not answered in full after {wait:g} s")
             finally:
                 answer.release_conn()
         except CONNECTION_ERRORS as error:
             raise ReplyError(f"does not answer: {str(error).splitlines()[0][:200]}") from error
         if len(content) > largest:
             raise ReplyError(f"answered with more than {largest:,} bytes")
-        return Reply(status=answer.status, content=content, retry_after=_seconds(answer.headers.get("Retry-After")))
+        return Reply(
+            status=answer.status,
+            content=bytes(content),
+            retry_after=_seconds(answer.headers.get("Retry-After")),
+            media_type=answer.headers.get("Content-Type", "").partition(";")[0].strip().lower(),
+            arrivals=tuple(arrivals),
+        )
 
 
 def _seconds(text: str | None) -> timedelta | None:

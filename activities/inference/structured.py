@@ -119,6 +119,7 @@ def _call(
         prompt_tokens=completion.prompt_tokens if completion is not None else 0,
         completion_tokens=completion.completion_tokens if completion is not None else 0,
         seconds=completion.seconds if completion is not None else 0.0,
+        first_token_seconds=completion.first_token_seconds if completion is not None else 0.0,
         problem=None if problem is None else problem.problem,
         detail="" if problem is None else str(problem)[:500],
     )

