@@ -6,11 +6,12 @@ It is far too small to judge anything. It runs while the command that started it
 import fcntl
 import os
 import signal
-import socket
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -52,7 +53,7 @@ def embedded_model(data_dir: Path) -> Iterator[str]:
         server = spawn([sys.executable, _PROGRAM, str(port), str(SLOTS)], log=log, environment=dict(os.environ))
         try:
             deadline = time.monotonic() + START_LIMIT_S
-            while not _listens(port):
+            while not _is_ready(port):
                 if server.poll() is not None or time.monotonic() > deadline:
                     tail = log.read_text(errors="replace")[-500:]
                     raise EmbeddedModelError(f"the embedded model did not come up; {log} ends with: {tail}")
@@ -79,9 +80,13 @@ def _address(port: int) -> str:
     return f"http://127.0.0.1:{port}/v1"
 
 
-def _listens(port: int) -> bool:
+def _is_ready(port: int) -> bool:
+    """Whether it answers that its weights are loaded."""
+    connection = HTTPConnection("127.0.0.1", port, timeout=1)
     try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
-    except OSError:
+        connection.request("GET", "/health")
+        return connection.getresponse().status == HTTPStatus.OK
+    except (OSError, HTTPException):
         return False
-    return True
+    finally:
+        connection.close()

@@ -15,7 +15,7 @@ from activities.inference.exceptions import (
     ModelUnavailableError,
     ReplyError,
 )
-from activities.inference.server import ModelServer, Reply
+from activities.inference.server import EVENT_STREAM, ModelServer, Reply
 from activities.safety.redaction import storable
 from workflows.contracts.model import ModelIdentity
 
@@ -30,7 +30,6 @@ SHORT_WAIT_S = 10.0
 CAN_BE_TRIED_AGAIN = frozenset((408, 409, 425, 429))
 """Statuses of a request that may be answered another time; so may all from 500 on."""
 
-EVENT_STREAM = "text/event-stream"
 EVENT_DATA, LAST_EVENT = b"data:", b"[DONE]"
 
 OVERFLOWS = ("maximum context length", "exceeds the available context size", "exceed_context_size", "context window")

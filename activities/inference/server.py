@@ -2,9 +2,11 @@
 
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from types import MappingProxyType
 
 from activities.inference.exceptions import ReplyError
 from activities.safety.egress import CONNECTION_ERRORS, EgressPolicy
@@ -12,6 +14,7 @@ from activities.safety.egress import CONNECTION_ERRORS, EgressPolicy
 EXCERPT = 300
 """Bytes of an error's body that are told."""
 
+EVENT_STREAM = "text/event-stream"
 PIECE = 64 * 1024
 """Bytes that are read at once, at most; what has come is not waited with."""
 
@@ -73,7 +76,11 @@ class ModelServer:
         Raises:
             ReplyError: there is no answer, it is not whole in time, or it is too large.
         """
-        return self._request("POST", f"{self.url}/{path}", json.dumps(body).encode(), wait, largest)
+        # No connection is kept after a stream: servers close it then, and the next request would meet its end.
+        once = {"Connection": "close"} if body.get("stream") else {}
+        return self._request(
+            "POST", f"{self.url}/{path}", json.dumps(body).encode(), wait=wait, largest=largest, more=once
+        )
 
     def get(self, path: str, *, wait: float, largest: int) -> Reply:
         """Read something; a path with a leading slash is one of the server's, not below `/v1`.
@@ -82,15 +89,24 @@ class ModelServer:
             ReplyError: there is no answer, or one that is too large.
         """
         base = self.url.removesuffix("/v1") if path.startswith("/") else f"{self.url}/"
-        return self._request("GET", f"{base}{path}", None, wait, largest)
+        return self._request("GET", f"{base}{path}", wait=wait, largest=largest)
 
-    def _request(self, method: str, address: str, body: bytes | None, wait: float, largest: int) -> Reply:
+    def _request(
+        self,
+        method: str,
+        address: str,
+        body: bytes | None = None,
+        *,
+        wait: float,
+        largest: int,
+        more: Mapping[str, str] = MappingProxyType({}),
+    ) -> Reply:
         begun = time.monotonic()
         content = bytearray()
         arrivals: list[tuple[int, float]] = []
         try:
             answer = self._pool.request(
-                method, address, body=body, headers=self._headers, timeout=wait, preload_content=False
+                method, address, body=body, headers={**self._headers, **more}, timeout=wait, preload_content=False
             )
             try:
                 while len(content) <= largest and (piece := answer.read1(PIECE, decode_content=True)):

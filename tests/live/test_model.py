@@ -16,11 +16,16 @@ from typer.testing import CliRunner
 
 from activities.inference.client import OpenAIModel, Prompt
 from activities.inference.exceptions import ContextOverflowError, InvalidAnswerError, ModelRefusedError
+from activities.inference.served import difference, served_model
 from activities.telemetry.recorded import open_bundle
+from evals.lab.executables import server as find_server
 from evals.lab.servers import LlamaServer, llama_server
+from infra.embedded_model import EmbeddedModelError, embedded_model
+from infra.settings import Settings
 from tests.conftest import recorded
 from tests.running import finish
 from workers.installation import Installation
+from workers.known_models import known_models
 from workers.model_commands import GROUP
 from workers.replaying import replay
 from workflows.contracts.investigation import Budget, Purpose
@@ -124,3 +129,26 @@ async def test_several_investigations_share_its_slots_and_all_end(
         assert (used.endpoint, used.problems) == ("tiny", {})
         assert 0 < report.run.tokens == used.tokens <= budget.tokens
         assert report.findings.verdict.entity == "service:payment", "a worthless model costs nothing here"
+
+
+def test_the_embedded_model_is_an_endpoint_while_it_is_served(
+    need: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    need("llama-server")
+    executable = find_server("llama-server")
+    assert executable is not None
+    [packages] = (executable.parent / "venv" / "lib").glob("python*/site-packages")
+    monkeypatch.syspath_prepend(packages)
+    monkeypatch.setenv("PYTHONPATH", str(packages))
+    settings = Settings(data_dir=tmp_path, models_file=tmp_path / "none.yaml")
+    with embedded_model(tmp_path) as url:
+        [endpoint] = known_models(settings).endpoints
+        assert (endpoint.name, endpoint.url) == ("embedded", url)
+        model = OpenAIModel(url, name=endpoint.name, model=endpoint.model)
+        found = model.complete(Prompt(system="You answer with JSON.", user="Which?"), SCHEMA, max_tokens=30)
+        assert 0 < found.first_token_seconds < found.seconds
+        served = served_model(model, None)
+        assert difference(served, served_model(model, None)) == "", "the same weights answer alike"
+        with pytest.raises(EmbeddedModelError, match="another command"), embedded_model(tmp_path):
+            pass
+    assert known_models(settings).endpoints == ()
