@@ -142,7 +142,9 @@ def _print_translated(
 @handle_known_errors
 @explained
 def memory(
-    suite: Annotated[str, typer.Argument(help="lab, a corpus, or a folder of bundles.")] = LAB,
+    suite: Annotated[
+        str, typer.Argument(help="lab, simulated[:SEED[:COUNT]], a corpus, or a folder of bundles.")
+    ] = LAB,
     *,
     root: Annotated[Path | None, typer.Option(help="The corpus's folder.")] = None,
     limit: Annotated[int, typer.Option(min=2, help="Cases at most.")] = MOST_CASES,
@@ -163,7 +165,9 @@ def memory(
 @handle_known_errors
 @explained
 def deliberation(
-    suite: Annotated[str, typer.Argument(help="lab, a corpus, or a folder of bundles.")] = LAB,
+    suite: Annotated[
+        str, typer.Argument(help="lab, simulated[:SEED[:COUNT]], a corpus, or a folder of bundles.")
+    ] = LAB,
     *,
     root: Annotated[Path | None, typer.Option(help="The corpus's folder.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="Cases at most.")] = MOST_CASES,
@@ -183,7 +187,9 @@ def deliberation(
 @handle_known_errors
 @explained
 def metamorphic(
-    suite: Annotated[str, typer.Argument(help="lab, a corpus, or a folder of bundles.")] = LAB,
+    suite: Annotated[
+        str, typer.Argument(help="lab, simulated[:SEED[:COUNT]], a corpus, or a folder of bundles.")
+    ] = LAB,
     *,
     root: Annotated[Path | None, typer.Option(help="The corpus's folder.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="Cases at most.")] = MOST_CASES,
@@ -203,7 +209,9 @@ def metamorphic(
 @handle_known_errors
 @explained
 def no_fault(
-    suite: Annotated[str, typer.Argument(help="lab, a corpus, or a folder of bundles.")] = LAB,
+    suite: Annotated[
+        str, typer.Argument(help="lab, simulated[:SEED[:COUNT]], a corpus, or a folder of bundles.")
+    ] = LAB,
     *,
     root: Annotated[Path | None, typer.Option(help="The corpus's folder.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="Cases at most.")] = MOST_CASES,

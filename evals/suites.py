@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from activities.telemetry.recorded import BundleError, open_bundle
 from evals.bundles import Truth, write_bundle
 from evals.readers import READERS, CorpusError, Reader
+from evals.simulator.suite import SIMULATED, SimulatedSuite
 
 LAB = "lab"
 RECORDINGS = Path(__file__).parent / "recordings"
@@ -48,7 +49,7 @@ def open_suite(name: str, root: Path | None, visible_for: timedelta | None) -> S
     """A suite by its name, or a folder of bundles.
 
     Args:
-        name: `lab`, a corpus's format, or a folder with `bundles` and `truths`.
+        name: `lab`, `simulated` (with a seed and a count), a corpus's format, or a folder with `bundles` and `truths`.
         root: the corpus's folder; required for a corpus.
         visible_for: how long after the alert a corpus's cases are seen; None: as stated for the corpus.
 
@@ -61,6 +62,8 @@ def open_suite(name: str, root: Path | None, visible_for: timedelta | None) -> S
         raise CorpusError(RECORDINGS, "is not part of this installation: name a folder of recordings with --root")
     if name == LAB:
         return BundleSuite(root or RECORDINGS, system=LAB)
+    if name.partition(":")[0] == SIMULATED:
+        return SimulatedSuite.named(name)
     if name in READERS:
         if root is None:
             raise CorpusError(Path(name), "is a corpus: name its folder with --root")
@@ -70,7 +73,7 @@ def open_suite(name: str, root: Path | None, visible_for: timedelta | None) -> S
         raise CorpusError(folder, "is a folder of bundles: --root is for corpora and the lab")
     if folder.is_dir():
         return BundleSuite(folder, system=folder.resolve().name)
-    known = ", ".join((LAB, *READERS))
+    known = ", ".join((LAB, SIMULATED, *READERS))
     raise CorpusError(folder, f"is neither a suite ({known}) nor a folder of bundles")
 
 

@@ -151,7 +151,9 @@ class FindingFactory:
         about: tuple[str, ...] = (),
     ) -> Finding:
         """A finding whose numbers the caller knows already."""
-        identity = f"{mechanism.value}\x1f{entity}\x1f{signal}\x1f{direction.value}"
+        seen_by = caller if family in (FindingFamily.LOG, FindingFamily.METRIC) else None
+        parts = [mechanism.value, entity, signal, direction.value, *([seen_by] if seen_by else [])]
+        identity = "\x1f".join(parts)
         refs: list[EvidenceRef] = [self._refs[key] for key in sorted(probes_of(predicate)) if key in self._refs]
         return Finding(
             key=f"{family.value}-{digest_of(identity.encode())[:12]}",

@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from activities.analysis.catalogue import own_kind_of_text
+from activities.analysis.catalogue import kind_of_text, own_kind_of_text
 from activities.analysis.change_points import Averaged, Averages, ChangePoint, PrePostSums, micros
 from activities.analysis.evidence import Evidence, Numbered, Numbers
+from activities.analysis.failing_callee import failing_callee
 from activities.analysis.family import AnalysisInput, evidence_family
 from activities.analysis.finding_factory import FindingFactory
+from activities.analysis.graph import Graph
 from activities.analysis.invariants import (
     Counted,
     best_references,
@@ -40,7 +42,7 @@ def find_in_logs(given: AnalysisInput) -> list[Finding]:
     if lines.names.is_empty():
         return []
     order, speaking = _order(lines.names), _speaking(lines.names)
-    averages: Averages[tuple[EntityId, bool], _Sign] = Averages(parameters)
+    averages: Averages[tuple[EntityId, str, bool], _Sign] = Averages(parameters)
     pairs: pl.DataFrame | None = None
     change_points = given.change_points_of("logs", "traces")
     for change_point in change_points:
@@ -57,7 +59,9 @@ def find_in_logs(given: AnalysisInput) -> list[Finding]:
             _speaking_errors(lines.signals, counted(sums, speaking, lines.signals.height), change_point, parameters),
         ]
         for row in _strongest(signs).iter_rows(named=True):
-            averages.add((EntityId(row["owner"]), row["severe"]), row["strength"], change_point, _Sign.of(row))
+            averages.add(
+                (EntityId(row["owner"]), row["about"], row["severe"]), row["strength"], change_point, _Sign.of(row)
+            )
     found = list(averages.over(change_points, least=parameters.least_strength))
     strongest = sorted(found, key=lambda item: (-item.strength, item.key))[: parameters.most_of_a_family]
     return _reported(given.factory, lines, sorted(strongest, key=lambda item: item.key))
@@ -91,13 +95,14 @@ class _Lines:
     """Lines by the number of their template, and what stands for them in comparisons."""
 
     names: pl.DataFrame
-    """(number, owner, severity, template, example, after, probe, statement, before, signal): `before` is the statement
-    of the line before, null where it is not known; `signal` is -1 for templates that are not compared."""
+    """(number, owner, severity, template, example, after, probe, about, statement, before, signal): `about` is the
+    callee of whose failing calls an error tells, or empty; `before` is the statement of the line before, null where it
+    is not known; `signal` is -1 for templates that are not compared."""
 
     rows: Numbered
 
     signals: pl.DataFrame
-    """(signal, owner, severity, statement, severe, entity): `entity` is the number of the owner."""
+    """(signal, owner, about, severity, statement, severe, entity): `entity` is the number of the owner."""
 
     operation: Numbers
     """The operation of each edge of the spans, which templates of the same entity may follow."""
@@ -111,7 +116,7 @@ class _Order:
     """Which statement follows which within a request."""
 
     steps: pl.DataFrame
-    """(signal, owner, severity, statement, before, reference, severe)."""
+    """(signal, owner, about, severity, statement, before, reference, severe)."""
 
     step: Numbers
     """The step that each template is; -1 where the line before is not known, or there is none."""
@@ -125,7 +130,7 @@ class _Order:
 def _order(names: pl.DataFrame) -> _Order:
     known = names.filter(pl.col("before").is_not_null(), pl.col("signal") >= 0)
     references = known.select("owner", before="statement").unique().sort("owner", "before").with_row_index("reference")
-    keys = ["owner", "severity", "statement", "before"]
+    keys = ["owner", "about", "severity", "statement", "before"]
     steps = (
         known.select(keys)
         .unique()
@@ -157,11 +162,19 @@ def _order_violations(order: _Order, sums: PrePostSums, parameters: Parameters) 
     return violated.join(order.steps.drop("reference"), on="signal")
 
 
+def _kind_named(text: str, about: str) -> FaultKind | None:
+    """The kind of fault that an error names: of whom it tells, or else of the program that writes it."""
+    return kind_of_text(text) if about else own_kind_of_text(text)
+
+
 def _speaking(names: pl.DataFrame) -> Numbers:
     """The signal of each template that is an error and whose text names a kind of fault, otherwise -1."""
     severe = names["severity"].is_in(list(SEVERE))
     texts = names.select(pl.concat_str("template", pl.lit(" "), "example")).to_series()
-    named = [bad and own_kind_of_text(text) is not None for bad, text in zip(severe, texts, strict=True)]
+    named = [
+        bad and _kind_named(text, about) is not None
+        for bad, text, about in zip(severe, texts, names["about"], strict=True)
+    ]
     return np.where(named, names["signal"].to_numpy(), -1)
 
 
@@ -182,19 +195,19 @@ def _speaking_errors(
 
 
 def _strongest(signs: list[pl.DataFrame]) -> pl.DataFrame:
-    """The strongest sign per entity and whether it is severe."""
+    """The strongest sign per entity, whom it is about, and whether it is severe."""
     every = pl.concat(signs, how="diagonal").select(
-        "owner", "severe", "severity", "statement", "before", "seen", "expected", "strength"
+        "owner", "about", "severe", "severity", "statement", "before", "seen", "expected", "strength"
     )
-    keys = ["owner", "severe"]
+    keys = ["owner", "about", "severe"]
     ties = ["severity", "statement", "before"]
-    return every.sort(*keys, "strength", *ties, descending=[False, False, *(True for _ in range(4))]).unique(
+    return every.sort(*keys, "strength", *ties, descending=[False, False, False, *(True for _ in range(4))]).unique(
         keys, keep="first", maintain_order=True
     )
 
 
 def _reported(
-    factory: FindingFactory, lines: _Lines, strongest: list[Averaged[tuple[EntityId, bool], _Sign]]
+    factory: FindingFactory, lines: _Lines, strongest: list[Averaged[tuple[EntityId, str, bool], _Sign]]
 ) -> list[Finding]:
     """Findings of what is worth reporting; only its rows are looked at again."""
     keys = ["owner", "severity", "statement"]
@@ -213,8 +226,9 @@ def _reported(
 def _read(evidence: Evidence, spans: Numbered, parameters: Parameters) -> _Lines:
     """Every answer about lines; answers of earlier versions do not say what a line came after."""
     found = evidence.numbered("logs", ["severity", "template", "after"], ["count"], ("example",))
-    names = found.names.rename({"entity": "owner"}).with_columns(
-        statement=_statement("template", parameters), before=_statement("after", parameters)
+    names = found.names.rename({"entity": "owner"})
+    names = names.with_columns(about=_about(names, evidence.graph)).with_columns(
+        statement=pl.concat_str(_statement("template", parameters), "about"), before=_statement("after", parameters)
     )
     keys = ["owner", "severity", "statement"]
     signals = (
@@ -237,6 +251,16 @@ def _read(evidence: Evidence, spans: Numbered, parameters: Parameters) -> _Lines
     )
 
 
+def _about(names: pl.DataFrame, graph: Graph) -> pl.Series:
+    """The callee of whose failing calls each error tells, by its name in the text; empty where it tells of none."""
+    rows = names.select("owner", "severity", "template", "example").iter_rows()
+    found = [
+        failing_callee(f"{template} {example}", EntityId(owner), graph) or "" if severity in SEVERE else ""
+        for owner, severity, template, example in rows
+    ]
+    return pl.Series(found, dtype=pl.String)
+
+
 def _statement(column: str, parameters: Parameters) -> pl.Expr:
     """What a statement of the program writes before its first variable part: many templates may come from one."""
     start = pl.col(column).str.split(MASK).list.first()
@@ -251,12 +275,12 @@ def _most_informative(names: pl.DataFrame, lines: Numbered, evidence: Evidence, 
     late = np.bincount(lines.number, weights=count * (lines.at >= micros(evidence.alert_at)), minlength=names.height)
     return (
         names.with_columns(total=pl.Series(total), late=pl.Series(late))
-        .group_by("owner", "severity", "statement")
+        .group_by("owner", "about", "severity", "statement")
         .agg(pl.col("total").sum(), pl.col("late").sum())
         .sort("owner", "late", "total", "severity", "statement", descending=[False, True, True, False, False])
         .group_by("owner", maintain_order=True)
         .head(parameters.templates_compared)
-        .select("owner", "severity", "statement")
+        .select("owner", "about", "severity", "statement")
     )
 
 
@@ -269,8 +293,10 @@ def _commonest(alike: pl.DataFrame, names: list[str], *, later: bool, change_poi
     return {name: str(best[name][0]) for name in names}
 
 
-def _finding(factory: FindingFactory, alike: pl.DataFrame, item: Averaged[tuple[EntityId, bool], _Sign]) -> Finding:
-    (entity, severe), sign, change_point = item.key, item.detail, item.change_point
+def _finding(
+    factory: FindingFactory, alike: pl.DataFrame, item: Averaged[tuple[EntityId, str, bool], _Sign]
+) -> Finding:
+    (owner, about, severe), sign, change_point = item.key, item.detail, item.change_point
     if sign.before is not None:
         alike = alike.filter(pl.col("before") == sign.before)
     more = sign.seen > sign.expected
@@ -282,17 +308,23 @@ def _finding(factory: FindingFactory, alike: pl.DataFrame, item: Averaged[tuple[
     others = alike.select(list(shown)).unique().height - 1
     usual = f"usually about {number(round(sign.expected))}"
     mechanism, direction = _direction(now, past, more=more)
+    tells = bool(about) and more
     return factory.counted(
         rows,
         family=FindingFamily.LOG,
-        mechanism=mechanism,
-        entity=entity,
+        mechanism=Mechanism.LOGGED_FAILED_CALLS if tells else mechanism,
+        entity=EntityId(about) if tells else owner,
+        caller=owner if tells else None,
         signal=f"{sign.severity} {_line(shown)}",
-        summary=_sentence(entity, shown, now, past, change_point),
+        summary=_sentence(owner, shown, now, past, change_point),
         direction=direction,
         strength=item.strength,
         fault_kinds=_fault_kinds(
-            f"{shown['template']} {rows['example'][0]}", severe=severe, more=more, parameters=factory.parameters
+            f"{shown['template']} {rows['example'][0]}",
+            about=about,
+            severe=severe,
+            more=more,
+            parameters=factory.parameters,
         ),
         predicate=AllOf(
             parts=tuple(
@@ -333,8 +365,8 @@ def _sentence(entity: EntityId, shown: dict[str, str], now: float, past: float, 
     return f"Log of {name_of(entity)}: {times(now)} {since}, {times(past)} before: {_line(shown)}"
 
 
-def _fault_kinds(text: str, *, severe: bool, more: bool, parameters: Parameters) -> dict[FaultKind, float]:
-    named = own_kind_of_text(text) if more else None
+def _fault_kinds(text: str, *, about: str, severe: bool, more: bool, parameters: Parameters) -> dict[FaultKind, float]:
+    named = _kind_named(text, about) if more else None
     if named is not None:
         return {named: parameters.kind_of_message, FaultKind.ERROR: 1 - parameters.kind_of_message}
     return dict(parameters.kinds_severe_template) if severe else {FaultKind.BEHAVIOUR: 1.0}

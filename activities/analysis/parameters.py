@@ -55,6 +55,12 @@ class Parameters:
     load_free: float = 1.5
     """Times the usual number of requests up to which slowness is not put down to them."""
 
+    host_down_from: float = 0.3
+    """Strength from which something counts as down when its host is asked for."""
+
+    host_least_down: int = 2
+    """So many things must be down that run on a host alone; one says nothing of its host."""
+
     surge_full: float = 4.0
     """Times the usual number of entering requests at which a surge counts in full."""
 
@@ -485,6 +491,9 @@ class Limits:
 
     hypotheses: int = 25
     """Hypotheses that are reported, "no root cause identified" included."""
+
+    named_on_a_host: int = 5
+    """Of what died with a host, so many are named and proven."""
 
     contributions: int = 12
     """Findings among the terms of a hypothesis; smaller ones are one term together."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from activities.analysis.context import IncidentContext
 from activities.analysis.graph import Graph
 from activities.analysis.parameters import DEFAULT, LIMITS, Parameters
+from activities.analysis.shared_host import says_down
 from activities.analysis.subjects import fits
 from workflows.contracts.canonical import rounded
 from workflows.contracts.finding import Direction, Finding, FindingFamily, Mechanism
@@ -26,7 +27,14 @@ INHERITED_KINDS = frozenset(
 )
 """Kinds that a caller shows when something it calls is at fault."""
 
-UNSURE = frozenset((Mechanism.SLOW_REQUESTS, Mechanism.FAILED_REQUESTS))
+UNSURE = frozenset(
+    (
+        Mechanism.SLOW_REQUESTS,
+        Mechanism.FAILED_REQUESTS,
+        Mechanism.LATE_ANSWERS,
+        Mechanism.LOGGED_FAILED_CALLS,
+    )
+)
 """Losses that may as well be those of a callee: of one that has evidence of its own, they are."""
 
 PASSED_ON = frozenset((FaultKind.LATENCY, FaultKind.ERROR))
@@ -48,6 +56,8 @@ GROUPS: Mapping[Mechanism, str] = {
     Mechanism.ORIGINATING_ERRORS: FAILURE,
     Mechanism.SLOW_REQUESTS: SLOW,
     Mechanism.FAILED_REQUESTS: FAILURE,
+    Mechanism.LATE_ANSWERS: FAILURE,
+    Mechanism.LOGGED_FAILED_CALLS: FAILURE,
     Mechanism.LOAD_SURGE: SURGE,
     Mechanism.MISSING_CALL: STRUCTURE,
     Mechanism.EXTRA_CALL: STRUCTURE,
@@ -60,9 +70,16 @@ GROUPS: Mapping[Mechanism, str] = {
     Mechanism.TREND: METRIC,
     Mechanism.EXPIRY: METRIC,
     Mechanism.CONDITION: CLUSTER,
+    Mechanism.DEAD_HOST: CLUSTER,
     Mechanism.CHANGE: CHANGE,
 }
 """Signs of one group say the same in several ways; groups fail independently."""
+
+
+OF_LOAD = frozenset(
+    (FaultKind.CPU, FaultKind.DISK, FaultKind.LATENCY, FaultKind.NETWORK, FaultKind.SATURATION, FaultKind.TRAFFIC)
+)
+"""Kinds of signs that a system shows which serves far more requests than usual."""
 
 
 @dataclass
@@ -165,6 +182,10 @@ def _cases(findings: Sequence[Finding], context: IncidentContext, parameters: Pa
     for item in findings:
         if item.family is FindingFamily.METRIC and _may_be_inherited(item):
             alike[item.entity, _symptom(item)] = max(alike[item.entity, _symptom(item)], item.strength)
+    surge = {
+        name: max((item.strength for item in items if item.mechanism is Mechanism.LOAD_SURGE), default=0.0)
+        for name, items in by_entity.items()
+    }
     rarity = _rarity(by_entity, graph)
     cases = {
         name: _case(
@@ -174,6 +195,7 @@ def _cases(findings: Sequence[Finding], context: IncidentContext, parameters: Pa
             alike=alike,
             rarity=rarity,
             beneath=max((failed.get(host, 0.0) for host in graph.beneath(name)), default=0.0),
+            loaded=max((surge.get(other, 0.0) for other in graph.upstream(name)), default=0.0),
             graph=graph,
             parameters=parameters,
         )
@@ -213,11 +235,12 @@ def _case(
     alike: Mapping[tuple[EntityId, str], float],
     rarity: Mapping[tuple[EntityId, str], float],
     beneath: float,
+    loaded: float,
     graph: Graph,
     parameters: Parameters,
 ) -> _Case:
-    """The terms of one entity's score; what may be inherited counts less where a callee has evidence of its own, and
-    being down where that on which it runs is down.
+    """The terms of one entity's score; what may be inherited counts less where a callee has evidence of its own, being
+    down where that on which it runs is down, and being busy or slow where far more requests enter above it.
     """
     behind = max((own.get(other, 0.0) for other in graph.downstream(name)), default=0.0)
     kept = 1 - parameters.explained * behind**2
@@ -229,9 +252,10 @@ def _case(
     for group, members in sorted(groups.items()):
         strengths = {
             item.key: item.strength
-            * ((1 - behind**2) if item.mechanism in UNSURE else 1.0)
+            * ((1 - behind) ** 2 if item.mechanism in UNSURE else 1.0)
             * rarity.get((name, item.key), 1.0)
             * (1 - parameters.explained * beneath**2 if _is_down(item) else 1.0)
+            * (1 - parameters.explained * loaded**2 if _is_of_load(item) else 1.0)
             * _kept(item, name, kept, alike=alike, graph=graph, parameters=parameters)
             for item in members
         }
@@ -380,7 +404,14 @@ def _either(strengths: Iterable[float], parameters: Parameters) -> float:
 
 def _is_down(item: Finding) -> bool:
     """Whether it says that something is down or unhealthy, as everything is that runs on what is."""
-    return group_of(item) == CLUSTER or (group_of(item) == METRIC and FaultKind.CRASH in item.fault_kinds)
+    return group_of(item) == CLUSTER or says_down(item)
+
+
+def _is_of_load(item: Finding) -> bool:
+    """Whether more requests than usual are enough to bring it about."""
+    if item.mechanism is Mechanism.LOAD_SURGE or group_of(item) not in (SLOW, METRIC, STRUCTURE):
+        return False
+    return OF_LOAD.issuperset(item.fault_kinds)
 
 
 def _may_be_inherited(item: Finding) -> bool:

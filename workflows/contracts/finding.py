@@ -38,6 +38,12 @@ class Mechanism(OpenEnum):
     FAILED_REQUESTS = "failed_requests"
     """Requests fail by metrics, beyond what fails in its callees: there, or in calls that no callee counts."""
 
+    LATE_ANSWERS = "late_answers"
+    """Calls fail although the callee answers them: too late, or elsewhere."""
+
+    LOGGED_FAILED_CALLS = "logged_failed_calls"
+    """Callers log that calls of an entity fail."""
+
     MISSING_CALL = "missing_call"
     """An operation calls something less often than it did."""
 
@@ -67,6 +73,9 @@ class Mechanism(OpenEnum):
 
     CONDITION = "condition"
     """The state of a cluster object."""
+
+    DEAD_HOST = "dead_host"
+    """What runs on it is down at once, and hardly anything elsewhere."""
 
     CHANGE = "change"
     PAST_INCIDENT = "past_incident"

@@ -66,10 +66,11 @@ class OriginatingErrors(TraceMechanism[FailingEdge]):
         """How many requests of the edge fail."""
         edge, rows = detail.edge, self.spans.of(detail.edge)
         counts = (("originating_errors", detail.failed), ("count", detail.count))
+        late = _unreached(entity, edge) and not edge.unanswered
         return self.factory.counted(
             rows,
             family=FindingFamily.TRACE,
-            mechanism=Mechanism.ORIGINATING_ERRORS,
+            mechanism=Mechanism.LATE_ANSWERS if late else Mechanism.ORIGINATING_ERRORS,
             entity=entity,
             signal=edge.operation,
             summary=_sentence(entity, detail),

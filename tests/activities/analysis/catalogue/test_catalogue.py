@@ -105,5 +105,7 @@ def test_who_cannot_reach_another_does_not_speak_of_itself() -> None:
 def test_families_and_mechanisms_are_found_because_they_are_there() -> None:
     names = [family.name for family in families()]
     assert {"metrics", "logs", "trace_family", "cluster", "saturation", "trends", "expiry"} < set(names)
-    assert names[-3:] == ["changes", "facts", "past_incidents"], "what looks at the findings of others comes last"
+    assert names[-4:] == ["changes", "facts", "past_incidents", "shared_host"], (
+        "what looks at the findings of others comes last"
+    )
     assert len(mechanisms()) == len(set(mechanisms())) >= 5
