@@ -259,6 +259,8 @@ def _case(
             * _kept(item, name, kept, alike=alike, graph=graph, parameters=parameters)
             for item in members
         }
+        if group == FAILURE:
+            strengths = _once_a_caller(members, strengths, graph)
         shown = [strengths[item.key] for item in members]
         total = weights.get(group, 1.0) * (_slowness(shown) if group == SLOW else _either(shown, parameters))
         whole = sum(strengths.values())
@@ -405,6 +407,16 @@ def _either(strengths: Iterable[float], parameters: Parameters) -> float:
 def _is_down(item: Finding) -> bool:
     """Whether it says that something is down or unhealthy, as everything is that runs on what is."""
     return group_of(item) == CLUSTER or says_down(item)
+
+
+def _once_a_caller(members: Sequence[Finding], strengths: Mapping[str, float], graph: Graph) -> dict[str, float]:
+    """The strengths, of what one caller's spans and log lines say of the same failing calls only the strongest."""
+    strongest: dict[EntityId, str] = {}
+    for item in sorted(members, key=lambda item: (-strengths[item.key], item.key)):
+        if item.caller is not None:
+            strongest.setdefault(graph.workload_of(item.caller), item.key)
+    told = set(strongest.values())
+    return {item.key: strengths[item.key] if item.caller is None or item.key in told else 0.0 for item in members}
 
 
 def _is_of_load(item: Finding) -> bool:

@@ -2,15 +2,18 @@
 
 import pytest
 
+from activities.analysis.context import IncidentContext
 from activities.analysis.evidence import AnsweredProbe, Evidence
 from activities.analysis.failing_callee import failing_callee
 from activities.analysis.findings import find
+from activities.analysis.ranking import rank
 from activities.analysis.shared_host import says_down
 from activities.analysis.verification import claims_of, verified
 from evals.offline import diagnose
 from tests.activities.analysis.test_families import lines, metric
 from tests.activities.analysis.test_meaning import SERVICES, a_graph, an_incident, level
-from workflows.contracts.finding import Mechanism
+from tests.activities.inference.test_turn import a_finding
+from workflows.contracts.finding import Finding, FindingFamily, Mechanism
 from workflows.contracts.hypothesis import FaultKind
 from workflows.contracts.identifiers import EntityId
 
@@ -115,3 +118,28 @@ def test_what_a_caller_counts_of_a_callee_does_not_enter_at_the_caller() -> None
     graph = a_graph((FRONT, CART, "calls"))
     counted = [metric(FRONT, 'istio_requests{destination_workload="cart"}', 100, 900)]
     assert [item for item in find(an_incident(*counted, graph=graph)) if item.mechanism is Mechanism.LOAD_SURGE] == []
+
+
+def test_what_spans_and_lines_of_one_caller_say_of_the_same_calls_counts_once() -> None:
+    def told(mechanism: Mechanism, family: FindingFamily, caller: EntityId, strength: float) -> Finding:
+        return Finding.model_validate(
+            {
+                **a_finding(CART, strength).model_dump(),
+                "key": f"{family.value}-{caller}",
+                "mechanism": mechanism,
+                "family": family,
+                "caller": caller,
+                "strength": strength,
+            }
+        )
+
+    context = IncidentContext.of(an_incident(graph=a_graph((FRONT, CART, "calls"), (PAY, CART, "calls"))))
+    spans = told(Mechanism.ORIGINATING_ERRORS, FindingFamily.TRACE, FRONT, 0.6)
+    same = told(Mechanism.LOGGED_FAILED_CALLS, FindingFamily.LOG, FRONT, 0.6)
+    other = told(Mechanism.LOGGED_FAILED_CALLS, FindingFamily.LOG, PAY, 0.6)
+
+    def score(*findings: Finding) -> float:
+        return next(item.score for item in rank(findings, context) if item.entity == CART)
+
+    assert score(spans, same) == pytest.approx(score(spans))
+    assert score(spans, other) > score(spans)
