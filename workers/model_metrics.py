@@ -48,24 +48,22 @@ class ModelMetrics:
 
     def __init__(self, service: ModelService) -> None:
         self._service = service
-        self._since = datetime.now(UTC)
-        self._seen: dict[str, datetime] = {}
+        self._since = self._looked = datetime.now(UTC)
+        self._seen: set[str] = set()
         self._counts: dict[str, dict[Labels, float]] = defaultdict(lambda: defaultdict(float))
         self._histograms: dict[str, dict[Labels, _Histogram]] = defaultdict(dict)
 
     def lines(self) -> list[str]:
         """Lines of the text format, with what is new."""
         now = datetime.now(UTC)
-        self.add(self._service.requests(since=max(self._since, now - 2 * LATE)), now)
+        found = self._service.requests(since=max(self._since, self._looked - LATE))
+        self._add(item for item in found if item.request_id not in self._seen)
+        # All that the next look can find again lies in what this one found: it begins later.
+        self._looked, self._seen = now, {item.request_id for item in found}
         return self._lines()
 
-    def add(self, requests: Iterable[ModelRequest], now: datetime) -> None:
-        """Count requests, each once."""
-        self._seen = {key: at for key, at in self._seen.items() if now - at < 4 * LATE}
+    def _add(self, requests: Iterable[ModelRequest]) -> None:
         for item in requests:
-            if item.request_id in self._seen:
-                continue
-            self._seen[item.request_id] = now
             who = (("endpoint", item.endpoint), ("model", item.model))
             self._counts["inquest_model_requests_total"][*who, ("outcome", item.outcome)] += 1
             self._counts["inquest_model_prompt_tokens_total"][who] += item.prompt_tokens

@@ -104,23 +104,25 @@ class ModelServer:
         begun = time.monotonic()
         content = bytearray()
         arrivals: list[tuple[int, float]] = []
+        problem = ""
         try:
             answer = self._pool.request(
                 method, address, body=body, headers={**self._headers, **more}, timeout=wait, preload_content=False
             )
-            try:
-                while len(content) <= largest and (piece := answer.read1(PIECE, decode_content=True)):
-                    content += piece
-                    arrivals.append((len(content), time.monotonic() - begun))
-                    if time.monotonic() - begun > wait:
-                        answer.close()
-                        raise ReplyError(f"had not answered in full after {wait:g} s")
-            finally:
-                answer.release_conn()
+            while not problem and (piece := answer.read1(PIECE, decode_content=True)):
+                content += piece
+                arrivals.append((len(content), time.monotonic() - begun))
+                if len(content) > largest:
+                    problem = f"answered with more than {largest:,} bytes"
+                elif time.monotonic() - begun > wait:
+                    problem = f"had not answered in full after {wait:g} s"
+            if problem:
+                answer.close()  # what is left of it must not meet the next request
+            answer.release_conn()
         except CONNECTION_ERRORS as error:
             raise ReplyError(f"does not answer: {str(error).splitlines()[0][:200]}") from error
-        if len(content) > largest:
-            raise ReplyError(f"answered with more than {largest:,} bytes")
+        if problem:
+            raise ReplyError(problem)
         return Reply(
             status=answer.status,
             content=bytes(content),
