@@ -2,11 +2,9 @@
 
 import json
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from types import MappingProxyType
 
 from activities.inference.exceptions import ReplyError
 from activities.safety.egress import CONNECTION_ERRORS, EgressPolicy
@@ -76,11 +74,12 @@ class ModelServer:
         Raises:
             ReplyError: there is no answer, it is not whole in time, or it is too large.
         """
-        # No connection is kept after a stream: servers close it then, and the next request would meet its end.
-        once = {"Connection": "close"} if body.get("stream") else {}
-        return self._request(
-            "POST", f"{self.url}/{path}", json.dumps(body).encode(), wait=wait, largest=largest, more=once
-        )
+        try:
+            return self._request("POST", f"{self.url}/{path}", json.dumps(body).encode(), wait=wait, largest=largest)
+        finally:
+            if body.get("stream"):
+                # Servers close a connection after a stream, at some moment: the next request would meet its end.
+                self._pool.clear()
 
     def get(self, path: str, *, wait: float, largest: int) -> Reply:
         """Read something; a path with a leading slash is one of the server's, not below `/v1`.
@@ -99,7 +98,6 @@ class ModelServer:
         *,
         wait: float,
         largest: int,
-        more: Mapping[str, str] = MappingProxyType({}),
     ) -> Reply:
         begun = time.monotonic()
         content = bytearray()
@@ -107,7 +105,7 @@ class ModelServer:
         problem = ""
         try:
             answer = self._pool.request(
-                method, address, body=body, headers={**self._headers, **more}, timeout=wait, preload_content=False
+                method, address, body=body, headers=self._headers, timeout=wait, preload_content=False
             )
             while not problem and (piece := answer.read1(PIECE, decode_content=True)):
                 content += piece
