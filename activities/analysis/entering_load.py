@@ -7,12 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from activities.analysis.catalogue import Resource, Signal, meaning_of
+from activities.analysis.catalogue import meaning_of
 from activities.analysis.change_points import Averages, ended_of, micros
 from activities.analysis.family import AnalysisInput, evidence_family
 from activities.analysis.graph import Graph
 from activities.analysis.metrics import onset_of
 from activities.analysis.peers import with_peers
+from activities.analysis.request_weighted import is_request_count
 from activities.analysis.series import thinned
 from activities.analysis.wording import measured, name_of, readable
 from workflows.contracts.canonical import rounded
@@ -38,7 +39,7 @@ def find_entering_load(given: AnalysisInput) -> Iterator[Finding]:
     averages: Averages[int, _Grown] = Averages(parameters)
     own = with_peers(series.names, given.evidence.graph).filter(pl.col("reporter").is_null())
     for row in own.iter_rows(named=True):
-        if not (_is_request_count(row["metric"]) and _is_door(EntityId(row["entity"]), given.evidence.graph)):
+        if not (is_request_count(row["metric"]) and _is_door(EntityId(row["entity"]), given.evidence.graph)):
             continue
         at, values = series.arrays(row["number"])
         for change_point in given.change_points:
@@ -90,11 +91,6 @@ def find_entering_load(given: AnalysisInput) -> Iterator[Finding]:
         if entity not in best or found.strength > best[entity].strength:
             best[entity] = found
     yield from (best[name] for name in sorted(best))
-
-
-def _is_request_count(metric: str) -> bool:
-    meaning = meaning_of(metric)
-    return meaning.signal is Signal.TRAFFIC and meaning.resource is Resource.REQUEST
 
 
 def _is_door(entity: EntityId, graph: Graph) -> bool:

@@ -52,7 +52,7 @@ def find_request_weighted(given: AnalysisInput) -> Iterator[Finding]:
     """
     series, evidence = given.series, given.evidence
     traced = [entity_of(item.probe) for item in evidence.of("traces") if item.rows.height]
-    about = [metric for metric in series.names["metric"].unique() if _mechanism_of(metric) or _is_request_count(metric)]
+    about = [metric for metric in series.names["metric"].unique() if _mechanism_of(metric) or is_request_count(metric)]
     known = with_peers(series.names.filter(pl.col("metric").is_in(about)), evidence.graph)
     listed = known.filter(~pl.col("entity").is_in(traced))
     courses = [
@@ -99,7 +99,7 @@ def _waited_for(entity: EntityId, graph: Graph) -> list[EntityId]:
 
 
 def _courses(entity: EntityId, names: pl.DataFrame, series: Series, parameters: Parameters) -> list[_Course]:
-    counts = {row["metric"]: row["number"] for row in names.iter_rows(named=True) if _is_request_count(row["metric"])}
+    counts = {row["metric"]: row["number"] for row in names.iter_rows(named=True) if is_request_count(row["metric"])}
     found = []
     for row in names.sort("metric").iter_rows(named=True):
         mechanism = _mechanism_of(row["metric"])
@@ -128,7 +128,8 @@ def _courses(entity: EntityId, names: pl.DataFrame, series: Series, parameters: 
     return found
 
 
-def _is_request_count(metric: str) -> bool:
+def is_request_count(metric: str) -> bool:
+    """Whether a series counts requests."""
     meaning = meaning_of(metric)
     return meaning.signal is Signal.TRAFFIC and meaning.resource is Resource.REQUEST
 

@@ -1,6 +1,6 @@
 """What happens: load from callers to callees, time and failures back from callees to callers, step by step of time."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -67,9 +67,6 @@ class Disturbance:
     rate: Series
     """Factor of the load at the entries."""
 
-    calls: dict[int, Series] = field(default_factory=dict)
-    """Factor of the calls of a link, by the link's number."""
-
     @classmethod
     def none(cls, system: System, steps: int, disk: Series) -> "Disturbance":
         """Nothing is wrong."""
@@ -130,9 +127,6 @@ def simulate(system: System, disturbance: Disturbance, base: Series) -> Course:
         base: requests a second at the entries together, step by step.
     """
     steps, count = len(base), len(system.components)
-    factors = np.ones((steps, len(system.links)))
-    for number, factor in disturbance.calls.items():
-        factors[:, number] = factor
     more = np.ones((steps, len(system.links)))
     first: Series | None = None
     for _ in range(ROUNDS):
@@ -142,18 +136,18 @@ def simulate(system: System, disturbance: Disturbance, base: Series) -> Course:
         for number, link in enumerate(system.links):  # callers come before what they call
             at_most = rate if first is None else np.minimum(rate, MOST_AGAIN * first)
             arrived = at_most[:, link.caller] * (1 - disturbance.down[:, link.caller])
-            link_rate[:, number] = arrived * link.calls * factors[:, number] * more[:, number]
+            link_rate[:, number] = arrived * link.calls * more[:, number]
             reached = (1 - disturbance.lost[:, link.callee]) * (1 - disturbance.refused[:, link.callee])
             rate[:, link.callee] += link_rate[:, number] * reached
         first = rate if first is None else first
-        course = _answered(system, disturbance, np.minimum(rate, MOST_AGAIN * first), link_rate, factors)
+        course = _answered(system, disturbance, np.minimum(rate, MOST_AGAIN * first), link_rate)
         for number, link in enumerate(system.links):
             failed = course.link_failed[:, number]
             more[:, number] = sum(failed**tries for tries in range(link.retries + 1))
     return course
 
 
-def _answered(system: System, disturbance: Disturbance, rate: Series, link_rate: Series, factors: Series) -> Course:
+def _answered(system: System, disturbance: Disturbance, rate: Series, link_rate: Series) -> Course:
     steps, count = rate.shape
     load, own = np.zeros((steps, count)), np.zeros((steps, count))
     for number, item in enumerate(system.components):
@@ -185,7 +179,7 @@ def _answered(system: System, disturbance: Disturbance, rate: Series, link_rate:
             link_ms[:, number], link_failed[:, number] = taken, wrong
             after = wrong ** (link.retries + 1)
             tries = sum(wrong**again for again in range(link.retries + 1))
-            calls = link.calls * factors[:, number]
+            calls = link.calls
             time[:, caller] += calls * tries * taken
             fine = fine * (1 - link.critical * after) ** calls
         failed[:, caller] = 1 - fine

@@ -11,9 +11,6 @@ from evals.simulator.system import Component, System
 from workflows.contracts.change import ChangeKind
 from workflows.contracts.hypothesis import FaultKind
 
-LOADED = 0.9
-"""Part of a full processor or volume that a fault leaves at most free is one minus this."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Place:

@@ -1,6 +1,6 @@
 """Requests one by one, where there are traces or logs: spans of drawn traces, and lines of what goes wrong."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -25,13 +25,6 @@ class _Spans:
 
     link: Numbers
     """The call that this is the answer to; -1 for people's requests."""
-
-
-@dataclass(kw_only=True)
-class _Drawn:
-    """All generations, with what each span came to."""
-
-    generations: list[_Spans] = field(default_factory=list)
 
 
 def spans(measured: Measured) -> pl.DataFrame:
@@ -67,9 +60,7 @@ def _called(measured: Measured, above: _Spans, first: int) -> _Spans:
     for number, link in enumerate(measured.system.links):
         callers = np.flatnonzero((above.component == link.caller) & alive)
         if len(callers):
-            factor = measured.disturbance.calls.get(number)
-            mean = link.calls * (1.0 if factor is None else factor[index[callers]])
-            times = np.floor(mean + measured.rng.random(len(callers))).astype(int)
+            times = np.floor(link.calls + measured.rng.random(len(callers))).astype(int)
             parts.append((np.repeat(callers, times), np.full(int(times.sum()), number)))
     if not parts:
         empty = np.zeros(0, dtype=np.int64)
