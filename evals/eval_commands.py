@@ -34,7 +34,7 @@ from evals.results import EvaluationFile, ResultsError, check_writable, read_res
 from evals.retrieval import fill, meaning_queries, pages, rule_queries, translations
 from evals.retrieval import score as score_retrieval
 from evals.scoring import score as score_cases
-from evals.suites import BUNDLES, LAB, TRUTHS, BundleSuite, Suite, TruthsOnly, open_suite
+from evals.suites import BUNDLES, LAB, TRUTHS, BundleSuite, Suite, TruthsOnly, is_named, open_suite
 from evals.tables import (
     chooser_line,
     comparison_lines,
@@ -246,7 +246,9 @@ def _recorded_cases(suite: Suite, limit: int, telemetry: str = "") -> Iterator[R
 @handle_known_errors
 @explained
 def run_(
-    suite: Annotated[str, typer.Argument(help="lab, a corpus (see bundle import), or a folder of bundles.")],
+    suite: Annotated[
+        str, typer.Argument(help="lab, simulated[:SEED[:COUNT]], a corpus (see bundle import), or a folder.")
+    ],
     *,
     root: Annotated[Path | None, typer.Option(help="Folder of the corpus.")] = None,
     jobs: Annotated[int, typer.Option(min=1, max=64, help="Cases replayed at once.")] = 2,
@@ -269,7 +271,7 @@ def run_(
     settings = read_settings()
     visible_for = None if visible_until is None else timedelta(seconds=visible_until)
     root = root.resolve() if root else None
-    name = suite if suite in (LAB, *READERS) else str(Path(suite).resolve())
+    name = suite if is_named(suite) else str(Path(suite).resolve())
     plan = Plan(
         suite=name,
         root=root,

@@ -45,6 +45,11 @@ class Suite(Protocol):
         ...
 
 
+def is_named(suite: str) -> bool:
+    """Whether a suite is called by a name, and is no folder."""
+    return suite in (LAB, *READERS) or suite.partition(":")[0] == SIMULATED
+
+
 def open_suite(name: str, root: Path | None, visible_for: timedelta | None) -> Suite:
     """A suite by its name, or a folder of bundles.
 

@@ -14,7 +14,7 @@ from evals.simulator.dynamics import Disturbance, simulate
 from evals.simulator.incident import draw_incident
 from evals.simulator.suite import SimulatedSuite
 from evals.simulator.system import Component, Link, System
-from evals.suites import open_suite
+from evals.suites import is_named, open_suite
 
 UNSEEN = 77
 
@@ -64,6 +64,11 @@ def test_time_and_failures_travel_from_callees_to_callers_and_load_the_other_way
     course = simulate(chain, down, base)
     assert course.failed[9, 0] == pytest.approx(1)
     assert course.rate[9, 2] == 0, "nobody asks the database any more"
+
+
+def test_its_name_is_no_folder() -> None:
+    assert is_named("simulated:7:20")
+    assert not is_named("./simulated")
 
 
 def test_a_number_is_always_the_same_incident_and_others_are_others(tmp_path: Path) -> None:
